@@ -1,0 +1,136 @@
+"""Settings: defaults, then the config file, then the environment, in one frozen object. Holds no secret."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from outrider.errors import InvalidRequest
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one server takes on. Counts are per process; bytes are bytes, times are seconds."""
+
+    running_sessions: int = 256
+    live_sandboxes: int = 64
+    body_bytes: int = 32 * 1024 * 1024
+    tool_rounds: int = 500
+    compactions_in_a_row: int = 3
+    model_attempts: int = 5
+    backoff_first: float = 1.0
+    backoff_most: float = 60.0
+    model_idle_timeout: float = 300.0
+    heartbeat: float = 20.0
+    replay_window: float = 2.0
+    workspace_bytes: int = 10 * 1024**3
+    reserve_share: float = 0.05
+    reserve_bytes: int = 1024**3
+    sandbox_idle: float = 900.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One server's settings. `data` holds everything durable; `run` holds sockets (short paths, remade at start)."""
+
+    data: Path
+    host: str = "127.0.0.1"
+    port: int = 8400
+    behind_proxy: bool = False
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    require_beta_header: bool = True
+    sse_event_names: str = "type"
+    strict_sandbox: bool = False
+    limits: Limits = field(default_factory=Limits)
+    endpoints: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
+
+    @property
+    def run(self) -> Path:
+        return self.data / "run"
+
+    @property
+    def database(self) -> Path:
+        return self.data / "outrider.db"
+
+    @property
+    def sandboxes(self) -> Path:
+        return self.data / "sandboxes"
+
+
+def default_data(environment: Mapping[str, str]) -> Path:
+    """`OUTRIDER_DATA`, else `/var/lib/outrider` as root, else `~/.outrider`."""
+    if environment.get("OUTRIDER_DATA"):
+        return Path(environment["OUTRIDER_DATA"])
+    return Path("/var/lib/outrider") if os.geteuid() == 0 else Path.home() / ".outrider"
+
+
+def load(
+    environment: Mapping[str, str],
+    *,
+    data: Path | None = None,
+    host: str | None = None,
+    port: int | None = None,
+    behind_proxy: bool = False,
+    tls_cert: Path | None = None,
+    tls_key: Path | None = None,
+) -> Settings:
+    """Read `OUTRIDER_CONFIG`, else `config.toml` in the data directory, if it is there. Raises InvalidRequest."""
+    where = (data or default_data(environment)).absolute()
+    path = Path(environment.get("OUTRIDER_CONFIG") or where / "config.toml")
+    document = _read(path, required="OUTRIDER_CONFIG" in environment)
+    server: dict[str, Any] = document.get("server", {})
+    settings = Settings(
+        data=where,
+        host=host or server.get("host", "127.0.0.1"),
+        port=int(port if port is not None else server.get("port", 8400)),
+        behind_proxy=behind_proxy or bool(server.get("behind_proxy", False)),
+        tls_cert=tls_cert or _path(server.get("tls_cert")),
+        tls_key=tls_key or _path(server.get("tls_key")),
+        require_beta_header=bool(server.get("require_beta_header", True)),
+        sse_event_names=server.get("sse_event_names", "type"),
+        strict_sandbox=bool(document.get("sandbox", {}).get("strict", False)),
+        limits=_limits(document.get("limits", {}), path),
+        endpoints=document.get("endpoints", {}),
+    )
+    _check(settings)
+    return settings
+
+
+def _path(value: str | None) -> Path | None:
+    return Path(value) if value else None
+
+
+def _read(path: Path, *, required: bool) -> dict[str, Any]:
+    if not path.exists() and not required:
+        return {}
+    try:
+        return tomllib.loads(path.read_text())
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise InvalidRequest(f"Config file {path}: {error}") from error
+
+
+def _limits(values: dict[str, Any], path: Path) -> Limits:
+    known = {name: type(getattr(Limits(), name)) for name in Limits.__dataclass_fields__}
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise InvalidRequest(f"Config file {path}: unknown key limits.{unknown[0]}; known: {', '.join(known)}")
+    return Limits(**{name: known[name](value) for name, value in values.items()})
+
+
+def _check(settings: Settings) -> None:
+    if bool(settings.tls_cert) != bool(settings.tls_key):
+        raise InvalidRequest("--tls-cert and --tls-key go together.")
+    if settings.host not in LOOPBACK and not (settings.tls_cert or settings.behind_proxy):
+        raise InvalidRequest(
+            f"Host {settings.host} is not loopback: give --tls-cert and --tls-key, or --behind-proxy if something"
+            " in front of this server terminates TLS."
+        )
+    if settings.sse_event_names not in ("type", "message"):
+        raise InvalidRequest("server.sse_event_names must be `type` or `message`.")

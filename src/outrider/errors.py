@@ -1,0 +1,138 @@
+"""The one error tree. Each leaf knows its wire type and HTTP status; `api/errors.py` alone turns it into a response.
+
+OutriderError
+├── InvalidRequest (400)
+│   ├── NotSupported (400: accepted by the API, not offered by this server)
+│   └── EnvironmentArchived (400)
+├── AuthenticationFailed (401)
+├── PermissionDenied (403)
+├── NotFound (404)
+├── Conflict (409, deterministic: never worth a retry)
+├── RequestTooLarge (413)
+├── RateLimited (429)
+├── Overloaded (529)
+├── StorageFull (529)
+└── Internal: never shown to a client in detail (500)
+    ├── Fenced: another owner took the session over
+    ├── HeadMoved: the log grew after it was read
+    ├── ModelFailure: a model request failed
+    ├── SandboxUnavailable: no isolation on this host, or no room
+    └── CallLost: a tool call's outcome can no longer be learnt
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class OutriderError(Exception):
+    """Root of all errors raised on purpose. `message` is safe to show to the caller of the API."""
+
+    status: ClassVar[int] = 500
+    wire_type: ClassVar[str] = "api_error"
+
+    def __init__(self, message: str, *, error_code: str | None = None, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.error_code = error_code
+        self.retry_after = retry_after
+
+
+class InvalidRequest(OutriderError):
+    """The request breaks a rule; the message names the field and the rule."""
+
+    status = 400
+    wire_type = "invalid_request_error"
+
+
+class NotSupported(InvalidRequest):
+    """Valid in the API, but not offered by this server; refused so that no field is silently ignored."""
+
+
+class EnvironmentArchived(InvalidRequest):
+    """A write to, or a session on, an archived environment."""
+
+    def __init__(self, environment_id: str) -> None:
+        super().__init__(f"Environment {environment_id} is archived.", error_code="environment_archived")
+
+
+class AuthenticationFailed(OutriderError):
+    """No key, or one that is unknown or revoked."""
+
+    status = 401
+    wire_type = "authentication_error"
+
+
+class PermissionDenied(OutriderError):
+    """The key is known but may not do this."""
+
+    status = 403
+    wire_type = "permission_error"
+
+
+class NotFound(OutriderError):
+    """No such thing in this workspace."""
+
+    status = 404
+    wire_type = "not_found_error"
+
+
+class Conflict(OutriderError):
+    """The state forbids it and a retry of the same request can't help."""
+
+    status = 409
+    wire_type = "conflict_error"
+
+
+class RequestTooLarge(OutriderError):
+    """The body is over the limit."""
+
+    status = 413
+    wire_type = "request_too_large"
+
+
+class RateLimited(OutriderError):
+    """Too many requests; `retry_after` seconds say when to come back."""
+
+    status = 429
+    wire_type = "rate_limit_error"
+
+
+class Overloaded(OutriderError):
+    """The server has no room for this now."""
+
+    status = 529
+    wire_type = "overloaded_error"
+
+
+class StorageFull(Overloaded):
+    """The log could not be written because its file system is full; nothing was stored."""
+
+
+class Internal(OutriderError):
+    """A failure inside; clients see a generic text and the request id."""
+
+
+class Fenced(Internal):
+    """Another owner has claimed the session: stop at once and drop everything in memory."""
+
+
+class HeadMoved(Internal):
+    """The log has grown since it was read: read on and decide again. Nothing was written."""
+
+
+class ModelFailure(Internal):
+    """A model request failed. `kind` is the `session.error` type; `retryable` says whether a new attempt can help."""
+
+    def __init__(self, message: str, *, kind: str, retryable: bool, retry_after: float | None = None) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.kind = kind
+        self.retryable = retryable
+
+
+class SandboxUnavailable(Internal):
+    """A sandbox can't be had. The message names the cause and the fix; it becomes the tool's error result."""
+
+
+class CallLost(Internal):
+    """The sandbox that ran the call is gone together with its journal's end: it may have partly run."""

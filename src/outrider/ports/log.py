@@ -1,0 +1,180 @@
+"""The durable session log: append-only rows, one owner, fenced appends. Implementations: `store/`, `testing/`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class SessionKey:
+    """A session within its workspace: no query names one without the other."""
+
+    workspace: str
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """A row to append. `body` is the wire JSON, encoded once; `processed_at` is None for a client event that waits.
+
+    `processes` is set on an internal `event.processed` row only: the id of the waiting event that it takes up.
+    """
+
+    id: str
+    type: str
+    body: bytes
+    thread: str
+    public: bool = True
+    processed_at: str | None = None
+    processes: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A stored event. `seq` is gapless from 1 within a session; `epoch` is 0 for rows written by the API."""
+
+    seq: int
+    id: str
+    type: str
+    body: bytes
+    thread: str
+    public: bool
+    epoch: int
+    processed_at: str | None
+    processes: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPatch:
+    """What an append changes in the session's own record, in the same transaction. None leaves a column as it is.
+
+    `usage` and `stats` are JSON as bytes; `status` is the API's word for the session's status.
+    """
+
+    status: str | None = None
+    usage: bytes | None = None
+    stats: bytes | None = None
+    updated_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The folded state after row `seq`. It can always be rebuilt from the log; `version` names the fold that made it."""
+
+    seq: int
+    version: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to try to append as the owner of `key`; the epoch decides whether the bytes exist."""
+
+    key: SessionKey
+    worker: str
+    epoch: int
+    head: int
+    writer_head: int
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryQuery:
+    """Which part of a session's public history to read, in processing order (waiting events last).
+
+    `after` is a position from an earlier page (exclusive). Time bounds are RFC 3339 strings compared with
+    `processed_at`. `thread` None means the session's primary view.
+    """
+
+    limit: int
+    descending: bool = False
+    after: int | None = None
+    types: tuple[str, ...] = ()
+    thread: str | None = None
+    created: dict[str, str] = field(default_factory=dict[str, str])  # keys: gt, gte, lt, lte
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """A public event with its place in the history. `position` is opaque outside the store; it only goes into cursors."""
+
+    position: int
+    row: Row
+    processed_at: str | None
+
+
+class EventLog(Protocol):
+    """Append-only logs, one per session.
+
+    Promised: rows of one session are gapless and appear in `seq` order; an append is all or nothing and durable when
+    the call returns; an owner's append by an older epoch writes nothing; appending events whose ids are all stored
+    already succeeds without writing again (so that an unknown outcome can be retried). Not promised: any order
+    between sessions, and that a lease's holder is alive.
+    """
+
+    async def read(self, key: SessionKey, *, after: int = 0, limit: int = 1000) -> list[Row]:
+        """Rows with `seq` > `after`, oldest first, at most `limit`, internal ones included."""
+        ...
+
+    async def find(self, key: SessionKey, event_ids: list[str]) -> dict[str, Row]:
+        """The rows that have these event ids; ids that are not stored are left out."""
+        ...
+
+    async def history(self, key: SessionKey, query: HistoryQuery) -> list[HistoryEntry]:
+        """Public events in processing order: one entry an event, with the time it was processed."""
+        ...
+
+    async def head(self, key: SessionKey) -> int:
+        """The highest `seq`; 0 for an empty log. Raises NotFound for an unknown session."""
+        ...
+
+    async def append_client(
+        self, key: SessionKey, events: list[NewEvent], *, if_head: int | None, patch: SessionPatch | None = None, wake: bool
+    ) -> int:
+        """Append on behalf of a client, whoever owns the session; never moves the owner's writer head.
+
+        With `if_head`, raises HeadMoved (nothing written) unless it is the log's head. `wake` marks the session
+        runnable in the same transaction. Returns the new head. Raises NotFound for an unknown session.
+        """
+        ...
+
+    async def append_owned(
+        self,
+        lease: Lease,
+        events: list[NewEvent],
+        *,
+        patch: SessionPatch | None = None,
+        snapshot: Snapshot | None = None,
+        if_head: int | None = None,
+        release: bool = False,
+    ) -> Lease:
+        """Append as the owner and return the lease with its new head and writer head.
+
+        Raises Fenced when the epoch or the writer head is not the stored one. With `if_head`, raises HeadMoved when
+        the log has grown past it. `release` gives the lease up in the same transaction (only together with
+        `if_head`, so that no event can slip in between: the lost-wake rule).
+        """
+        ...
+
+    async def claim(self, worker: str, *, limit: int, key: SessionKey | None = None) -> list[Lease]:
+        """Take up to `limit` runnable sessions that nobody owns (or that one), each under a new, higher epoch.
+
+        Workspaces take turns, the longest waiting session of each first.
+        """
+        ...
+
+    async def release(self, lease: Lease, *, if_head: int) -> bool:
+        """Give the lease up if the log's head is still `if_head`; else keep it and return False. Raises Fenced."""
+        ...
+
+    async def disown(self, worker: str | None, *, but: str | None = None) -> int:
+        """Make every session owned by `worker` (None: by anybody except `but`) runnable again; returns how many."""
+        ...
+
+    async def runnable(self) -> int:
+        """How many sessions wait for an owner."""
+        ...
+
+    async def snapshot(self, key: SessionKey) -> Snapshot | None:
+        """The latest stored snapshot, if there is one."""
+        ...

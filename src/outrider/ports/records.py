@@ -1,0 +1,153 @@
+"""Durable records beside the log: agents with versions, environments, sessions, keys, stored answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from outrider.ports.log import NewEvent, SessionKey
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A stretch of a list sorted by (created_at, id). `after` is the (created_at, id) of a neighbour, exclusive."""
+
+    limit: int
+    descending: bool = True
+    after: tuple[str, str] | None = None
+    include_archived: bool = False
+    created: dict[str, str] = field(default_factory=dict[str, str])  # keys: gt, gte, lt, lte
+
+
+@dataclass(frozen=True, slots=True)
+class AgentRecord:
+    """One version of an agent. `body` is the whole wire object as JSON, but for `archived_at`."""
+
+    workspace: str
+    id: str
+    version: int
+    created_at: str
+    archived_at: str | None
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentRecord:
+    """`body` is the whole wire object as JSON, but for `archived_at`."""
+
+    workspace: str
+    id: str
+    created_at: str
+    archived_at: str | None
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRecord:
+    """A session's own record. `agent` is the resolved snapshot (wire JSON); `details` is JSON of the client-set
+    fields (title, metadata, vault_ids ...); `status`, `usage` and `stats` are projections of the log."""
+
+    workspace: str
+    id: str
+    thread: str
+    agent_id: str
+    agent_version: int
+    environment_id: str
+    status: str
+    created_at: str
+    updated_at: str
+    archived_at: str | None
+    agent: bytes
+    details: bytes
+    usage: bytes
+    stats: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFilter:
+    """Conditions of the sessions list; None or empty means any."""
+
+    agent_id: str | None = None
+    agent_version: int | None = None
+    statuses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A server key; only its SHA-256 (hex) is stored."""
+
+    id: str
+    workspace: str
+    digest: str
+    name: str
+    created_at: str
+    revoked_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAnswer:
+    """A POST's committed answer, kept so that a retry of the same request gets it again."""
+
+    status: int
+    body: bytes
+
+
+class Records(Protocol):
+    """Every call names the workspace; another workspace's id behaves like an unknown one (NotFound or None)."""
+
+    async def put_agent(self, record: AgentRecord, *, if_version: int | None) -> None:
+        """Store a new version and make it the latest. `if_version` is the latest one expected (None: a new agent);
+        raises Conflict when another was stored meanwhile."""
+        ...
+
+    async def agent(self, workspace: str, agent_id: str, version: int | None = None) -> AgentRecord | None: ...
+    async def agents(self, workspace: str, page: Page) -> list[AgentRecord]: ...
+    async def agent_versions(
+        self, workspace: str, agent_id: str, *, before: int | None, limit: int
+    ) -> list[AgentRecord]: ...
+    async def archive_agent(self, workspace: str, agent_id: str, at: str) -> None:
+        """Set `archived_at` once; a second call changes nothing."""
+        ...
+
+    async def put_environment(self, record: EnvironmentRecord) -> None: ...
+    async def environment(self, workspace: str, environment_id: str) -> EnvironmentRecord | None: ...
+    async def environments(self, workspace: str, page: Page) -> list[EnvironmentRecord]: ...
+    async def delete_environment(self, workspace: str, environment_id: str) -> None:
+        """Raises Conflict while a session refers to it."""
+        ...
+
+    async def create_session(self, record: SessionRecord, events: list[NewEvent], *, wake: bool) -> None:
+        """Record, empty log and first events in one transaction."""
+        ...
+
+    async def session(self, key: SessionKey) -> SessionRecord | None: ...
+    async def sessions(self, workspace: str, page: Page, where: SessionFilter) -> list[SessionRecord]: ...
+    async def update_session(
+        self,
+        record: SessionRecord,
+        events: list[NewEvent],
+        *,
+        if_head: int,
+        columns: Literal["details", "archive"],
+    ) -> None:
+        """Write `details` and `agent` ("details"), or `archived_at` and `status` ("archive"), with `updated_at`, and
+        append the events, in one transaction. Raises HeadMoved when the log's head is not `if_head`."""
+        ...
+
+    async def delete_session(self, key: SessionKey, *, if_head: int) -> None:
+        """Erase record, log, history and snapshot. Raises HeadMoved when the log's head is not `if_head`."""
+        ...
+
+    async def session_ids(self) -> set[str]:
+        """The ids of all stored sessions, for sweeping what belongs to none."""
+        ...
+
+    async def put_key(self, key: ApiKey) -> None: ...
+    async def key_by_digest(self, digest: str) -> ApiKey | None: ...
+
+    async def answer(self, workspace: str, idempotency: str, *, not_before: str) -> StoredAnswer | None:
+        """The answer stored under this key at or after `not_before` (RFC 3339)."""
+        ...
+
+    async def put_answer(self, workspace: str, idempotency: str, at: str, answer: StoredAnswer) -> None: ...
+    async def forget_answers(self, before: str) -> None: ...

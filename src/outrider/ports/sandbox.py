@@ -1,0 +1,84 @@
+"""The hands: an isolated place in which a session's tool calls run. Implementations: `sandbox/`, `testing/`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """One built-in tool call. `id` is the id of its `agent.tool_use` event; `thread` owns the shell that `bash` uses."""
+
+    id: str
+    thread: str
+    name: str
+    input: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolOutcome:
+    """What goes into the result event: content blocks in wire form and the error flag."""
+
+    content: list[dict[str, Any]]
+    is_error: bool = False
+
+
+def text_outcome(text: str, *, is_error: bool = False) -> ToolOutcome:
+    """An outcome of one text block; an empty text reads `(no output)`."""
+    return ToolOutcome([{"type": "text", "text": text or "(no output)"}], is_error)
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a driver can do on this host. `problem` and `fix` are set when `available` is False.
+
+    `limits` names each limit with how it is enforced, or why it is not: {"pids": "rlimit", "memory": "not enforced:
+    no delegated cgroup", ...}.
+    """
+
+    available: bool
+    isolation: str
+    problem: str | None = None
+    fix: str | None = None
+    limits: dict[str, str] = field(default_factory=dict[str, str])
+
+
+class Sandboxes(Protocol):
+    """At most one sandbox a session, made at the first call. The workspace outlives the sandbox.
+
+    Promised: a call id's side effects happen at most once, whoever asks and however often; a request under an epoch
+    lower than the highest one seen for the session is refused (Fenced). Not promised: that a sandbox lives between
+    two calls (background processes may be gone; the file system under /workspace and /mnt/session is not).
+    """
+
+    async def probe(self) -> Capabilities: ...
+
+    async def execute(self, session: str, call: ToolCall, *, epoch: int, resume: bool = False) -> ToolOutcome:
+        """Run the call, or attach to it if it runs already, or give its stored outcome.
+
+        `resume` says that an earlier owner may have started it: then it is never started anew, and CallLost is
+        raised when its outcome can't be learnt. Raises SandboxUnavailable, Fenced. Failures of the tool itself are
+        outcomes with `is_error`. Cancelling the await does not stop the call: see `interrupt`.
+        """
+        ...
+
+    async def interrupt(self, session: str, call_id: str, *, epoch: int) -> None:
+        """Kill the call if it runs; its `execute` then returns an error outcome. Unknown ids are ignored."""
+        ...
+
+    async def stop(self, session: str) -> None:
+        """End the sandbox; the workspace stays."""
+        ...
+
+    async def delete(self, session: str) -> None:
+        """End the sandbox and erase workspace, outputs, uploads and journal."""
+        ...
+
+    async def sweep(self, live: set[str]) -> list[str]:
+        """Erase what belongs to sessions not in `live`; returns their ids."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections. Sandboxes go on."""
+        ...
