@@ -129,7 +129,13 @@ class EventLog(Protocol):
         ...
 
     async def append_client(
-        self, key: SessionKey, events: list[NewEvent], *, if_head: int | None, patch: SessionPatch | None = None, wake: bool
+        self,
+        key: SessionKey,
+        events: list[NewEvent],
+        *,
+        if_head: int | None,
+        patch: SessionPatch | None = None,
+        wake: bool,
     ) -> int:
         """Append on behalf of a client, whoever owns the session; never moves the owner's writer head.
 
@@ -169,6 +175,10 @@ class EventLog(Protocol):
 
     async def disown(self, worker: str | None, *, but: str | None = None) -> int:
         """Make every session owned by `worker` (None: by anybody except `but`) runnable again; returns how many."""
+        ...
+
+    async def surrender(self, key: SessionKey, worker: str) -> None:
+        """Make one session runnable again if `worker` owns it; for an owner that has lost its place in the log."""
         ...
 
     async def runnable(self) -> int:

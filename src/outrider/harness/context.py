@@ -1,0 +1,137 @@
+"""The prompt: a pure function of the folded log and the model's profile. Nothing else may enter it."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, cast
+
+from outrider.harness.tools import model_tools
+from outrider.ports.model import ModelProfile
+from outrider.session.events import encode
+from outrider.session.state import Context, Message
+
+BUILDER = 1  # version of this module's output, logged with each request
+CACHE_MARK = {"type": "ephemeral"}
+THINKING_TOKENS = 4_096
+
+PLATFORM_TEXT = """\
+You are an agent at work in a session that may last long. Your built-in tools act in an isolated Linux sandbox.
+Files under /workspace are kept for the whole session; it is also the working directory. Leave deliverables for the
+user in /mnt/session/outputs. Files that the user gave you are in /mnt/session/uploads, read-only. The sandbox has no
+network access."""
+NO_TOOLS_TEXT = "You are an agent at work in a session that may last long."
+SUMMARY_REQUEST = """\
+The conversation has become too long for your context window. Write a summary of all of it so far, from which the
+work can go on without loss: the user's requests and constraints in their own words, decisions and their reasons,
+files and commands that matter with exact paths, results, errors met and how they were solved, the present state, and
+what remains to be done. Write only the summary."""
+
+
+def build_request(context: Context, profile: ModelProfile, *, purpose: str) -> dict[str, Any]:
+    """The body of a Messages request. System and tools come first and stay byte-stable for one configuration."""
+    tools = model_tools(context.agent)
+    messages = merge_roles(context.messages, mid_system=profile.mid_conversation_system)
+    if purpose == "compaction":
+        messages = merge_roles([*messages, {"role": "user", "content": _text(SUMMARY_REQUEST)}], mid_system=True)
+    body: dict[str, Any] = {
+        "model": profile.model,
+        "max_tokens": profile.max_tokens,
+        "system": _system(context.agent, with_tools=bool(tools), cache=profile.cache_control),
+        "messages": _mark_last(messages) if profile.cache_control else messages,
+    }
+    if tools:
+        body["tools"] = tools
+    if purpose == "compaction" and tools and profile.tool_choice:
+        body["tool_choice"] = {"type": "none"}
+    return body | _model_options(context.agent["model"], profile)
+
+
+def request_facts(body: dict[str, Any], profile: ModelProfile, *, purpose: str, attempt: int) -> dict[str, Any]:
+    """What makes the prompt reproducible, for the internal record beside the request's start."""
+    return {
+        "builder": BUILDER,
+        "purpose": purpose,
+        "attempt": attempt,
+        "endpoint": profile.endpoint,
+        "model": profile.model,
+        "profile": _digest(repr(profile).encode()),
+        "tools": _digest(encode(body.get("tools", []))),
+        "max_tokens": body["max_tokens"],
+        "sha256": _digest(encode(body)),
+    }
+
+
+def merge_roles(messages: list[Message], *, mid_system: bool) -> list[Message]:
+    """Join neighbours of one role, as the Messages API wants turns to alternate."""
+    merged: list[Message] = []
+    for message in messages:
+        if message["role"] == "system" and not mid_system:
+            continue
+        if merged and merged[-1]["role"] == message["role"]:
+            merged[-1] = {"role": message["role"], "content": [*merged[-1]["content"], *message["content"]]}
+        else:
+            merged.append(message)
+    return merged
+
+
+def estimate_tokens(value: object) -> int:
+    """A rough size for what no model has counted yet: four bytes of JSON a token."""
+    return len(encode(value)) // 4
+
+
+def kept_messages(context: Context, profile: ModelProfile) -> int:
+    """How many of the latest messages stay as they are beside a summary: from a reply by the model on, so that no
+    tool result loses its call, and within a fifth of the window."""
+    budget = profile.window // 5
+    kept = 0
+    for count, message in enumerate(reversed(context.messages), start=1):
+        budget -= estimate_tokens(message)
+        if budget < 0 or count == len(context.messages):
+            break
+        if message["role"] == "assistant":
+            kept = count
+    return kept
+
+
+def _system(agent: dict[str, Any], *, with_tools: bool, cache: bool) -> list[dict[str, Any]]:
+    blocks = _text(PLATFORM_TEXT if with_tools else NO_TOOLS_TEXT)
+    if agent.get("system"):
+        blocks += _text(agent["system"])
+    if cache:
+        blocks[-1]["cache_control"] = CACHE_MARK
+    return blocks
+
+
+def _mark_last(messages: list[Message]) -> list[Message]:
+    """The moving cache breakpoint: on the last block that can carry one (thinking can't)."""
+    last = messages[-1]
+    content = cast("list[dict[str, Any]]", last["content"])
+    for index in range(len(content) - 1, -1, -1):
+        if content[index]["type"] not in ("thinking", "redacted_thinking"):
+            marked = [*content]
+            marked[index] = {**content[index], "cache_control": CACHE_MARK}
+            return [*messages[:-1], {**last, "content": marked}]
+    return messages
+
+
+def _model_options(model: dict[str, Any], profile: ModelProfile) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    if profile.thinking == "adaptive":
+        options["thinking"] = {"type": "adaptive"}
+    elif profile.thinking == "enabled":
+        options["thinking"] = {"type": "enabled", "budget_tokens": min(THINKING_TOKENS, profile.max_tokens // 2)}
+    if profile.effort and model.get("effort"):
+        options["output_config"] = {"effort": model["effort"]["type"]}
+    if profile.speed and model.get("speed") == "fast":
+        options["speed"] = "fast"
+    if profile.inference_geo and model.get("inference_geo"):
+        options["inference_geo"] = model["inference_geo"]
+    return options
+
+
+def _text(text: str) -> list[dict[str, Any]]:
+    return [{"type": "text", "text": text}]
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,327 @@
+"""The loop that drives one session under one lease: decide, act, append, until there is nothing to do.
+
+Everything it holds can be dropped at any moment: the log says where to go on. It never decides by itself; see
+`next_action`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from outrider import faults
+from outrider.clock import Clock
+from outrider.config import Limits
+from outrider.errors import CallLost, HeadMoved, ModelFailure, SandboxUnavailable
+from outrider.harness import context as prompts
+from outrider.harness.backoff import delay
+from outrider.harness.journal import Journal
+from outrider.harness.next_action import (
+    Action,
+    AwaitModel,
+    Bounds,
+    CallModel,
+    EndTurn,
+    Interrupt,
+    Release,
+    Retry,
+    RunTools,
+    TakeUp,
+    next_action,
+)
+from outrider.harness.replies import ReplyDraft, reply_rows, span_end
+from outrider.ids import IdSource
+from outrider.ports.doorbell import LiveFeed
+from outrider.ports.log import EventLog, NewEvent
+from outrider.ports.model import Model, ModelCall, ModelProfile, ModelReply, Models
+from outrider.ports.sandbox import Sandboxes, ToolCall, ToolOutcome, text_outcome
+from outrider.session import events
+from outrider.session.feed import Tail
+from outrider.session.inbox import close_call
+from outrider.session.state import Call, State
+
+TOOL_STOP_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Hands:
+    """What a harness works with: all of it shared by the sessions of one process."""
+
+    log: EventLog
+    feed: LiveFeed
+    model: Model
+    models: Models
+    sandboxes: Sandboxes
+    limits: Limits
+    ids: IdSource
+    clock: Clock
+
+
+@dataclass(slots=True)
+class _Request:
+    """A model request under way."""
+
+    span: str
+    purpose: str
+    profile: ModelProfile
+    draft: ReplyDraft
+    task: asyncio.Task[None] | None = None
+    outcome: ModelReply | ModelFailure | None = None
+
+
+class Driver:
+    """Drives one session. `tail` tells of rows that clients append meanwhile."""
+
+    def __init__(self, hands: Hands, journal: Journal, tail: Tail) -> None:
+        self._hands = hands
+        self._journal = journal
+        self._tail = tail
+        self._news = tail.news
+        self._request: _Request | None = None
+        self._tools: dict[str, asyncio.Task[None]] = {}
+        self._finished: dict[str, ToolOutcome] = {}
+        self._retry_after: float | None = None
+        self._retry_at: float | None = None
+
+    async def run(self) -> None:
+        """Work until the lease is given up. Raises Fenced when another owner has taken over."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            try:
+                await self._journal.load()
+                while not await self._step():
+                    pass
+            finally:
+                for task in [*self._tools.values(), *([self._request.task] if self._request else [])]:
+                    if task is not None:
+                        task.cancel()
+
+    async def _step(self) -> bool:
+        """One decision carried out; True when the lease is gone."""
+        self._news.clear()
+        try:
+            if self._tail.take():
+                await self._journal.catch_up()
+            self._forget_tools()
+            self._stage_results()
+            return await self._perform(next_action(self._state, self._bounds()))
+        except HeadMoved:
+            await self._journal.load()
+            return False
+
+    @property
+    def _state(self) -> State:
+        return self._journal.state
+
+    def _bounds(self) -> Bounds:
+        limits = self._hands.limits
+        return Bounds(self._profile().window, limits.tool_rounds, limits.compactions_in_a_row, limits.model_attempts)
+
+    def _profile(self) -> ModelProfile:
+        return self._hands.models.profile(self._journal.context.agent["model"]["id"])
+
+    async def _perform(self, action: Action) -> bool:
+        match action:
+            case Release():
+                return await self._journal.release()
+            case Interrupt():
+                return await self._interrupt()
+            case TakeUp(event_ids):
+                self._take_up(event_ids)
+            case CallModel(purpose):
+                await self._call_model(purpose)
+            case AwaitModel(span):
+                await self._await_model(span)
+            case Retry(attempts):
+                await self._retry(attempts)
+            case RunTools(start, running):
+                await self._run_tools(start, running)
+            case EndTurn():
+                return await self._end_turn(action)
+        return False
+
+    # -- turns
+
+    def _take_up(self, event_ids: list[str]) -> None:
+        rows = self._journal.factory.running() if self._state.status == "idle" else []
+        self._journal.stage(*rows, *(self._journal.factory.processed(event_id) for event_id in event_ids))
+
+    async def _end_turn(self, action: EndTurn) -> bool:
+        factory = self._journal.factory
+        if action.error is not None:
+            self._journal.stage(factory.error(*action.error, "exhausted"))
+        if action.drop_queue:
+            self._journal.stage(*(factory.processed(item.id, dropped=True) for item in self._state.queue))
+        self._journal.stage_idle(action.stop_reason, action.stop_details)
+        waits = self._state.waiting("user.message") is not None and not self._state.requires_action
+        return await self._journal.flush(release=not waits, exact=True)
+
+    async def _interrupt(self) -> bool:
+        """Stop what runs, close what is open, end the turn; then the queue is looked at anew."""
+        factory = self._journal.factory
+        await self._stop_request()
+        await self._stop_tools()
+        if self._state.open_span is not None:
+            self._journal.stage(span_end(factory, self._state.open_span, is_error=None))
+        interrupted = events.text_blocks(events.INTERRUPTED_TEXT)
+        self._journal.stage(*(close_call(factory, call, interrupted) for call in self._state.open_calls))
+        interrupts = [item.id for item in self._state.queue if item.type == "user.interrupt"]
+        self._journal.stage(*(factory.processed(event_id) for event_id in interrupts))
+        return await self._end_turn(EndTurn({"type": "end_turn"}))
+
+    # -- the model
+
+    async def _call_model(self, purpose: str) -> None:
+        journal, profile = self._journal, self._profile()
+        body = prompts.build_request(journal.context, profile, purpose=purpose)
+        start = journal.factory.public("span.model_request_start")
+        facts = prompts.request_facts(body, profile, purpose=purpose, attempt=self._state.attempts + 1)
+        journal.stage(start, journal.factory.internal(events.REQUEST, facts))
+        await journal.flush()
+        draft = ReplyDraft(journal.factory.id, self._preview if purpose == "turn" else _no_preview)
+        self._request = _Request(start.id, purpose, profile, draft)
+        call = ModelCall(profile.endpoint, body, journal.lease.key.session, journal.lease.epoch)
+        self._request.task = self._group.create_task(self._respond(self._request, call))
+
+    async def _respond(self, request: _Request, call: ModelCall) -> None:
+        faults.point("harness.model.before")
+        try:
+            request.outcome = await self._hands.model.respond(call, request.draft.on_delta)
+        except ModelFailure as failure:
+            request.outcome = failure
+        faults.point("harness.model.after")
+        self._news.set()
+
+    def _preview(self, event_id: str, frame: bytes, kind: str, start: bool) -> None:
+        key, thread = self._journal.lease.key, self._state.thread
+        self._hands.feed.preview(key, thread, event_id, frame, kind=kind, start=start)
+
+    async def _await_model(self, span: str) -> None:
+        request = self._request
+        if request is None or request.span != span:
+            # Left open by an owner that died: closed as failed, and asked again under new ids.
+            self._journal.stage(span_end(self._journal.factory, span, is_error=True))
+            await self._journal.flush()
+        elif request.outcome is None:
+            await self._news.wait()
+        else:
+            self._stage_outcome(request, request.outcome)
+            await self._journal.flush()
+            self._request = None
+
+    def _stage_outcome(self, request: _Request, outcome: ModelReply | ModelFailure) -> None:
+        journal = self._journal
+        if isinstance(outcome, ModelFailure):
+            self._stage_failure(request.span, outcome)
+        elif request.purpose == "turn":
+            journal.stage(*reply_rows(outcome, request.draft, journal.context.agent, journal.factory, request.span))
+        else:
+            self._stage_summary(request, outcome)
+
+    def _stage_summary(self, request: _Request, reply: ModelReply) -> None:
+        journal = self._journal
+        summary = "".join(block["text"] for block in reply.content if block["type"] == "text").strip()
+        if not summary:
+            failure = ModelFailure("The summary came back empty.", kind="model_request_failed_error", retryable=True)
+            self._stage_failure(request.span, failure)
+            return
+        kept = prompts.kept_messages(journal.context, request.profile)
+        messages = journal.context.messages
+        size = prompts.estimate_tokens([summary, messages[len(messages) - kept :]])
+        record = {"summary": summary, "keep": kept, "tokens": size}
+        end = span_end(journal.factory, request.span, reply.usage, is_error=False)
+        journal.stage(end, journal.factory.internal(events.SUMMARY, record))
+        journal.stage(journal.factory.public("agent.thread_context_compacted"))
+
+    def _stage_failure(self, span: str, failure: ModelFailure) -> None:
+        journal = self._journal
+        journal.stage(span_end(journal.factory, span, is_error=True))
+        self._retry_after = failure.retry_after
+        if failure.retryable and self._state.attempts < self._hands.limits.model_attempts:
+            journal.stage(journal.factory.error(failure.kind, failure.message, "retrying"))
+            journal.stage(*journal.factory.rescheduled())
+            return
+        journal.stage(journal.factory.error(failure.kind, failure.message, "exhausted"))
+        journal.stage(*(journal.factory.processed(item.id, dropped=True) for item in self._state.queue))
+        journal.stage_idle({"type": "retries_exhausted"}, None)
+
+    async def _retry(self, attempts: int) -> None:
+        """Wait out the backoff, but hear an interrupt at once."""
+        now = self._hands.clock.monotonic()
+        if self._retry_at is None:
+            self._retry_at = now + delay(attempts, self._hands.limits, self._retry_after)
+        try:
+            async with asyncio.timeout(max(0.0, self._retry_at - now)):
+                await self._news.wait()
+        except TimeoutError:
+            self._retry_at = None
+            self._journal.stage(*self._journal.factory.running())
+
+    async def _stop_request(self) -> None:
+        request, self._request = self._request, None
+        if request is not None and request.task is not None:
+            request.task.cancel()
+            await asyncio.wait([request.task])
+
+    # -- tools
+
+    async def _run_tools(self, start: list[str], running: list[str]) -> None:
+        for call_id in start:
+            fields = {"call_id": call_id, "epoch": self._journal.lease.epoch}
+            self._journal.stage(self._journal.factory.internal(events.INTENT, fields))
+        if start:
+            await self._journal.flush()
+        for call_id in [*start, *running]:
+            if call_id not in self._tools:
+                self._spawn(call_id, resume=call_id in running)
+        if not start:
+            await self._news.wait()
+
+    def _spawn(self, call_id: str, *, resume: bool) -> None:
+        call = self._state.call(call_id)
+        assert call is not None
+        self._tools[call_id] = self._group.create_task(self._execute(call, resume=resume))
+
+    async def _execute(self, call: Call, *, resume: bool) -> None:
+        lease = self._journal.lease
+        faults.point("harness.tool.before")
+        tool_call = ToolCall(call.id, self._state.thread, call.name, call.input)
+        try:
+            outcome = await self._hands.sandboxes.execute(
+                lease.key.session, tool_call, epoch=lease.epoch, resume=resume
+            )
+        except CallLost:
+            outcome = text_outcome(events.CALL_LOST_TEXT, is_error=True)
+        except SandboxUnavailable as problem:
+            outcome = text_outcome(problem.message, is_error=True)
+        faults.point("harness.tool.after")
+        self._finished[call.id] = outcome
+        self._news.set()
+
+    def _stage_results(self) -> None:
+        """Rows for calls that have come back; the next flush writes them."""
+        rows: list[NewEvent] = []
+        for call_id, outcome in self._finished.items():
+            call = self._state.call(call_id)
+            if call is not None and not call.answered:
+                rows.append(self._journal.factory.tool_result(call_id, outcome.content, is_error=outcome.is_error))
+        self._journal.stage(*rows)
+
+    def _forget_tools(self) -> None:
+        if not self._state.calls:
+            self._tools = {call_id: task for call_id, task in self._tools.items() if not task.done()}
+            self._finished = {}
+
+    async def _stop_tools(self) -> None:
+        lease = self._journal.lease
+        tasks = [task for call_id, task in self._tools.items() if call_id not in self._finished]
+        for call_id in self._tools.keys() - self._finished.keys():
+            await self._hands.sandboxes.interrupt(lease.key.session, call_id, epoch=lease.epoch)
+        if tasks:
+            await asyncio.wait(tasks, timeout=TOOL_STOP_SECONDS)
+        for task in tasks:
+            task.cancel()
+
+
+def _no_preview(_event_id: str, _frame: bytes, _kind: str, _start: bool) -> None:
+    """A summary is not shown while it is written."""

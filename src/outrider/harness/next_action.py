@@ -1,0 +1,145 @@
+"""`next_action(state) -> Action`: what to do next in a session. Pure: no I/O, no clock, no memory of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from outrider.session.state import State
+
+CUT_REPLIES_IN_A_ROW = 3
+END_TURN: dict[str, Any] = {"type": "end_turn"}
+EXHAUSTED: dict[str, Any] = {"type": "retries_exhausted"}
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What the decision depends on beside the state. `window` is the model's, in tokens."""
+
+    window: int
+    tool_rounds: int
+    compactions_in_a_row: int
+    model_attempts: int
+    compact_at: float = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Nothing to do until a client sends something."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupt:
+    """Apply this waiting interrupt: stop what runs, close what is open, end the turn."""
+
+    event_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TakeUp:
+    """Begin a turn with these waiting events."""
+
+    event_ids: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class CallModel:
+    """Ask the model. `purpose` is `turn` or `compaction`."""
+
+    purpose: str = "turn"
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitModel:
+    """A request is open: wait for it, or close it if its owner is gone."""
+
+    span: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Wait a while after the given number of failed attempts, then go on."""
+
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunTools:
+    """Start `start` and see the already started `running` through."""
+
+    start: list[str] = field(default_factory=list[str])
+    running: list[str] = field(default_factory=list[str])
+
+
+@dataclass(frozen=True, slots=True)
+class EndTurn:
+    """Go idle. `error` is a `session.error` to log before: (kind, message)."""
+
+    stop_reason: dict[str, Any]
+    stop_details: dict[str, Any] | None = None
+    error: tuple[str, str] | None = None
+    drop_queue: bool = False
+
+
+Action = Release | Interrupt | TakeUp | CallModel | AwaitModel | Retry | RunTools | EndTurn
+
+
+def next_action(state: State, bounds: Bounds) -> Action:
+    """The one thing to do now, from the folded log alone."""
+    if state.status == "terminated":
+        return Release()
+    interrupt = state.waiting("user.interrupt")
+    if interrupt is not None:
+        return Interrupt(interrupt.id)
+    if state.status == "idle":
+        return _take_up(state) if not state.requires_action else Release()
+    if state.open_span is not None:
+        return AwaitModel(state.open_span)
+    if state.status == "rescheduling":
+        return Retry(state.attempts)
+    if state.phase == "tools":
+        return _tools(state)
+    if state.phase == "model":
+        return _model(state, bounds)
+    return _rest(state)
+
+
+def _take_up(state: State) -> Action:
+    messages = [item.id for item in state.queue if item.type in ("user.message", "system.message")]
+    return TakeUp(messages) if state.waiting("user.message") else Release()
+
+
+def _rest(state: State) -> Action:
+    if state.refusal is not None:
+        return EndTurn({"type": "refusal"}, stop_details=state.refusal)
+    take_up = _take_up(state)
+    return take_up if isinstance(take_up, TakeUp) else EndTurn(END_TURN)
+
+
+def _tools(state: State) -> Action:
+    start = [call.id for call in state.calls if call.runnable]
+    running = [call.id for call in state.calls if call.started and not call.answered]
+    if start or running:
+        return RunTools(start, running)
+    return EndTurn({"type": "requires_action", "event_ids": state.awaited})
+
+
+def _model(state: State, bounds: Bounds) -> Action:
+    if state.rounds >= bounds.tool_rounds:
+        return _limit("tool_use_limit_reached_error", f"The turn reached its limit of {bounds.tool_rounds} rounds.")
+    if state.cut_replies >= CUT_REPLIES_IN_A_ROW:
+        text = f"{CUT_REPLIES_IN_A_ROW} replies in a row were cut off at the limit on their length."
+        return _limit("model_request_failed_error", text)
+    if state.attempts >= bounds.model_attempts:
+        return _limit("model_request_failed_error", f"{state.attempts} model requests in a row came to nothing.")
+    context = state.context
+    if context is not None and context.tokens > bounds.window * bounds.compact_at and len(context.messages) > 1:
+        if state.compactions >= bounds.compactions_in_a_row:
+            text = f"{state.compactions} summaries in a row did not make the context fit the model's window."
+            return _limit("compaction_limit_reached_error", text)
+        return CallModel("compaction")
+    return CallModel()
+
+
+def _limit(kind: str, message: str) -> EndTurn:
+    return EndTurn(EXHAUSTED, error=(kind, message), drop_queue=True)

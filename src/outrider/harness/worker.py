@@ -1,0 +1,126 @@
+"""One process's share of the sessions: claims what is runnable, drives each session in a task of its own.
+
+This is one of the two places that catch everything: a session whose driver fails is tried again a few times, then its
+turn is given up with a `session.error`, so that no bug leaves a session running for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from outrider.errors import Fenced, OutriderError, StorageFull
+from outrider.harness.journal import Journal
+from outrider.harness.loop import Driver, Hands
+from outrider.harness.replies import span_end
+from outrider.ports.doorbell import Doorbell
+from outrider.ports.log import Lease, SessionKey
+from outrider.session import events
+from outrider.session.feed import Feed
+from outrider.session.inbox import close_call
+
+SWEEP_SECONDS = 1.0
+TRIES = 3
+PAUSE_SECONDS = 1.0
+
+log = logging.getLogger("outrider.harness")
+
+
+class Worker:
+    """Drives up to `limits.running_sessions` sessions at once; the rest wait their turn in the store."""
+
+    def __init__(self, hands: Hands, feed: Feed, doorbell: Doorbell, worker_id: str) -> None:
+        self._hands = hands
+        self._feed = feed
+        self._doorbell = doorbell
+        self._id = worker_id
+        self._running: set[SessionKey] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def working(self) -> AsyncGenerator[None]:
+        """Work while the block runs; on leaving, drop every session where it stands (the log says where to go on)."""
+        await self._hands.log.disown(None, but=self._id)
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(self._claim_loop(group))
+            try:
+                yield
+            finally:
+                task.cancel()
+                for child in list(self._tasks):
+                    child.cancel()
+        await self._hands.log.disown(self._id)
+
+    @property
+    def running(self) -> int:
+        return len(self._running)
+
+    async def _claim_loop(self, group: asyncio.TaskGroup) -> None:
+        while True:
+            await self._claim(group)
+            await self._doorbell.wait(SWEEP_SECONDS)
+
+    async def _claim(self, group: asyncio.TaskGroup) -> None:
+        """Take what there is room for. A full disk must not end the loop: the next sweep tries again."""
+        room = self._hands.limits.running_sessions - len(self._running)
+        try:
+            leases = await self._hands.log.claim(self._id, limit=room) if room > 0 else []
+        except StorageFull as error:
+            log.warning("no session claimed: %s", error.message)
+            return
+        for lease in leases:
+            self._running.add(lease.key)
+            task = group.create_task(self._drive(lease))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _drive(self, lease: Lease) -> None:
+        journal = Journal(self._hands.log, lease, self._hands.ids, self._hands.clock)
+        try:
+            for attempt in range(1, TRIES + 1):
+                if await self._attempt(journal, attempt):
+                    return
+                await asyncio.sleep(PAUSE_SECONDS * attempt)
+            await self._give_up(journal)
+        finally:
+            self._running.discard(lease.key)
+            self._doorbell.ring()
+
+    async def _attempt(self, journal: Journal, attempt: int) -> bool:
+        """True when the session needs nothing more from this lease."""
+        key = journal.lease.key
+        tail = self._feed.watch(key)
+        over = True
+        try:
+            await Driver(self._hands, journal, tail).run()
+        except* Fenced:
+            log.info("session %s has another owner now", key.session)
+            await self._hands.log.surrender(key, self._id)
+        except* StorageFull as group:
+            log.warning("session %s waits: %s", key.session, group.exceptions[0])
+            over = False
+        except* Exception:
+            log.exception("session %s: driver failed, attempt %d of %d", key.session, attempt, TRIES)
+            over = False
+        finally:
+            self._feed.unwatch(key, tail)
+        return over
+
+    async def _give_up(self, journal: Journal) -> None:
+        """End the turn with an error, by the shortest way; if even that fails the session is left to the next sweep."""
+        try:
+            await journal.load()
+            factory = journal.factory
+            if journal.state.open_span is not None:
+                journal.stage(span_end(factory, journal.state.open_span, is_error=True))
+            text = events.text_blocks(events.INTERRUPTED_TEXT)
+            journal.stage(*(close_call(factory, call, text) for call in journal.state.open_calls))
+            journal.stage(factory.error("unknown_error", "The turn failed inside the server.", "exhausted"))
+            journal.stage(*(factory.processed(item.id, dropped=True) for item in journal.state.queue))
+            journal.stage_idle({"type": "retries_exhausted"}, None)
+            await journal.flush(release=True, exact=True)
+        except OutriderError as error:
+            log.error("session %s could not be given up: %s", journal.lease.key.session, error)
+            await self._hands.log.surrender(journal.lease.key, self._id)

@@ -1,0 +1,263 @@
+"""`fold(rows) -> State`: what a log means, row by row. Pure: no I/O, no clock; the same rows give the same state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any
+
+from outrider.ports.log import Row
+from outrider.session import events
+from outrider.session.state import Call, Context, Message, State, Usage, Waiting
+
+CUT = ("max_tokens", "model_context_window_exceeded")
+CONTINUE_TEXT = "Your reply reached the limit on its length and was cut off. Continue exactly where it stopped."
+SUMMARY_TEXT = (
+    "The conversation so far was too long to keep in view and has been summarised. The summary follows; everything"
+    " before it is kept in the session's log.\n\n"
+)
+
+Handler = Callable[[State, Row], None]
+
+
+def fold(rows: Iterable[Row], state: State | None = None) -> State:
+    """The state after these rows; continues `state` in place when one is given (light states stay light)."""
+    result = State(context=Context()) if state is None else state
+    for row in rows:
+        apply(result, row)
+    return result
+
+
+def apply(state: State, row: Row) -> None:
+    """Fold one row, which must be the next one."""
+    if row.seq != state.seq + 1:
+        raise ValueError(f"row {row.seq} does not follow {state.seq}")
+    state.seq = row.seq
+    handler = HANDLERS.get(row.type)
+    if handler is not None:
+        handler(state, row)
+
+
+def _created(state: State, row: Row) -> None:
+    body = events.decode(row.body)
+    state.thread = row.thread
+    state.agent_name = body["agent"]["name"]
+    if state.context is not None:
+        state.context.agent = body["agent"]
+        state.context.environment = body["environment"]
+
+
+def _updated(state: State, row: Row) -> None:
+    agent = events.decode(row.body).get("agent")
+    if agent is not None and state.context is not None:
+        state.context.agent = agent
+
+
+def _client_event(state: State, row: Row) -> None:
+    if row.processed_at is not None:
+        return
+    content: list[dict[str, Any]] = []
+    if state.context is not None:
+        content = events.decode(row.body).get("content", [])
+    state.queue.append(Waiting(row.id, row.type, content))
+
+
+def _processed(state: State, row: Row) -> None:
+    item = next((item for item in state.queue if item.id == row.processes), None)
+    if item is None:
+        return
+    state.queue.remove(item)
+    if item.type == "user.interrupt" or events.decode(row.body)["dropped"]:
+        return
+    if item.type == "user.message":
+        state.phase = "model"
+        state.rounds = state.attempts = state.cut_replies = state.compactions = 0
+        state.refusal = None
+    if state.context is not None:
+        role = "system" if item.type == "system.message" else "user"
+        state.context.messages.append({"role": role, "content": item.content})
+
+
+def _message(state: State, row: Row) -> None:
+    if state.context is not None:
+        state.context.drafts[row.id] = events.decode(row.body)["content"]
+
+
+def _tool_use(state: State, row: Row) -> None:
+    body = events.decode(row.body)
+    custom = row.type == "agent.custom_tool_use"
+    permission = "allow" if custom else body["evaluated_permission"]
+    kind = "custom" if custom else "builtin"
+    state.calls.append(Call(row.id, body["name"], kind, permission, input=body["input"]))
+
+
+def _reply(state: State, row: Row) -> None:
+    body = events.decode(row.body)
+    model_ids = {block["ref"]: block["model_id"] for block in body["blocks"] if "model_id" in block}
+    for call in state.calls:
+        call.model_id = model_ids.get(call.id, call.model_id)
+    state.attempts = state.compactions = 0
+    stop = body["stop_reason"]
+    cut = stop in CUT
+    state.cut_replies = state.cut_replies + 1 if cut else 0
+    state.refusal = body["stop_details"] if stop == "refusal" else None
+    state.rounds += 1
+    state.phase = "tools" if state.open_calls else "model" if cut or stop == "pause_turn" else "rest"
+    if state.context is not None:
+        _add_reply(state, state.context, body["blocks"], stop)
+
+
+def _add_reply(state: State, context: Context, blocks: list[Message], stop: str) -> None:
+    content = [_resolve(state, context, block) for block in blocks]
+    context.drafts = {}
+    if content and stop != "refusal":  # a declined exchange must not be shown to the model again
+        context.messages.append({"role": "assistant", "content": content})
+    if stop in CUT and not state.calls:
+        context.messages.append({"role": "user", "content": events.text_blocks(CONTINUE_TEXT)})
+
+
+def _resolve(state: State, context: Context, block: Message) -> Message:
+    """A block of the reply as the model sent it: kept whole, or by reference to the public event that shows it."""
+    if "ref" not in block:
+        return block
+    if "index" in block:
+        return context.drafts[block["ref"]][block["index"]]
+    call = next(call for call in state.calls if call.id == block["ref"])
+    return {"type": "tool_use", "id": call.model_id, "name": call.name, "input": call.input}
+
+
+def _confirmation(state: State, row: Row) -> None:
+    body = events.decode(row.body)
+    call = state.call(body["tool_use_id"])
+    if call is not None and body["result"] == "allow":
+        call.confirmed = True
+
+
+def _result(state: State, row: Row) -> None:
+    body = events.decode(row.body)
+    call = state.call(body["tool_use_id"] if "tool_use_id" in body else body["custom_tool_use_id"])
+    if call is None or call.answered:
+        return
+    call.answered = True
+    call.content = body.get("content") or []
+    call.is_error = bool(body.get("is_error"))
+    if state.open_calls:
+        return
+    if state.context is not None:
+        blocks = [_result_block(call) for call in state.calls]
+        state.context.messages.append({"role": "user", "content": blocks})
+    state.calls = []
+    state.phase = "model"
+
+
+def _result_block(call: Call) -> dict[str, Any]:
+    block: dict[str, Any] = {"type": "tool_result", "tool_use_id": call.model_id}
+    if call.content:
+        block["content"] = call.content
+    if call.is_error:
+        block["is_error"] = True
+    return block
+
+
+def _intent(state: State, row: Row) -> None:
+    call = state.call(events.decode(row.body)["call_id"])
+    if call is not None:
+        call.started = True
+
+
+def _request(state: State, row: Row) -> None:
+    state.purpose = events.decode(row.body)["purpose"]
+
+
+def _span_start(state: State, row: Row) -> None:
+    state.open_span = row.id
+
+
+def _span_end(state: State, row: Row) -> None:
+    body = events.decode(row.body)
+    state.open_span = None
+    usage = body["model_usage"]
+    _count(state.usage, usage)
+    if body["is_error"]:
+        state.attempts += 1
+        if state.context is not None:
+            state.context.drafts = {}
+    elif state.context is not None and state.purpose == "turn" and usage["output_tokens"]:
+        state.context.tokens = sum(value for value in usage.values() if isinstance(value, int))
+
+
+def _count(total: Usage, usage: dict[str, Any]) -> None:
+    total.input_tokens += usage["input_tokens"]
+    total.output_tokens += usage["output_tokens"]
+    total.cache_read_input_tokens += usage["cache_read_input_tokens"]
+    total.ephemeral_5m += usage["cache_creation_input_tokens"]
+
+
+def _summary(state: State, row: Row) -> None:
+    body = events.decode(row.body)
+    state.compactions += 1
+    context = state.context
+    if context is not None:
+        kept = context.messages[len(context.messages) - body["keep"] :]
+        opening = {"role": "user", "content": events.text_blocks(SUMMARY_TEXT + body["summary"])}
+        context.messages = [opening, *kept]
+        context.tokens = body["tokens"]
+
+
+def _running(state: State, row: Row) -> None:
+    state.status = "running"
+    state.stop_reason = None
+    state.running_since = row.processed_at
+    if state.calls and state.phase == "rest":
+        state.phase = "tools"
+
+
+def _stop_clock(state: State, row: Row) -> None:
+    if state.running_since is not None and row.processed_at is not None:
+        span = datetime.fromisoformat(row.processed_at) - datetime.fromisoformat(state.running_since)
+        state.active_seconds += max(0.0, span.total_seconds())
+    state.running_since = None
+
+
+def _rescheduled(state: State, row: Row) -> None:
+    _stop_clock(state, row)
+    state.status = "rescheduling"
+
+
+def _idle(state: State, row: Row) -> None:
+    _stop_clock(state, row)
+    state.status = "idle"
+    state.stop_reason = events.decode(row.body)["stop_reason"]
+    state.phase = "rest"
+    state.rounds = state.attempts = state.cut_replies = state.compactions = 0
+
+
+def _terminated(state: State, row: Row) -> None:
+    _stop_clock(state, row)
+    state.status = "terminated"
+
+
+HANDLERS: dict[str, Handler] = {
+    events.CREATED: _created,
+    events.PROCESSED: _processed,
+    events.INTENT: _intent,
+    events.REQUEST: _request,
+    events.REPLY: _reply,
+    events.SUMMARY: _summary,
+    "user.message": _client_event,
+    "system.message": _client_event,
+    "user.interrupt": _client_event,
+    "user.tool_confirmation": _confirmation,
+    "user.custom_tool_result": _result,
+    "agent.message": _message,
+    "agent.tool_use": _tool_use,
+    "agent.custom_tool_use": _tool_use,
+    "agent.tool_result": _result,
+    "span.model_request_start": _span_start,
+    "span.model_request_end": _span_end,
+    "session.updated": _updated,
+    "session.status_running": _running,
+    "session.status_rescheduled": _rescheduled,
+    "session.status_idle": _idle,
+    "session.status_terminated": _terminated,
+}

@@ -1,0 +1,227 @@
+"""What a client may add to a log in a given state, and which rows that makes. Pure: the caller appends them if the
+log has not moved, else asks again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from outrider.errors import InvalidRequest, NotSupported
+from outrider.ports.log import NewEvent, Row, SessionPatch
+from outrider.session import events
+from outrider.session import state as states
+from outrider.session.events import EventFactory
+from outrider.session.fold import apply
+from outrider.session.state import Call, State
+
+END_TURN = {"type": "end_turn"}
+USE_TYPES = {
+    "user.tool_confirmation": ("tool_use_id", ("agent.tool_use", "agent.mcp_tool_use")),
+    "user.custom_tool_result": ("custom_tool_use_id", ("agent.custom_tool_use",)),
+    "user.tool_result": ("tool_use_id", ("agent.tool_use",)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Rows to append (none when every event repeats an earlier answer), echoes for the response, and the wake."""
+
+    rows: list[NewEvent]
+    echoes: list[bytes]
+    wake: bool
+    patch: SessionPatch | None
+    state: State
+
+
+@dataclass(slots=True)
+class _Desk:
+    """One request under way: the state as the rows admitted so far make it."""
+
+    state: State
+    factory: EventFactory
+    known: Mapping[str, Row]
+    allow_system: bool
+    rows: list[NewEvent] = field(default_factory=list[NewEvent])
+    echoes: list[bytes] = field(default_factory=list[bytes])
+
+    def add(self, *rows: NewEvent) -> None:
+        for row in rows:
+            self.rows.append(row)
+            apply(self.state, events.as_row(row, self.state.seq + 1, 0))
+
+    def accept(self, row: NewEvent) -> None:
+        self.add(row)
+        self.echoes.append(row.body)
+
+    def start(self) -> None:
+        if self.state.status == "idle":
+            self.add(*self.factory.running())
+
+    def rest(self, reason: Mapping[str, Any]) -> None:
+        self.add(*self.factory.idle(reason, states.usage_object(self.state, self.factory.now())))
+
+
+def answered_ids(requests: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Ids of the tool uses that these events answer: the caller looks their rows up for `admit`."""
+    named = [request.get(USE_TYPES[request["type"]][0]) for request in requests if request["type"] in USE_TYPES]
+    return [name for name in named if isinstance(name, str)]
+
+
+def admit(
+    state: State,
+    requests: Sequence[Mapping[str, Any]],
+    factory: EventFactory,
+    known: Mapping[str, Row],
+    *,
+    allow_system: bool = False,
+) -> Admission:
+    """Check the events in order and turn them into rows; all or nothing. Raises InvalidRequest.
+
+    `state` is left alone (a light state suffices). `known` has the rows of `answered_ids(requests)` that exist.
+    """
+    desk = _Desk(states.copy_light(state), factory, known, allow_system)
+    for index, request in enumerate(requests):
+        if desk.state.status == "terminated":
+            raise InvalidRequest("The session is terminated or archived and takes no new events.")
+        _ADMIT[request["type"]](desk, request, requests, index)
+    wake = desk.state.status in ("running", "rescheduling") and bool(desk.rows)
+    patch = states.patch_for(desk.state, factory.now()) if desk.rows else None
+    return Admission(desk.rows, desk.echoes, wake, patch, desk.state)
+
+
+def _message(desk: _Desk, request: Mapping[str, Any], _all: Sequence[Mapping[str, Any]], index: int) -> None:
+    if desk.state.requires_action:
+        waiting = ", ".join(desk.state.awaited)
+        raise InvalidRequest(
+            f"events.{index}: user.message can't be sent now: the session is waiting on responses to events"
+            f" [{waiting}]. Answer them, or send user.interrupt first."
+        )
+    desk.accept(desk.factory.waiting("user.message", {"content": request["content"]}))
+    desk.start()
+
+
+def _system(desk: _Desk, request: Mapping[str, Any], requests: Sequence[Mapping[str, Any]], index: int) -> None:
+    if not desk.allow_system:
+        raise InvalidRequest(
+            f"events.{index}: model_does_not_support_mid_conversation_system: the session's model takes no system"
+            " messages within a conversation.",
+            error_code="model_does_not_support_mid_conversation_system",
+        )
+    before = requests[index - 1]["type"] if index else None
+    if index != len(requests) - 1 or before not in (None, "user.message", "user.custom_tool_result"):
+        raise InvalidRequest(
+            f"events.{index}: system.message must be the last event of a request, directly after the event it"
+            " belongs to."
+        )
+    if desk.state.requires_action and before != "user.custom_tool_result":
+        raise InvalidRequest(f"events.{index}: system.message must follow a tool result while calls are unanswered.")
+    desk.accept(desk.factory.waiting("system.message", {"content": request["content"]}))
+
+
+def _interrupt(desk: _Desk, request: Mapping[str, Any], _all: Sequence[Mapping[str, Any]], index: int) -> None:
+    thread = request.get("session_thread_id")
+    if thread is not None and thread != desk.state.thread:
+        raise InvalidRequest(f"events.{index}.session_thread_id: no thread {thread} in this session.")
+    fields = {} if thread is None else {"session_thread_id": thread}
+    if desk.state.status != "idle":
+        desk.accept(desk.factory.waiting("user.interrupt", fields))
+        return
+    waits = desk.state.requires_action
+    desk.accept(desk.factory.public("user.interrupt", fields))
+    if waits:
+        for call in desk.state.open_calls:
+            blocks = events.text_blocks(events.INTERRUPTED_TEXT)
+            desk.add(close_call(desk.factory, call, blocks))
+        desk.rest(END_TURN)
+        if desk.state.waiting("user.message"):
+            desk.start()
+
+
+def close_call(factory: EventFactory, call: Call, content: list[dict[str, Any]]) -> NewEvent:
+    """An error result for a call that will not run (any more)."""
+    if call.kind == "custom":
+        fields = {"custom_tool_use_id": call.id, "content": content, "is_error": True}
+        return factory.public("user.custom_tool_result", fields)
+    return factory.tool_result(call.id, content, is_error=True)
+
+
+def _confirmation(desk: _Desk, request: Mapping[str, Any], _all: Sequence[Mapping[str, Any]], index: int) -> None:
+    message = request.get("deny_message")
+    if message is not None and request["result"] != "deny":
+        raise InvalidRequest(f"events.{index}.deny_message: only allowed when result is `deny`.")
+    call = _answered_call(desk, request, index)
+    fields = {"tool_use_id": request["tool_use_id"], "result": request["result"], "deny_message": message}
+    row = desk.factory.public("user.tool_confirmation", fields)
+    if call is None or call.confirmed:
+        desk.echoes.append(row.body)
+        return
+    desk.accept(row)
+    if request["result"] == "deny":
+        text = f"Permission to use {call.name} has been denied." + (f" The user said: {message}" if message else "")
+        desk.add(desk.factory.tool_result(call.id, events.text_blocks(text), is_error=True))
+    _settle(desk)
+
+
+def _custom_result(desk: _Desk, request: Mapping[str, Any], _all: Sequence[Mapping[str, Any]], index: int) -> None:
+    call = _answered_call(desk, request, index)
+    fields: dict[str, Any] = {
+        "custom_tool_use_id": request["custom_tool_use_id"],
+        "content": request.get("content") or [],
+        "is_error": request.get("is_error"),
+    }
+    row = desk.factory.public("user.custom_tool_result", fields)
+    if call is None:
+        desk.echoes.append(row.body)
+        return
+    desk.accept(row)
+    _settle(desk)
+
+
+def _answered_call(desk: _Desk, request: Mapping[str, Any], index: int) -> Call | None:
+    """The open call that an answer names; None when it has its answer already (repeats are harmless)."""
+    field_name, use_types = USE_TYPES[request["type"]]
+    use_id = request[field_name]
+    call = desk.state.call(use_id)
+    row = desk.known.get(use_id)
+    if row is None or row.type not in use_types:
+        kinds = " or ".join(f"`{kind}`" for kind in use_types)
+        raise InvalidRequest(
+            f'events.{index}: `{field_name}` "{use_id}" does not match any {kinds} event in this session'
+        )
+    if request["type"] == "user.tool_confirmation" and events.decode(row.body)["evaluated_permission"] != "ask":
+        raise InvalidRequest(f"events.{index}: {use_id} did not ask for permission, so it can't be confirmed.")
+    return None if call is None or call.answered else call
+
+
+def _settle(desk: _Desk) -> None:
+    """After an accepted answer: say what is still awaited, or go on working."""
+    if desk.state.status != "idle":
+        return
+    awaited = desk.state.awaited
+    if awaited:
+        desk.rest({"type": "requires_action", "event_ids": awaited})
+    else:
+        desk.start()
+
+
+def _tool_result(_desk: _Desk, _request: Mapping[str, Any], _all: Sequence[Mapping[str, Any]], index: int) -> None:
+    raise InvalidRequest(
+        f"events.{index}: user.tool_result is only for sessions on self_hosted environments; here the server runs the"
+        " built-in tools itself."
+    )
+
+
+def _outcome(_desk: _Desk, _request: Mapping[str, Any], _all: Sequence[Mapping[str, Any]], index: int) -> None:
+    raise NotSupported(f"events.{index}: user.define_outcome is not offered by this server yet.")
+
+
+_ADMIT = {
+    "user.message": _message,
+    "system.message": _system,
+    "user.interrupt": _interrupt,
+    "user.tool_confirmation": _confirmation,
+    "user.custom_tool_result": _custom_result,
+    "user.tool_result": _tool_result,
+    "user.define_outcome": _outcome,
+}

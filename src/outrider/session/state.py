@@ -1,0 +1,179 @@
+"""The state that a session's log folds into: a light part that the API reads, and the model's context beside it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+from outrider.ports.log import SessionPatch
+
+VERSION = 1  # of the fold: snapshots made by another version are thrown away and rebuilt from the log
+
+Status = Literal["idle", "running", "rescheduling", "terminated"]
+Phase = Literal["rest", "model", "tools"]
+Message = dict[str, Any]
+
+
+class Call(msgspec.Struct):
+    """One tool use of the latest model reply. `model_id` is the model's own id for it; `id` its event's."""
+
+    id: str
+    name: str
+    kind: Literal["builtin", "custom"]
+    permission: Literal["allow", "ask", "deny"]
+    model_id: str = ""
+    input: dict[str, Any] = {}
+    confirmed: bool = False
+    started: bool = False
+    answered: bool = False
+    content: list[dict[str, Any]] = []
+    is_error: bool = False
+
+    @property
+    def awaits_client(self) -> bool:
+        """Nothing but an answer by the client moves this call on."""
+        return not self.answered and (self.kind == "custom" or (self.permission == "ask" and not self.confirmed))
+
+    @property
+    def runnable(self) -> bool:
+        return not self.answered and not self.started and not self.awaits_client
+
+
+class Waiting(msgspec.Struct):
+    """A client's event that no turn has taken up yet."""
+
+    id: str
+    type: str
+    content: list[dict[str, Any]] = []
+
+
+class Usage(msgspec.Struct):
+    """Tokens, summed over all model requests; `input_tokens` are uncached ones only."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_input_tokens: int = 0
+    ephemeral_5m: int = 0
+    ephemeral_1h: int = 0
+
+
+class Context(msgspec.Struct):
+    """What the model sees: the agent's configuration and the messages since the last summary.
+
+    `drafts` holds the texts of the reply that is being folded, by event id, until its `model.reply` row.
+    """
+
+    agent: dict[str, Any] = {}
+    environment: dict[str, Any] = {}
+    messages: list[Message] = []
+    drafts: dict[str, list[Message]] = {}
+    tokens: int = 0  # size of the prompt and reply of the latest request, as the model counted them
+
+
+class State(msgspec.Struct):
+    """Everything that decides what happens next. `context` is None in the light form."""
+
+    seq: int = 0
+    thread: str = ""
+    agent_name: str = ""
+    status: Status = "idle"
+    stop_reason: dict[str, Any] | None = None
+    phase: Phase = "rest"
+    open_span: str | None = None
+    purpose: str = "turn"
+    calls: list[Call] = []
+    queue: list[Waiting] = []
+    refusal: dict[str, Any] | None = None
+    rounds: int = 0
+    attempts: int = 0
+    cut_replies: int = 0
+    compactions: int = 0
+    usage: Usage = msgspec.field(default_factory=Usage)
+    active_seconds: float = 0.0
+    running_since: str | None = None
+    context: Context | None = None
+
+    @property
+    def requires_action(self) -> bool:
+        return self.status == "idle" and self.stop_reason is not None and self.stop_reason["type"] == "requires_action"
+
+    @property
+    def open_calls(self) -> list[Call]:
+        return [call for call in self.calls if not call.answered]
+
+    @property
+    def awaited(self) -> list[str]:
+        """Ids of the calls that only the client can move on."""
+        return [call.id for call in self.calls if call.awaits_client]
+
+    def waiting(self, kind: str) -> Waiting | None:
+        return next((item for item in self.queue if item.type == kind), None)
+
+    def call(self, event_id: str) -> Call | None:
+        return next((call for call in self.calls if call.id == event_id), None)
+
+
+class _Stored(msgspec.Struct, array_like=True):
+    """A snapshot's bytes: the light part can be read without decoding the context."""
+
+    state: msgspec.Raw
+    context: msgspec.Raw
+
+
+_light = msgspec.json.Decoder(State)
+_context = msgspec.json.Decoder(Context)
+_stored = msgspec.json.Decoder(_Stored)
+_encode = msgspec.json.Encoder().encode
+
+
+def dump(state: State) -> bytes:
+    """A snapshot's body. Raises ValueError for a light state, which can't stand for the whole."""
+    if state.context is None:
+        raise ValueError("a light state has no context to store")
+    light = msgspec.structs.replace(state, context=None)
+    return _encode(_Stored(msgspec.Raw(_encode(light)), msgspec.Raw(_encode(state.context))))
+
+
+def load(body: bytes, *, light: bool = False) -> State:
+    stored = _stored.decode(body)
+    state = _light.decode(stored.state)
+    state.context = None if light else _context.decode(stored.context)
+    return state
+
+
+def copy_light(state: State) -> State:
+    """A light copy that can be folded on without touching the original."""
+    return _light.decode(_encode(msgspec.structs.replace(state, context=None)))
+
+
+def active_seconds(state: State, now: str) -> float:
+    """Seconds spent running until `now` (RFC 3339)."""
+    if state.running_since is None:
+        return round(state.active_seconds, 3)
+    span = datetime.fromisoformat(now) - datetime.fromisoformat(state.running_since)
+    return round(state.active_seconds + max(0.0, span.total_seconds()), 3)
+
+
+def usage_object(state: State, now: str) -> dict[str, Any]:
+    """Cumulative usage in the API's shape, as it stands at `now`."""
+    usage = state.usage
+    return {
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "cache_read_input_tokens": usage.cache_read_input_tokens,
+        "cache_creation": {
+            "ephemeral_5m_input_tokens": usage.ephemeral_5m,
+            "ephemeral_1h_input_tokens": usage.ephemeral_1h,
+        },
+        "active_seconds": active_seconds(state, now),
+    }
+
+
+def patch_for(state: State, now: str) -> SessionPatch:
+    """The session record's projection of this state, to be written with the rows that led to it."""
+    stats = {"active_seconds": round(state.active_seconds, 3), "running_since": state.running_since}
+    return SessionPatch(
+        status=state.status, usage=_encode(usage_object(state, now)), stats=_encode(stats), updated_at=now
+    )
