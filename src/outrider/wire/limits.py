@@ -1,0 +1,125 @@
+"""The limits that the SDK's types don't carry, in one table by type and field; the compiler puts them into the checks.
+
+Request types stand under their SDK name (`AgentCreateParams`), shared ones under theirs without `BetaManagedAgents`.
+Environment metadata is missing on purpose: breaking its limits has an error code of its own (resources/environments).
+"""
+
+from __future__ import annotations
+
+import types
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import Field
+
+from outrider.wire.compile import Rule
+
+METADATA_PAIRS = 16
+METADATA_KEY = 64
+METADATA_VALUE = 512
+MAX_TOOLS = 256
+
+TOOL_NAME = r"^[A-Za-z0-9_-]+$"
+IMAGE_TYPES = r"^image/(jpeg|png|gif|webp)$"
+PDF_TYPE = r"^application/pdf$"
+
+
+def _within(hint: Any, limit: Any) -> Any:
+    """Put the limit on the value itself, so that a null that the type allows stays allowed."""
+    if get_origin(hint) in (Union, types.UnionType) and type(None) in get_args(hint):
+        return nullable(_within(get_args(hint)[0], limit))
+    limited: Any = Annotated[hint, limit]
+    return limited
+
+
+def text(least: int = 0, most: int | None = None, *, pattern: str | None = None) -> Rule:
+    """A string's length in characters, and its form."""
+    return lambda hint: _within(hint, Field(min_length=least or None, max_length=most, pattern=pattern))
+
+
+def items(least: int = 0, most: int | None = None) -> Rule:
+    """How many entries a list has."""
+    return lambda hint: _within(hint, Field(min_length=least or None, max_length=most))
+
+
+def number(least: int, most: int | None = None) -> Rule:
+    return lambda hint: _within(hint, Field(ge=least, le=most))
+
+
+def nullable(hint: Any) -> Any:
+    """The API takes a null that the SDK's type doesn't know."""
+    return hint | None
+
+
+def _metadata(hint: Any, *, pairs: int | None) -> Any:
+    if get_origin(hint) in (Union, types.UnionType):
+        return nullable(_metadata(get_args(hint)[0], pairs=pairs))
+    key = Annotated[str, Field(min_length=1, max_length=METADATA_KEY)]
+    value = text(0, METADATA_VALUE)(get_args(hint)[1])
+    return Annotated[dict[key, value], Field(max_length=pairs)]
+
+
+def metadata(hint: Any) -> Any:
+    """A whole bag: at most 16 pairs."""
+    return _metadata(hint, pairs=METADATA_PAIRS)
+
+
+def metadata_patch(hint: Any) -> Any:
+    """A patch: the number of pairs is checked on the merged bag, because a patch may delete."""
+    return _metadata(hint, pairs=None)
+
+
+AGENT: dict[str, Rule] = {
+    "name": text(1, 256),
+    "description": text(0, 2048),
+    "system": text(0, 100_000),
+    "mcp_servers": items(0, 20),
+    "skills": items(0, 500),
+}
+
+LIMITS: dict[str, dict[str, Rule]] = {
+    # agents
+    "AgentCreateParams": {**AGENT, "metadata": metadata},
+    "AgentUpdateParams": {**AGENT, "metadata": metadata_patch, "version": number(1)},
+    "ModelConfigParams": {"id": text(1, 256), "inference_geo": text(1, 64)},
+    "AWSRoleExecutionIdentityParams": {"role_arn": text(1, 2048)},
+    "CustomToolParams": {"name": text(1, 128, pattern=TOOL_NAME)},
+    "URLMCPServerParams": {"name": text(1, 255), "url": text(1, 2048)},
+    "MCPToolsetParams": {"mcp_server_name": text(1, 255)},
+    "MCPToolConfigParams": {"name": text(1, 128)},
+    "WebFetchToolConfigParams": {
+        "allowed_domains": items(1, 64),
+        "blocked_domains": items(1, 64),
+        "max_content_tokens": number(1),
+    },
+    "WebSearchToolConfigParams": {"allowed_domains": items(1, 64), "blocked_domains": items(1, 64)},
+    "WebFetchURLSourceOnlyParam": {"tools": items(1, 128)},
+    "WebFetchURLSourceExceptParam": {"tools": items(1, 128)},
+    "MultiagentCoordinatorParams": {"agents": items(1, 20)},
+    "MultiagentSubagentsEnabledParams": {"predefined_agents": items(0, 20)},
+    "MultiagentWorkflowsEnabledParams": {"predefined_agents": items(0, 20)},
+    # environments; the length of a name is this server's own limit
+    "EnvironmentCreateParams": {"name": text(1, 256), "description": text(0, 2048)},
+    "EnvironmentUpdateParams": {"name": text(1, 256), "description": text(0, 2048)},
+    # sessions; the length of a title is this server's own limit
+    "SessionCreateParams": {"title": text(0, 2048), "metadata": metadata, "initial_events": items(0, 50)},
+    "SessionUpdateParams": {"title": text(0, 2048), "metadata": metadata_patch},
+    "AgentParams": {"version": number(1)},
+    "AgentWithOverridesParams": {
+        "version": number(1),
+        "model": nullable,
+        "system": text(0, 100_000),
+        "tools": nullable,
+        "mcp_servers": lambda hint: nullable(items(0, 20)(hint)),
+        "skills": lambda hint: nullable(items(0, 500)(hint)),
+    },
+    "SessionAgentUpdateParam": {"mcp_servers": items(0, 20)},
+    "MemoryStoreResourceParam": {"instructions": text(0, 4096)},
+    # events
+    "EventSendParams": {"events": items(1, 50)},
+    "UserMessageEventParams": {"content": items(1)},
+    "SystemMessageEventParams": {"content": items(1, 1000)},
+    "UserDefineOutcomeEventParams": {"description": text(1), "max_iterations": number(1, 20)},
+    "TextRubricParams": {"content": text(1, 262_144)},
+    "Base64ImageSourceParam": {"media_type": text(pattern=IMAGE_TYPES)},
+    "Base64DocumentSourceParam": {"media_type": text(pattern=PDF_TYPE)},
+}
