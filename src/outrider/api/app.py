@@ -1,0 +1,86 @@
+"""The Starlette app: which path leads to which handler."""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from outrider.api.endpoint import Endpoints, Handler, error_response
+from outrider.api.routes import agents, environments, events, models, sessions, threads
+from outrider.api.services import Services
+from outrider.errors import InvalidRequest, NotFound, OutriderError
+
+S = "/v1/sessions/{session_id}"
+T = S + "/threads/{thread_id}"
+
+ROUTES: tuple[tuple[str, str, Handler], ...] = (
+    ("POST", "/v1/agents", agents.create),
+    ("GET", "/v1/agents", agents.list_agents),
+    ("GET", "/v1/agents/{agent_id}", agents.get),
+    ("POST", "/v1/agents/{agent_id}", agents.update),
+    ("POST", "/v1/agents/{agent_id}/archive", agents.archive),
+    ("GET", "/v1/agents/{agent_id}/versions", agents.versions),
+    ("POST", "/v1/environments", environments.create),
+    ("GET", "/v1/environments", environments.list_environments),
+    ("GET", "/v1/environments/{environment_id}", environments.get),
+    ("POST", "/v1/environments/{environment_id}", environments.update),
+    ("DELETE", "/v1/environments/{environment_id}", environments.delete),
+    ("POST", "/v1/environments/{environment_id}/archive", environments.archive),
+    ("POST", "/v1/sessions", sessions.create),
+    ("GET", "/v1/sessions", sessions.list_sessions),
+    ("GET", S, sessions.get),
+    ("POST", S, sessions.update),
+    ("DELETE", S, sessions.delete),
+    ("POST", S + "/archive", sessions.archive),
+    ("POST", S + "/events", events.send_events),
+    ("GET", S + "/events", events.list_events),
+    ("GET", S + "/events/stream", events.stream_events),
+    ("GET", S + "/threads", threads.list_threads),
+    ("GET", T, threads.get),
+    ("POST", T + "/archive", threads.archive),
+    ("GET", T + "/events", events.list_thread_events),
+    ("GET", T + "/stream", events.stream_thread_events),
+)
+PLAIN_ROUTES: tuple[tuple[str, str, Handler], ...] = (  # of the API, but not of its beta
+    ("GET", "/v1/models", models.list_models),
+    ("GET", "/v1/models/{model_id:path}", models.get_model),
+)
+
+
+def create_app(services: Services) -> Starlette:
+    """The app for these services; it starts and stops nothing by itself."""
+    endpoints = Endpoints(services)
+
+    async def health(_request: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def ready(_request: Request) -> Response:
+        await services.log.runnable()
+        return JSONResponse({"status": "ok"})
+
+    def refuse(request: Request, error: OutriderError) -> Response:
+        return error_response(error, services.ids.new("req"))
+
+    async def no_route(request: Request, error: Exception) -> Response:
+        status = error.status_code if isinstance(error, HTTPException) else 404
+        if status == 405:
+            return refuse(request, _method_not_allowed(request))
+        return refuse(request, NotFound(f"Not found: {request.method} {request.url.path}"))
+
+    routes = [Route(path, endpoints.endpoint(handler), methods=[method]) for method, path, handler in ROUTES]
+    routes += [Route(p, endpoints.endpoint(handler, beta=False), methods=[m]) for m, p, handler in PLAIN_ROUTES]
+    routes += [Route("/healthz", health), Route("/readyz", ready)]
+    return Starlette(routes=routes, exception_handlers={404: no_route, 405: no_route})
+
+
+class _MethodNotAllowed(InvalidRequest):
+    """The path exists, but not for this method."""
+
+    status = 405
+
+
+def _method_not_allowed(request: Request) -> OutriderError:
+    return _MethodNotAllowed(f"{request.method} is not allowed on {request.url.path}.")

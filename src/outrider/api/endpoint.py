@@ -1,0 +1,153 @@
+"""From a handler to an ASGI endpoint: request id, auth, body, stored answers, and errors as envelopes.
+
+This is one of the two places that catch everything: an unforeseen error is logged with its request id and answered 500.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response, StreamingResponse
+
+from outrider.api.answers import Answers
+from outrider.api.auth import Authenticator, require_beta
+from outrider.api.services import Services
+from outrider.errors import Conflict, InvalidRequest, OutriderError, RequestTooLarge
+from outrider.ports.records import ApiKey, StoredAnswer
+from outrider.wire.envelope import error_bytes
+
+log = logging.getLogger("outrider.api")
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One authenticated request, as handlers see it."""
+
+    services: Services
+    key: ApiKey
+    path: Mapping[str, str]
+    query: str
+    body: bytes
+
+    @property
+    def workspace(self) -> str:
+        return self.key.workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A JSON answer: an object to encode, or bytes that are encoded already."""
+
+    value: Any = None
+    encoded: bytes | None = None
+    status: int = 200
+
+    def bytes(self) -> bytes:
+        return self.encoded if self.encoded is not None else _encode(self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamReply:
+    """A server-sent event stream; `close` runs when it ends, however it ends."""
+
+    frames: AsyncIterator[bytes]
+    close: Callable[[], None] = field(default=lambda: None)
+
+
+Handler = Callable[[Call], Awaitable[Reply | StreamReply]]
+
+
+class Endpoints:
+    """Wraps handlers. One for each process."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._auth = Authenticator(services.records, services.clock)
+        self._answers = Answers(services.records, services.clock)
+
+    def endpoint(self, handler: Handler, *, beta: bool = True) -> Callable[[Request], Awaitable[Response]]:
+        async def respond(request: Request) -> Response:
+            request_id = self._services.ids.new("req")
+            try:
+                return await self._answer(request, handler, request_id, beta=beta)
+            except OutriderError as error:
+                return error_response(error, request_id)
+            except ClientDisconnect:
+                raise
+            except Exception:
+                log.exception("request %s %s %s failed", request_id, request.method, request.url.path)
+                return error_response(OutriderError("Internal server error."), request_id)
+
+        return respond
+
+    async def _answer(self, request: Request, handler: Handler, request_id: str, *, beta: bool) -> Response:
+        key = await self._auth.key(request.headers)
+        if beta and self._services.settings.require_beta_header:
+            require_beta(request.headers, request.url.path)
+        body = await read_body(request, self._services.settings.limits.body_bytes)
+        call = Call(self._services, key, request.path_params, request.url.query, body)
+
+        async def answer() -> StoredAnswer | StreamReply:
+            reply = await handler(call)
+            return reply if isinstance(reply, StreamReply) else StoredAnswer(reply.status, reply.bytes())
+
+        if request.method == "POST":
+            result = await self._answers.once(request, key, body, answer)
+        else:
+            result = await answer()
+        headers = {"request-id": request_id, "anthropic-workspace-id": key.workspace}
+        if isinstance(result, StreamReply):
+            return _Stream(result, headers)
+        return Response(result.body, result.status, headers, "application/json")
+
+
+class _Stream(StreamingResponse):
+    """An SSE response that always lets go of its subscription."""
+
+    def __init__(self, reply: StreamReply, headers: dict[str, str]) -> None:
+        extra = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+        super().__init__(reply.frames, headers=headers | extra, media_type="text/event-stream")
+        self._close = reply.close
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._close()
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The whole body. Raises RequestTooLarge as soon as it is known to be over the limit."""
+    declared = request.headers.get("content-length")
+    if declared is not None and int(declared) > limit:
+        raise too_large(limit)
+    if request.method == "GET":
+        return b""
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            raise too_large(limit)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def too_large(limit: int) -> RequestTooLarge:
+    return RequestTooLarge(f"The request body is over the limit of {limit // (1024 * 1024)} MB.")
+
+
+def error_response(error: OutriderError, request_id: str) -> Response:
+    """The error's envelope; a deterministic conflict tells the SDK not to retry it."""
+    headers = {"request-id": request_id}
+    if isinstance(error, Conflict | InvalidRequest):
+        headers["x-should-retry"] = "false"
+    if error.retry_after is not None:
+        headers["retry-after"] = str(max(1, round(error.retry_after)))
+    return Response(error_bytes(error, request_id), error.status, headers, "application/json")

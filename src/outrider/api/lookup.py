@@ -1,0 +1,34 @@
+"""Records named by a request's path, within the caller's workspace. Raises NotFound."""
+
+from __future__ import annotations
+
+from outrider.api.endpoint import Call
+from outrider.errors import NotFound
+from outrider.ports.log import SessionKey
+from outrider.ports.records import AgentRecord, EnvironmentRecord, SessionRecord
+
+
+async def session_record(call: Call, *, thread: str | None = None) -> SessionRecord:
+    """The session, and with `thread` only if that is one of its threads."""
+    session_id = call.path["session_id"]
+    record = await call.services.records.session(SessionKey(call.workspace, session_id))
+    if record is None:
+        raise NotFound(f"Session {session_id} not found.")
+    if thread is not None and thread != record.thread:
+        raise NotFound(f"Thread {thread} not found in session {session_id}.")
+    return record
+
+
+async def agent_record(call: Call, agent_id: str, version: int | None = None) -> AgentRecord:
+    record = await call.services.records.agent(call.workspace, agent_id, version)
+    if record is None:
+        which = agent_id if version is None else f"{agent_id} version {version}"
+        raise NotFound(f"Agent {which} not found.")
+    return record
+
+
+async def environment_record(call: Call, environment_id: str) -> EnvironmentRecord:
+    record = await call.services.records.environment(call.workspace, environment_id)
+    if record is None:
+        raise NotFound(f"Environment {environment_id} not found.", error_code="environment_not_found")
+    return record

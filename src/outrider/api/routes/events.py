@@ -1,0 +1,104 @@
+"""Events of a session: send, list, stream."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, get_args
+
+import msgspec
+from anthropic.types.beta.sessions import BetaManagedAgentsSessionEventType
+
+from outrider.api.endpoint import Call, Reply, StreamReply
+from outrider.api.intake import send
+from outrider.api.lookup import session_record
+from outrider.errors import StorageFull
+from outrider.ports.log import HistoryEntry, HistoryQuery, SessionKey
+from outrider.ports.records import SessionRecord
+from outrider.session.events import decode, with_time
+from outrider.wire.pages import cut, page_bytes, read_cursor
+from outrider.wire.query import Query
+from outrider.wire.requests import parse
+
+LIST_LIMIT = 1000
+PREVIEWS = ("agent.message", "agent.thinking")
+EVENT_TYPES: tuple[str, ...] = get_args(BetaManagedAgentsSessionEventType)
+PING = b"event: ping\ndata: {}\n\n"
+
+
+async def send_events(call: Call) -> Reply:
+    record = await session_record(call)
+    requests = parse("events.send", call.body)["events"]
+    if not call.services.has_room():
+        raise StorageFull("The disk of the session log is nearly full; no events are taken until there is room.")
+    key = SessionKey(call.workspace, record.id)
+    admission = await send(call.services, key, requests, allow_system=_allows_system(call, record))
+    return Reply(encoded=b'{"data":[' + b",".join(admission.echoes) + b"]}")
+
+
+def _allows_system(call: Call, record: SessionRecord) -> bool:
+    return call.services.models.profile(decode(record.agent)["model"]["id"]).mid_conversation_system
+
+
+async def list_events(call: Call) -> Reply:
+    record = await session_record(call)
+    query = Query(call.query)
+    order = query.choice("order", ("asc", "desc"), default="asc")
+    types = query.choices("types", EVENT_TYPES)
+    return await _history(call, record, query, order=order, types=types, created=query.range("created_at"))
+
+
+async def list_thread_events(call: Call) -> Reply:
+    record = await session_record(call, thread=call.path["thread_id"])
+    return await _history(call, record, Query(call.query), order="asc", types=(), created={})
+
+
+async def _history(
+    call: Call, record: SessionRecord, query: Query, *, order: Any, types: tuple[str, ...], created: dict[str, str]
+) -> Reply:
+    limit = query.limit(default=LIST_LIMIT, most=LIST_LIMIT)
+    cursor = read_cursor(query.text("page"), "events", order, shape=int, created=created)
+    after = cursor.position if cursor is not None and isinstance(cursor.position, int) else None
+    asked = HistoryQuery(limit + 1, descending=order == "desc", after=after, types=types, created=created)
+    entries = await call.services.log.history(SessionKey(call.workspace, record.id), asked)
+    page = cut(entries, limit, kind="events", order=order, cursor=cursor, mark=_mark)
+    return Reply(encoded=page_bytes([msgspec.Raw(_shown(entry)) for entry in page.items], page.next_page))
+
+
+def _mark(entry: HistoryEntry) -> tuple[int, str | None]:
+    return entry.position, entry.processed_at
+
+
+def _shown(entry: HistoryEntry) -> bytes:
+    return with_time(entry.row.body, entry.processed_at)
+
+
+async def stream_events(call: Call) -> StreamReply:
+    record = await session_record(call)
+    return await _stream(call, record)
+
+
+async def stream_thread_events(call: Call) -> StreamReply:
+    record = await session_record(call, thread=call.path["thread_id"])
+    return await _stream(call, record)
+
+
+async def _stream(call: Call, record: SessionRecord) -> StreamReply:
+    previews = Query(call.query).choices("event_deltas", PREVIEWS)
+    key = SessionKey(call.workspace, record.id)
+    if record.status == "terminated":
+        return StreamReply(_last_event(call, key))
+    heartbeat = call.services.settings.limits.heartbeat
+    subscription = await call.services.feed.subscribe(key, previews=frozenset(previews), heartbeat=heartbeat)
+
+    async def frames() -> AsyncIterator[bytes]:
+        async for frame in subscription.frames():
+            yield PING if frame is None else frame
+
+    return StreamReply(frames(), subscription.close)
+
+
+async def _last_event(call: Call, key: SessionKey) -> AsyncIterator[bytes]:
+    """A stream on a terminated session repeats its last event and ends, so that SDK runners stop."""
+    types = ("session.status_terminated",)
+    for entry in await call.services.log.history(key, HistoryQuery(1, descending=True, types=types)):
+        yield call.services.feed.render(entry.row, entry.processed_at)

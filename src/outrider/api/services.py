@@ -1,0 +1,31 @@
+"""What the routes work with: ports and settings, shared by all requests of one process."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from outrider.clock import Clock
+from outrider.config import Settings
+from outrider.ids import IdSource
+from outrider.ports.doorbell import Doorbell
+from outrider.ports.log import EventLog, SessionKey
+from outrider.ports.model import Models
+from outrider.ports.records import Records
+from outrider.session.feed import Feed
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """`forget` erases what a deleted session has outside the store (its sandbox and files)."""
+
+    settings: Settings
+    log: EventLog
+    records: Records
+    feed: Feed
+    doorbell: Doorbell
+    models: Models
+    ids: IdSource
+    clock: Clock
+    forget: Callable[[SessionKey], Awaitable[None]]
+    has_room: Callable[[], bool]

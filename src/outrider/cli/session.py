@@ -1,0 +1,46 @@
+"""`outrider session ...`: look at sessions from the terminal."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from outrider.cli.options import data_option
+from outrider.cli.running import address
+
+
+@click.group()
+def session() -> None:
+    """Look at sessions."""
+
+
+@session.command()
+@click.argument("session_id")
+@click.option("--once", is_flag=True, help="Print what is there and stop, instead of following.")
+@data_option
+def tail(session_id: str, once: bool, data: Path | None) -> None:
+    """Print a session's events, then follow it live (Ctrl-C ends only the tail)."""
+    import anthropic
+    from rich.console import Console
+
+    from outrider.cli.show import Show
+
+    found = address(dict(os.environ), data)
+    client = anthropic.Anthropic(base_url=found.url, api_key=found.key)
+    events = client.beta.sessions.events
+    show = Show(Console(highlight=False))
+    try:
+        stream = None if once else events.stream(session_id, event_deltas=["agent.message"])
+        seen: set[str] = set()
+        for event in events.list(session_id, limit=1000):
+            seen.add(event.id)
+            show.event(event)
+        for event in stream or ():
+            if getattr(event, "id", None) not in seen:
+                show.event(event)
+    except anthropic.APIStatusError as error:
+        raise click.ClickException(error.message) from None
+    except KeyboardInterrupt:
+        return

@@ -1,0 +1,84 @@
+"""A session's events as lines for people, used by `demo` and `session tail`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+LONGEST = 12  # lines shown of one text
+
+
+class Show:
+    """Prints events as they come; texts that were previewed are not printed again."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._previewed: set[str] = set()
+
+    def event(self, event: Any) -> None:
+        handler = getattr(self, "_" + event.type.replace(".", "_"), None)
+        if handler is not None:
+            handler(event)
+
+    def _event_start(self, event: Any) -> None:
+        if event.event.type == "agent.message":
+            self._previewed.add(event.event.id)
+            self._console.print(Text("agent  ", "bold green"), end="")
+
+    def _event_delta(self, event: Any) -> None:
+        self._console.print(Text(event.delta.content.text), end="", soft_wrap=True)
+
+    def _agent_message(self, event: Any) -> None:
+        if event.id in self._previewed:
+            self._console.print()
+        else:
+            self._lines("agent  ", "bold green", _texts(event.content))
+
+    def _agent_thinking(self, _event: Any) -> None:
+        self._console.print(Text("agent  (thinks)", "dim"))
+
+    def _user_message(self, event: Any) -> None:
+        if event.processed_at is not None:
+            self._lines("user   ", "bold cyan", _texts(event.content))
+
+    def _agent_tool_use(self, event: Any) -> None:
+        self._lines(f"{event.name:<7}", "bold yellow", _call(event.name, event.input))
+
+    def _agent_custom_tool_use(self, event: Any) -> None:
+        self._lines(f"{event.name:<7}", "bold yellow", str(event.input))
+
+    def _agent_tool_result(self, event: Any) -> None:
+        self._lines("  |    ", "red" if event.is_error else "dim", _texts(event.content or []))
+
+    def _session_error(self, event: Any) -> None:
+        status = event.error.retry_status.type
+        self._lines("error  ", "bold red", f"{event.error.message} ({status})")
+
+    def _session_status_idle(self, event: Any) -> None:
+        self._console.print(Text(f"idle   {event.stop_reason.type}", "bold"))
+
+    def _lines(self, label: str, style: str, text: str) -> None:
+        lines = text.rstrip("\n").split("\n")
+        shown = (
+            lines if len(lines) <= LONGEST else [*lines[: LONGEST - 1], f"... {len(lines) - LONGEST + 1} more lines"]
+        )
+        for number, line in enumerate(shown):
+            body = Text(line, style if style in ("red", "dim") else "")
+            self._console.print(Text(label if number == 0 or label.startswith("  |") else " " * 7, style) + body)
+
+
+def _texts(content: Iterable[Any]) -> str:
+    return "\n".join(block.text if block.type == "text" else f"[{block.type}]" for block in content)
+
+
+def _call(name: str, given: dict[str, Any]) -> str:
+    if name == "bash":
+        return str(given.get("command", "restart"))
+    if name == "write":
+        return f"{given.get('file_path')}\n{given.get('content', '')}"
+    if name == "edit":
+        return f"{given.get('file_path')}\n- {given.get('old_string')}\n+ {given.get('new_string')}"
+    return " ".join(str(value) for value in given.values())
