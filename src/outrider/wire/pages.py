@@ -18,7 +18,7 @@ from outrider.errors import InvalidRequest
 Order = Literal["asc", "desc"]
 Item = TypeVar("Item")
 Position = tuple[str, str] | int
-_Text = Annotated[str, msgspec.Meta(pattern=r"^[\w:.+-]*$")]  # a position goes into a database: no odd bytes
+_Text = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_:.+-]*\Z")]  # a position goes into a database: no odd bytes
 _Count = Annotated[int, msgspec.Meta(ge=0, lt=2**63)]
 
 LONGEST = 1024

@@ -1,0 +1,142 @@
+"""Rules of sessions: what a request for one asks, what an update changes, what may be archived or deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+
+from outrider.errors import InvalidRequest, NotSupported
+from outrider.ports.log import SessionKey, SessionPatch
+from outrider.ports.records import SessionRecord
+from outrider.resources import metadata
+from outrider.resources.agents import with_tools
+from outrider.resources.events import check_offered
+
+LATER = {"vault_ids": "vaults are", "resources": "session resources are", "budget": "budgets are"}
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRequest:
+    """A checked request for a session. `agent` is the reference as sent; see `effective_agent`."""
+
+    agent: str | dict[str, Any]
+    agent_id: str
+    agent_version: int | None
+    environment_id: str
+    details: dict[str, Any]
+    initial_events: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionChange:
+    """An update that changes something: the record to store, and the fields of the `session.updated` event."""
+
+    record: SessionRecord
+    fields: dict[str, Any]
+
+
+def new_session(request: Mapping[str, Any]) -> SessionRequest:
+    """Raises NotSupported for what this server doesn't offer yet."""
+    for key, words in LATER.items():
+        if request.get(key):
+            raise NotSupported(f"{key}: {words} not offered by this server yet")
+    events: list[dict[str, Any]] = request.get("initial_events", [])
+    check_offered(events, field="initial_events")
+    agent = request["agent"]
+    return SessionRequest(
+        agent=agent,
+        agent_id=agent if isinstance(agent, str) else agent["id"],
+        agent_version=None if isinstance(agent, str) else agent.get("version"),
+        environment_id=request["environment_id"],
+        details={"title": request.get("title"), "metadata": metadata.checked(request.get("metadata", {}))},
+        initial_events=events,
+    )
+
+
+def session_record(
+    request: SessionRequest,
+    *,
+    key: SessionKey,
+    thread: str,
+    agent: Mapping[str, Any],
+    now: str,
+    patch: SessionPatch | None = None,
+) -> SessionRecord:
+    """The record of a new session; `agent` is its snapshot, `patch` what its initial events make of the status."""
+    begun = patch or SessionPatch()
+    return SessionRecord(
+        workspace=key.workspace,
+        id=key.session,
+        thread=thread,
+        agent_id=agent["id"],
+        agent_version=agent["version"],
+        environment_id=request.environment_id,
+        status=begun.status or "idle",
+        created_at=now,
+        updated_at=now,
+        archived_at=None,
+        agent=_encode(agent),
+        details=_encode(request.details),
+        usage=begun.usage or b"{}",
+        stats=begun.stats or b"{}",
+    )
+
+
+def updated_session(record: SessionRecord, request: Mapping[str, Any], *, now: str) -> SessionChange | None:
+    """What an update changes; None for nothing. Raises InvalidRequest. A null metadata patch changes nothing."""
+    _check_updatable(record, request)
+    details, agent = _decode(record.details), _decode(record.agent)
+    changed_details = details | _changed_details(details, request)
+    changed_agent = with_tools(agent, request.get("agent", {}))
+    if changed_details == details and changed_agent == agent:
+        return None
+    fields = {key: value for key, value in changed_details.items() if value != details[key]}
+    if not fields.get("metadata", True):
+        del fields["metadata"]  # the event can't say that the bag became empty
+    if changed_agent != agent:
+        fields["agent"] = changed_agent
+    stored = replace(record, details=_encode(changed_details), agent=_encode(changed_agent), updated_at=now)
+    return SessionChange(stored, fields)
+
+
+def _changed_details(details: Mapping[str, Any], request: Mapping[str, Any]) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    if "title" in request:
+        changes["title"] = request["title"]
+    if "metadata" in request:
+        changes["metadata"] = metadata.merged(details["metadata"], request["metadata"])
+    return changes
+
+
+def _check_updatable(record: SessionRecord, request: Mapping[str, Any]) -> None:
+    if record.status == "terminated":
+        raise InvalidRequest(f"Session {record.id} is terminated or archived and can't be updated.")
+    if "vault_ids" in request:
+        raise InvalidRequest("vault_ids: the vaults of a session can't be changed")
+    if request.get("budget") is not None:
+        reason = "budget_create_only"
+        raise InvalidRequest(f"budget: {reason}: this session was created without a budget", error_code=reason)
+    if request.get("agent") and record.status != "idle":
+        raise InvalidRequest(f"agent: Session {record.id} is {record.status}; its agent can be changed only when idle")
+
+
+def check_archivable(record: SessionRecord) -> None:
+    """Raises InvalidRequest while the session works. An archived one may be archived again, without effect."""
+    if record.status in ("running", "rescheduling"):
+        raise InvalidRequest(f"Session {record.id} is {record.status} and can't be archived; interrupt it first.")
+
+
+def check_deletable(record: SessionRecord) -> None:
+    """Raises InvalidRequest while the session is running."""
+    if record.status == "running":
+        raise InvalidRequest(f"Session {record.id} is running and can't be deleted; interrupt it first.")
+
+
+def deleted_session(id: str) -> dict[str, str]:
+    return {"id": id, "type": "session_deleted"}
