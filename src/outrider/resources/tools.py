@@ -76,10 +76,11 @@ def _means_absent(key: str, value: object) -> bool:
 
 
 def _deeper_than(levels: int, value: Any) -> bool:
-    children = cast("dict[str, Any]", value).values() if isinstance(value, dict) else value
-    if not isinstance(value, dict | list):
+    if isinstance(value, dict):
+        value = list(cast("dict[str, Any]", value).values())
+    if not isinstance(value, list):
         return False
-    return levels == 0 or any(_deeper_than(levels - 1, child) for child in children)
+    return levels == 0 or any(_deeper_than(levels - 1, child) for child in cast("list[Any]", value))
 
 
 def enabled_builtins(tools: Sequence[Tool]) -> list[str]:
