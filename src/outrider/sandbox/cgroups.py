@@ -1,0 +1,151 @@
+"""Control groups for memory, processes and processor time, where this host lets us have them: version 2 when delegated,
+version 1 for root. Everything else is reported as not enforced, with the cause. Standard library only."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+
+MOUNT = "/sys/fs/cgroup"
+GROUP = "outrider-sandboxes"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """`places` maps a controller to the directory in which sessions' groups are made; empty when there is none."""
+
+    version: int
+    places: dict[str, str] = field(default_factory=dict[str, str])
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ceilings:
+    memory_bytes: int
+    processes: int
+    cpus: float | None = None
+
+
+def find(mount: str = MOUNT, memberships: str | None = None, *, root: bool) -> Found:
+    """Which controllers can be used, and where. Makes our group; touches no session."""
+    if memberships is None:
+        with open("/proc/self/cgroup", encoding="utf-8") as file:
+            memberships = file.read()
+    try:
+        if os.path.exists(os.path.join(mount, "cgroup.controllers")):
+            return _second_version(mount, _path_of(memberships, ""), root=root)
+        return _first_version(mount, memberships) if root else Found(0, problem="no delegated cgroup")
+    except OSError as error:
+        return Found(0, problem=f"no delegated cgroup ({error.strerror})")
+
+
+def _path_of(memberships: str, controller: str) -> str:
+    for line in memberships.splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controller in controllers.split(","):
+            return path
+    return "/"
+
+
+def _second_version(mount: str, path: str, *, root: bool) -> Found:
+    own = os.path.join(mount, path.lstrip("/")).rstrip("/")
+    true_root = not os.path.exists(os.path.join(mount, "cgroup.type"))
+    home = mount if root and true_root else own
+    if not os.access(os.path.join(home, "cgroup.subtree_control"), os.W_OK):
+        return Found(0, problem="no delegated cgroup")
+    if home != mount or not true_root:
+        _move_aside(home)
+    _enable(home)
+    group = os.path.join(home, GROUP)
+    os.makedirs(group, exist_ok=True)
+    _enable(group)
+    return Found(2, {name: group for name in _controllers(group, "cgroup.subtree_control")})
+
+
+def _move_aside(home: str) -> None:
+    """A group with processes of its own can't give controllers to its children: put them into a leaf."""
+    leaf = os.path.join(home, "outrider-host")
+    os.makedirs(leaf, exist_ok=True)
+    with open(os.path.join(home, "cgroup.procs"), encoding="ascii") as file:
+        pids = file.read().split()
+    for pid in pids:
+        _write(os.path.join(leaf, "cgroup.procs"), pid)
+
+
+def _controllers(directory: str, file: str) -> list[str]:
+    with open(os.path.join(directory, file), encoding="ascii") as found:
+        return [name for name in found.read().split() if name in ("memory", "pids", "cpu")]
+
+
+def _enable(directory: str) -> None:
+    for name in _controllers(directory, "cgroup.controllers"):
+        _write(os.path.join(directory, "cgroup.subtree_control"), f"+{name}")
+
+
+def _first_version(mount: str, memberships: str) -> Found:
+    places: dict[str, str] = {}
+    for name in ("memory", "pids", "cpu"):
+        base = os.path.join(mount, name, _path_of(memberships, name).lstrip("/"))
+        if os.access(os.path.join(base, "cgroup.procs"), os.W_OK):
+            places[name] = os.path.join(base, GROUP)
+            os.makedirs(places[name], exist_ok=True)
+    return Found(1, places, "" if "memory" in places else "no memory controller")
+
+
+def make(found: Found, session: str, uid: int, ceilings: Ceilings) -> tuple[list[str], list[str]]:
+    """The session's groups: files to join for its shim (which is never limited), and for all that runs inside."""
+    if found.version == 2:
+        return _make_second(found, session, uid, ceilings)
+    inside: list[str] = []
+    for name, place in found.places.items():
+        group = os.path.join(place, session)
+        os.makedirs(group, exist_ok=True)
+        for file, value in _first_ceilings(name, ceilings):
+            _write(os.path.join(group, file), value)
+        inside.append(os.path.join(group, "cgroup.procs"))
+        os.chown(inside[-1], uid, -1)
+    return [], inside
+
+
+def _first_ceilings(controller: str, ceilings: Ceilings) -> list[tuple[str, str]]:
+    if controller == "memory":
+        return [("memory.limit_in_bytes", str(ceilings.memory_bytes))]
+    if controller == "pids":
+        return [("pids.max", str(ceilings.processes))]
+    return [("cpu.cfs_quota_us", str(int(ceilings.cpus * 100_000)))] if ceilings.cpus else []
+
+
+def _make_second(found: Found, session: str, uid: int, ceilings: Ceilings) -> tuple[list[str], list[str]]:
+    group = os.path.join(next(iter(found.places.values())), session)
+    for name in (group, f"{group}/shim", f"{group}/inside"):
+        os.makedirs(name, exist_ok=True)
+        os.chown(os.path.join(name, "cgroup.procs"), uid, -1)
+    _enable(group)
+    if "memory" in found.places:
+        _write(f"{group}/inside/memory.max", str(ceilings.memory_bytes))
+        if os.path.exists(f"{group}/inside/memory.swap.max"):
+            _write(f"{group}/inside/memory.swap.max", "0")
+    if "pids" in found.places:
+        _write(f"{group}/inside/pids.max", str(ceilings.processes))
+    if "cpu" in found.places and ceilings.cpus:
+        _write(f"{group}/inside/cpu.max", f"{int(ceilings.cpus * 100_000)} 100000")
+    return [f"{group}/shim/cgroup.procs"], [f"{group}/inside/cgroup.procs"]
+
+
+def remove(found: Found, session: str) -> None:
+    """Remove the session's groups; those that still have processes stay for a later try."""
+    for place in set(found.places.values()):
+        group = os.path.join(place, session)
+        for name in (f"{group}/shim", f"{group}/inside", group):
+            try:
+                os.rmdir(name)
+            except OSError:
+                continue
+
+
+def _write(path: str, text: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)

@@ -1,0 +1,258 @@
+"""The `Sandboxes` port over bubblewrap: asks the zygote for shims and the shims for calls. Holds no truth of its own.
+
+Promised: what `ports.sandbox.Sandboxes` promises, across the death of this process, of a shim and of the zygote.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from outrider.errors import CallLost, Fenced, SandboxUnavailable
+from outrider.ports.sandbox import Capabilities, ToolCall, ToolOutcome
+from outrider.sandbox import room
+from outrider.sandbox.options import SESSION
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from outrider.config import Limits
+
+ANSWER_DEADLINE = 30.0
+ZYGOTE_DEADLINE = 15.0
+ROOM_DEADLINE = 30.0
+PROBE_AGE = 60.0
+_LONGEST_LINE = 64 * 1024**2
+_PAUSE = 0.02
+
+
+class _NoAnswer(Exception):
+    """The other end is not there, or went away before it answered."""
+
+
+@dataclass(slots=True)
+class _Use:
+    """A session's use of its sandbox by this process."""
+
+    running: int = 0
+    last: float = 0.0
+    live: bool = False
+    changed: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class BubblewrapSandboxes:
+    """`root` and `run` as in `plan.zygote_options`; `control` is the zygote's socket. Any number may exist at once."""
+
+    def __init__(self, root: Path, control: Path, run: Path, limits: Limits) -> None:
+        self._root = root
+        self._control = control
+        self._run = run
+        self._limits = limits
+        self._uses: dict[str, _Use] = {}
+        self._freed = asyncio.Condition()
+        self._adopted = False
+        self._able: Capabilities | None = None
+
+    async def probe(self) -> Capabilities:
+        if self._able is not None:
+            return self._able
+        found = await self._zygote({"op": "probe"})
+        if "error" in found:
+            return Capabilities(False, "none", found["message"], "start the server again; see its log")
+        able = Capabilities(**found)
+        self._able = able if able.available else None  # a host that can't isolate is asked again: it may be mended
+        return able
+
+    async def execute(self, session: str, call: ToolCall, *, epoch: int, resume: bool = False) -> ToolOutcome:
+        async with self._use(session) as use:
+            if not use.live:
+                if not resume:
+                    self._check_reserve()
+                await self._make_room(session)
+            request = {"op": "execute", "call": asdict(call), "epoch": epoch, "resume": resume}
+            answer = await self._ask(session, request, create=not resume)
+        if "outcome" in answer:
+            return ToolOutcome(answer["outcome"]["content"], answer["outcome"]["is_error"])
+        raise await self._error(answer)
+
+    async def interrupt(self, session: str, call_id: str, *, epoch: int) -> None:
+        request = {"op": "interrupt", "call_id": call_id, "epoch": epoch}
+        try:
+            async with asyncio.timeout(ANSWER_DEADLINE):
+                answer = await self._shim(session, request)
+        except (_NoAnswer, TimeoutError):
+            return  # no shim, so nothing runs
+        if "error" in answer:
+            raise await self._error(answer)
+
+    async def stop(self, session: str) -> None:
+        try:
+            async with asyncio.timeout(ANSWER_DEADLINE):
+                await self._shim(session, {"op": "stop"})
+        except (_NoAnswer, TimeoutError):
+            pass
+        self._gone(session)
+
+    async def delete(self, session: str) -> None:
+        await self.stop(session)
+        answer = await self._zygote({"op": "delete", "session": session})
+        self._uses.pop(session, None)
+        if "error" in answer:
+            raise SandboxUnavailable(answer["message"])
+
+    async def sweep(self, live: set[str]) -> list[str]:
+        answer = await self._zygote({"op": "list"})
+        if "error" in answer:
+            raise SandboxUnavailable(answer["message"])
+        strays = sorted(set(answer["sessions"]) - live)
+        for session in strays:
+            await self.delete(session)
+        return strays
+
+    async def close(self) -> None:
+        """Connections last for one request each, so there is nothing to let go of."""
+
+    @asynccontextmanager
+    async def _use(self, session: str) -> AsyncIterator[_Use]:
+        """Counts the session as in use, so that its sandbox is not stopped to make room."""
+        await self._adopt()
+        use = self._uses.setdefault(session, _Use())
+        use.running += 1
+        try:
+            yield use
+        finally:
+            use.running -= 1
+            use.last = asyncio.get_running_loop().time()
+            async with self._freed:
+                self._freed.notify_all()
+
+    async def _adopt(self) -> None:
+        """Once: learn which shims of an earlier process still live."""
+        if self._adopted:
+            return
+        self._adopted = True
+        names = await asyncio.to_thread(_names, self._run)
+        for name in names:
+            try:
+                async with asyncio.timeout(2.0):
+                    await self._shim(name, {"op": "status"})
+            except (_NoAnswer, TimeoutError):
+                continue
+            self._uses.setdefault(name, _Use()).live = True
+
+    def _check_reserve(self) -> None:
+        if room.low(str(self._root), self._limits.reserve_share, self._limits.reserve_bytes):
+            raise SandboxUnavailable(f"No sandbox can start: {room.NEARLY_FULL}.")
+
+    async def _make_room(self, session: str) -> None:
+        """Wait until one more sandbox is allowed, stopping the one that has been idle for longest."""
+        try:
+            async with asyncio.timeout(ROOM_DEADLINE):
+                while not self._uses[session].live and not await self._took_place(session):
+                    async with self._freed:
+                        await self._freed.wait()
+        except TimeoutError as error:
+            most = self._limits.live_sandboxes
+            raise SandboxUnavailable(f"All {most} sandboxes are busy; try again later.") from error
+
+    async def _took_place(self, session: str) -> bool:
+        live = [(use.last, name) for name, use in self._uses.items() if use.live]
+        if len(live) < self._limits.live_sandboxes:
+            self._uses[session].live = True
+            return True
+        idle = min(((last, name) for last, name in live if not self._uses[name].running), default=None)
+        if idle is not None:
+            await self.stop(idle[1])
+        return False if idle is None else await self._took_place(session)
+
+    def _gone(self, session: str) -> None:
+        use = self._uses.get(session)
+        if use is not None:
+            use.live = False
+
+    async def _ask(self, session: str, request: dict[str, Any], *, create: bool) -> dict[str, Any]:
+        """Ask the shim, having one started when there is none. Its journal makes asking again safe."""
+        if not SESSION.fullmatch(session):
+            return {"error": "unavailable", "message": f"{session!r} can't name a sandbox"}
+        now = asyncio.get_running_loop().time
+        deadline = now() + ANSWER_DEADLINE
+        while now() < deadline:
+            asked = now()
+            try:
+                return await self._patiently(session, request)
+            except _NoAnswer:
+                started = await self._zygote({"op": "start", "session": session, "create": create})
+            if "error" in started:
+                self._gone(session)
+                return started
+            if now() - asked > _PAUSE:
+                deadline = now() + ANSWER_DEADLINE  # it had been there: count from its death
+            else:
+                await asyncio.sleep(0 if started["new"] else _PAUSE)
+        return {"error": "unavailable", "message": "The sandbox did not answer in time."}
+
+    async def _patiently(self, session: str, request: dict[str, Any]) -> dict[str, Any]:
+        """Wait as long as the call takes, which the shim bounds, but no longer than the shim itself is alive."""
+        asked = asyncio.create_task(self._shim(session, request))
+        try:
+            while not (await asyncio.wait({asked}, timeout=ANSWER_DEADLINE))[0]:
+                async with asyncio.timeout(ANSWER_DEADLINE):
+                    await self._shim(session, {"op": "status"})
+            return await asked
+        except TimeoutError:
+            return {"error": "lost", "message": "The sandbox has stopped answering."}
+        finally:
+            asked.cancel()
+
+    async def _shim(self, session: str, request: dict[str, Any]) -> dict[str, Any]:
+        return await _converse(self._run / session, request)
+
+    async def _zygote(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Ask the zygote; one that is being restarted is waited for."""
+        try:
+            async with asyncio.timeout(ZYGOTE_DEADLINE):
+                while True:
+                    try:
+                        return await _converse(self._control, request)
+                    except _NoAnswer:
+                        await asyncio.sleep(_PAUSE)
+        except TimeoutError:
+            return {"error": "unavailable", "message": "The sandbox host's process does not answer."}
+
+    async def _error(self, answer: dict[str, Any]) -> Exception:
+        kind, message = answer["error"], answer["message"]
+        if kind == "fenced":
+            return Fenced(message)
+        if kind in ("lost", "unknown"):
+            return CallLost(message)
+        able = await self.probe()
+        if able.available:
+            return SandboxUnavailable(f"The sandbox can't be used: {message}")
+        return SandboxUnavailable(f"No sandbox can be made on this server: {able.problem}. To mend it: {able.fix}.")
+
+
+def _names(run: Path) -> list[str]:
+    return [name for name in os.listdir(run) if SESSION.fullmatch(name)] if run.is_dir() else []
+
+
+async def _converse(path: Path, request: dict[str, Any]) -> dict[str, Any]:
+    try:
+        reader, writer = await asyncio.open_unix_connection(path, limit=_LONGEST_LINE)
+    except (FileNotFoundError, ConnectionError, BlockingIOError) as error:
+        raise _NoAnswer from error
+    try:
+        writer.write(json.dumps(request).encode() + b"\n")
+        await writer.drain()
+        line = await reader.readline()
+    except ConnectionError as error:
+        raise _NoAnswer from error
+    finally:
+        writer.transport.abort()
+    if not line.endswith(b"\n"):
+        raise _NoAnswer
+    return json.loads(line)

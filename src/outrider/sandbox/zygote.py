@@ -1,0 +1,301 @@
+"""Forks shims: a small single-threaded process that imports nothing but these modules and dies with its parent.
+
+As root it gives each session a user of its own, and stays root to do so. Promised: at most one living shim a session,
+by a file lock that the shim holds for life.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from outrider.sandbox import cgroups, erase, launcher, linux, namespaces, probe, shim
+from outrider.sandbox.lines import Gate, Reply, listen
+from outrider.sandbox.options import SESSION, ShimOptions, ZygoteOptions
+from outrider.sandbox.reactor import Reactor
+
+_EXTRA_PROCESSES = 64  # a full sandbox must still let the tools' own processes in, so that it can be repaired
+
+
+def main(control_socket_path: str, options: ZygoteOptions) -> None:
+    """Serve at the control socket until the parent dies. Call it right after a fork, before anything heavy is
+    imported; it closes every descriptor above 2 and never returns normally."""
+    linux.die_with_parent(options["parent"])
+    _forget_the_parent()
+    Zygote(control_socket_path, options).run()
+
+
+def _forget_the_parent() -> None:
+    linux.close_from(3)
+    signal.set_wakeup_fd(-1)
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        if signal.getsignal(number) not in (signal.SIG_DFL, None):
+            signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    null = os.open("/dev/null", os.O_RDWR)
+    os.dup2(null, 0)
+    os.close(null)
+    os.environ.clear()
+    b"".decode("ascii")
+    sys.path.clear()  # from here on nothing can be imported, least of all from where an agent could write
+    gc.freeze()
+
+
+class Zygote:
+    def __init__(self, control: str, options: ZygoteOptions) -> None:
+        self._options = options
+        self._root = options["root"]
+        self._reactor = Reactor()
+        self._shims: dict[int, str] = {}
+        linux.adopt_orphans()
+        for place in (self._root, self._sessions(), options["run"]):
+            os.makedirs(place, mode=0o711, exist_ok=True)
+        launcher.write_own_files(self._root)
+        if options["bwrap"] is not None:
+            options["bwrap"] = launcher.install(options["bwrap"], self._root)
+        self._groups = cgroups.find(root=os.geteuid() == 0)
+        self._uids = {self._identity(name)[0] for name in os.listdir(self._sessions()) if self._known(name)}
+        self._gate = Gate(
+            self._reactor, listen(control, options["harness_uid"]), frozenset({0, options["harness_uid"]}), self._ask
+        )
+        self._watch_children()
+
+    def run(self) -> None:
+        self._reactor.run()
+
+    def _sessions(self) -> str:
+        return os.path.join(self._root, "sessions")
+
+    def _place(self, session: str) -> str:
+        return os.path.join(self._sessions(), session)
+
+    def _watch_children(self) -> None:
+        reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self._reactor.watch(reader, lambda: self._reap(reader))
+
+    def _reap(self, reader: int) -> None:
+        os.read(reader, 4096)
+        while True:
+            try:
+                pid, _ = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            session = self._shims.pop(pid, None)
+            if session is not None and session not in self._shims.values():
+                self._unlink(self.socket_path(session))
+                cgroups.remove(self._groups, session)
+
+    def _unlink(self, path: str) -> None:
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            pass
+
+    def socket_path(self, session: str) -> str:
+        return os.path.join(self._options["run"], session)
+
+    def _ask(self, request: dict[str, Any], reply: Reply) -> None:
+        try:
+            self._answer(request, reply)
+        except (OSError, ValueError) as error:
+            reply({"error": "unavailable", "message": f"The sandbox host failed: {error}"})
+
+    def _answer(self, request: dict[str, Any], reply: Reply) -> None:
+        if request["op"] == "list":
+            reply({"sessions": os.listdir(self._sessions())})
+        elif request["op"] == "probe":
+            self._apart(lambda: probe.run(self._options, self._groups, self._free_uid()), reply)
+        elif not SESSION.fullmatch(request["session"]):
+            reply({"error": "unavailable", "message": f"{request['session']!r} can't name a sandbox"})
+        elif request["op"] == "start":
+            reply(self._start(request["session"], create=request["create"]))
+        elif request["op"] == "delete":
+            session = request["session"]
+            self._apart(lambda: self._delete(session), reply)
+
+    def _apart(self, work: Callable[[], dict[str, Any]], reply: Reply) -> None:
+        """Do what takes time in a child of its own; its one line is the answer."""
+        reader, writer = os.pipe()
+        if os.fork() == 0:
+            _say(work, writer)
+        os.close(writer)
+        said = bytearray()
+
+        def collect() -> None:
+            chunk = os.read(reader, 1 << 16)
+            said.extend(chunk)
+            if not chunk:
+                self._reactor.forget(reader)
+                os.close(reader)
+                reply(json.loads(said) if said else {"error": "unavailable", "message": "no answer"})
+
+        self._reactor.watch(reader, collect)
+
+    def _known(self, session: str) -> bool:
+        return os.path.exists(os.path.join(self._place(session), "identity"))
+
+    def _identity(self, session: str) -> tuple[int, int]:
+        with open(os.path.join(self._place(session), "identity"), encoding="ascii") as file:
+            uid, gid = file.read().split()
+        return int(uid), int(gid)
+
+    def _free_uid(self) -> tuple[int, int]:
+        base = self._options["uid_base"]
+        if base is None:
+            return os.getuid(), os.getgid()
+        for uid in range(base, base + self._options["uid_count"]):
+            if uid not in self._uids:
+                return uid, uid
+        raise OSError(errno.EAGAIN, f"all {self._options['uid_count']} users for sandboxes are taken")
+
+    def _make(self, session: str) -> None:
+        """The session's place: its user is on disk before anything belongs to it."""
+        place = self._place(session)
+        os.makedirs(place, mode=0o711, exist_ok=True)
+        uid, gid = self._free_uid()
+        with open(os.path.join(place, "identity.new"), "w", encoding="ascii") as file:
+            file.write(f"{uid} {gid}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(os.path.join(place, "identity.new"), os.path.join(place, "identity"))
+        self._uids.add(uid)
+
+    def _start(self, session: str, *, create: bool) -> dict[str, Any]:
+        weak = probe.weakness(self._options, self._groups)
+        if weak is not None:
+            return {"error": "unavailable", "message": weak}
+        if not self._known(session):
+            if not create:
+                return {"error": "unknown", "message": "no sandbox was ever made for this session"}
+            self._make(session)
+        uid, gid = self._identity(session)
+        place = self._place(session)
+        lock = os.open(os.path.join(place, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            new = _locked(lock) and os.fstat(lock).st_nlink > 0
+            if new:
+                self._fork(session, place, uid, gid, lock)
+        finally:
+            os.close(lock)
+        return {"new": new}
+
+    def _fork(self, session: str, place: str, uid: int, gid: int, lock: int) -> None:
+        own = os.path.join(place, "own")
+        if not os.path.lexists(own):
+            os.mkdir(own, 0o700)
+            os.chown(own, uid, gid, follow_symlinks=False)
+        ceilings = cgroups.Ceilings(
+            self._options["memory_bytes"], self._options["processes"] + _EXTRA_PROCESSES, self._options["cpus"]
+        )
+        shim_groups, groups = cgroups.make(self._groups, session, uid, ceilings)
+        options: ShimOptions = {
+            **self._options,
+            "session": session,
+            "own": own,
+            "uid": uid,
+            "gid": gid,
+            "shim_cgroups": shim_groups,
+            "cgroups": groups,
+        }
+        listener = listen(self.socket_path(session), self._options["harness_uid"])
+        pid = os.fork()
+        if pid == 0:
+            _be_shim(options, listener, lock)
+        self._shims[pid] = session
+        listener.close()
+
+    def _delete(self, session: str) -> dict[str, Any]:
+        """In a child of the zygote: erase as the session's own user, then remove what is left as ourselves."""
+        place = self._place(session)
+        if self._known(session):
+            uid, gid = self._identity(session)
+            lock = os.open(os.path.join(place, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            eraser = os.fork()
+            if eraser == 0:
+                _erase(os.path.join(place, "own"), uid, gid, lock)
+            _, status = os.waitpid(eraser, 0)
+            if status:
+                return {"error": "unavailable", "message": f"session {session} could not be erased"}
+            self._unlink(self.socket_path(session))
+            if os.path.lexists(os.path.join(place, "own")):
+                os.rmdir(os.path.join(place, "own"))
+        for name in ("identity.new", "lock", "identity"):
+            self._unlink(os.path.join(place, name))
+        if os.path.lexists(place):
+            os.rmdir(place)
+        cgroups.remove(self._groups, session)
+        return {"ok": True}
+
+
+def _locked(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _say(work: Callable[[], dict[str, Any]], writer: int) -> None:
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        try:
+            answer = work()
+        except (OSError, namespaces.Unavailable) as error:
+            answer = {"error": "unavailable", "message": str(error)}
+        os.write(writer, json.dumps(answer).encode())
+    finally:
+        os._exit(0)
+
+
+def _be_shim(options: ShimOptions, listener: socket.socket, lock: int) -> None:
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        shim.serve(options, listener, lock)
+    finally:
+        # A traceback would go to the log by itself only at interpreter exit, which a fork must not reach.
+        if sys.exc_info()[0] is not None:
+            sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        os._exit(0)
+
+
+def _erase(own: str, uid: int, gid: int, lock: int) -> None:
+    """Make an end of a living shim, wait for its lock, then empty the session's directory; all as its user."""
+    try:
+        shim.become(uid, gid)
+        if not os.path.isdir(own):
+            os._exit(0)
+        state = shim.read_state(own)
+        if state is not None and state["boot"] == shim.boot_id():
+            namespaces.end_leftover(state["pid"], state["start"])
+            namespaces.end_leftover(state["init"], state["init_start"])
+        if not _locked(lock) and not _lock_in_time(lock):
+            os._exit(1)
+        erase.empty(own)
+        os._exit(0)
+    finally:
+        os._exit(1)
+
+
+def _lock_in_time(lock: int) -> bool:
+    """The holder is dying or idle in its socket: poll for up to five seconds."""
+    for _ in range(500):
+        select.select([], [], [], 0.01)
+        if _locked(lock):
+            return True
+    return False
