@@ -155,7 +155,7 @@ def deleted_session(id: str) -> dict[str, str]:
 
 
 def session_object(record: SessionRecord, *, now: str) -> dict[str, Any]:
-    """The Session with every key, null where it has no value; `now` is the time to which running seconds are counted."""
+    """The Session with every key, null where it has no value. Running seconds are counted up to `now`."""
     active = _active_seconds(record, now)
     details = _decode(record.details)
     return {

@@ -46,10 +46,10 @@ class Compiler:
         self._rules = rules
         self._records: dict[Any, Any] = {}
 
-    def record(self, declared: Any, without: frozenset[str] = frozenset()) -> Any:
+    def record(self, declared: Any, without: Iterable[str] = ()) -> Any:
         """The strict twin of a TypedDict; `without` names fields that travel in the path or query instead."""
         if declared not in self._records:
-            self._records[declared] = self._record(declared, HEADERS | without)
+            self._records[declared] = self._record(declared, HEADERS.union(without))
         return self._records[declared]
 
     def _record(self, declared: Any, left_out: frozenset[str]) -> Any:

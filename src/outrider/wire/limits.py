@@ -114,6 +114,30 @@ LIMITS: dict[str, dict[str, Rule]] = {
     },
     "SessionAgentUpdateParam": {"mcp_servers": items(0, 20)},
     "MemoryStoreResourceParam": {"instructions": text(0, 4096)},
+    # vaults and credentials
+    "VaultCreateParams": {"display_name": text(1, 255), "metadata": metadata},
+    "VaultUpdateParams": {"display_name": text(1, 255), "metadata": metadata_patch},
+    "CredentialCreateParams": {"display_name": text(0, 255), "metadata": metadata},
+    "CredentialUpdateParams": {"display_name": text(1, 255), "metadata": metadata_patch},
+    "LimitedCredentialNetworkingParams": {"allowed_hosts": items(0, 16)},
+    # memory; content and paths are limited in bytes, by the resource's own rules
+    "MemoryStoreCreateParams": {"name": text(1, 255), "description": text(0, 1024), "metadata": metadata},
+    "MemoryStoreUpdateParams": {"name": text(1, 255), "description": text(0, 1024), "metadata": metadata_patch},
+    # deployments
+    "DeploymentCreateParams": {
+        "initial_events": items(1, 50),
+        "resources": items(0, 500),
+        "vault_ids": items(0, 50),
+        "metadata": metadata,
+    },
+    "DeploymentUpdateParams": {
+        "initial_events": items(1, 50),
+        "resources": items(0, 500),
+        "vault_ids": items(0, 50),
+        "metadata": metadata_patch,
+    },
+    # work items of self-hosted environments
+    "WorkUpdateParams": {"metadata": metadata_patch},
     # events
     "EventSendParams": {"events": items(1, 50)},
     "UserMessageEventParams": {"content": items(1)},

@@ -25,7 +25,7 @@ class Declared(NamedTuple):
 
     module: str
     name: str
-    without: frozenset[str] = frozenset()
+    without: tuple[str, ...] = ()
 
 
 REQUESTS: dict[str, Declared] = {
@@ -37,9 +37,21 @@ REQUESTS: dict[str, Declared] = {
     "sessions.update": Declared("session_update_params", "SessionUpdateParams"),
     "events.send": Declared("sessions.event_send_params", "EventSendParams"),
     "resources.add": Declared("sessions.resource_add_params", "ResourceAddParams"),
-    "resources.update": Declared(
-        "sessions.resource_update_params", "ResourceUpdateParams", without=frozenset({"session_id"})
+    "resources.update": Declared("sessions.resource_update_params", "ResourceUpdateParams", ("session_id",)),
+    "vaults.create": Declared("vault_create_params", "VaultCreateParams"),
+    "vaults.update": Declared("vault_update_params", "VaultUpdateParams"),
+    "credentials.create": Declared("vaults.credential_create_params", "CredentialCreateParams"),
+    "credentials.update": Declared("vaults.credential_update_params", "CredentialUpdateParams", ("vault_id",)),
+    "memory_stores.create": Declared("memory_store_create_params", "MemoryStoreCreateParams"),
+    "memory_stores.update": Declared("memory_store_update_params", "MemoryStoreUpdateParams"),
+    "memories.create": Declared("memory_stores.memory_create_params", "MemoryCreateParams", ("view",)),
+    "memories.update": Declared(
+        "memory_stores.memory_update_params", "MemoryUpdateParams", ("memory_store_id", "view")
     ),
+    "deployments.create": Declared("deployment_create_params", "DeploymentCreateParams"),
+    "deployments.update": Declared("deployment_update_params", "DeploymentUpdateParams"),
+    "work.stop": Declared("environments.work_stop_params", "WorkStopParams", ("environment_id",)),
+    "work.update": Declared("environments.work_update_params", "WorkUpdateParams", ("environment_id",)),
 }
 
 WORDING = {  # pydantic's error type: the API's words, where pydantic's own speak of Python
