@@ -7,9 +7,10 @@ It remembers the list and order that made it, and its position's time, because t
 from __future__ import annotations
 
 import binascii
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
@@ -18,10 +19,10 @@ from outrider.errors import InvalidRequest
 Order = Literal["asc", "desc"]
 Item = TypeVar("Item")
 Position = tuple[str, str] | int
-_Text = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_:.+-]*\Z")]  # a position goes into a database: no odd bytes
-_Count = Annotated[int, msgspec.Meta(ge=0, lt=2**63)]
 
 LONGEST = 1024
+LARGEST = 2**63 - 1
+PLAIN = re.compile(r"[A-Za-z0-9_:.+-]*", re.ASCII)
 
 
 class Cursor(msgspec.Struct, frozen=True, array_like=True):
@@ -32,8 +33,8 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
 
     list: str
     order: Order
-    position: tuple[_Text, _Text] | _Count
-    at: _Text | None = None
+    position: Position
+    at: str | None = None
     back: bool = False
 
     def encode(self) -> str:
@@ -54,7 +55,7 @@ def read_cursor(
     if not text:
         return None
     cursor = _decoded(text)
-    if cursor is None or cursor.list != kind or not isinstance(cursor.position, shape):
+    if cursor is None or cursor.list != kind or not isinstance(cursor.position, shape) or not _storable(cursor):
         raise InvalidRequest("page: Input should be a cursor from an earlier page of this list")
     if cursor.order != order:
         raise InvalidRequest(f"page: this cursor was made with order={cursor.order}; it can't be used with {order}")
@@ -70,6 +71,13 @@ def _decoded(text: str) -> Cursor | None:
         return _decoder.decode(urlsafe_b64decode(text.encode() + b"=" * (-len(text) % 4)))
     except (msgspec.DecodeError, binascii.Error, ValueError):
         return None
+
+
+def _storable(cursor: Cursor) -> bool:
+    """Whether a database can take the position: it comes from the client, who may have made it up."""
+    if isinstance(cursor.position, int):
+        return 0 <= cursor.position <= LARGEST
+    return all(PLAIN.fullmatch(part) for part in (*cursor.position, cursor.at or ""))
 
 
 _KEEPS: dict[str, Callable[[str, str], bool]] = {
