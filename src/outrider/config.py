@@ -30,6 +30,7 @@ class Limits:
     heartbeat: float = 20.0
     replay_window: float = 2.0
     workspace_bytes: int = 10 * 1024**3
+    log_reserve_bytes: int = 64 * 1024**2
     reserve_share: float = 0.05
     reserve_bytes: int = 1024**3
     sandbox_idle: float = 900.0

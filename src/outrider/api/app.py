@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from outrider.api.endpoint import Endpoints, Handler, error_response
-from outrider.api.routes import agents, environments, events, models, sessions, threads
+from outrider.api.routes import agents, environments, events, host, models, sessions, threads
 from outrider.api.services import Services
 from outrider.errors import InvalidRequest, NotFound, OutriderError
 
@@ -44,9 +44,10 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("GET", T + "/events", events.list_thread_events),
     ("GET", T + "/stream", events.stream_thread_events),
 )
-PLAIN_ROUTES: tuple[tuple[str, str, Handler], ...] = (  # of the API, but not of its beta
+PLAIN_ROUTES: tuple[tuple[str, str, Handler], ...] = (  # without the beta header: not of that beta, or our own
     ("GET", "/v1/models", models.list_models),
     ("GET", "/v1/models/{model_id:path}", models.get_model),
+    ("GET", "/outrider/v1/host", host.get_host),
 )
 
 

@@ -3,10 +3,11 @@ log is still where it was; otherwise once more from the start."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
-from outrider.api.services import Services
 from outrider.errors import HeadMoved, Overloaded
 from outrider.ports.log import Row, SessionKey
 from outrider.session import state as states
@@ -14,6 +15,9 @@ from outrider.session.events import EventFactory
 from outrider.session.fold import fold
 from outrider.session.inbox import Admission, admit, answered_ids
 from outrider.session.state import State
+
+if TYPE_CHECKING:
+    from outrider.api.services import Services
 
 TRIES = 50
 PAGE = 1000
@@ -38,29 +42,38 @@ def factory_for(services: Services, state: State) -> EventFactory:
     return EventFactory(state.thread, state.agent_name, services.ids, services.clock)
 
 
-async def send(
+class Intake:
+    """Takes the events of one session's clients one request after the other, so that a burst does not collide."""
+
+    def __init__(self) -> None:
+        self._locks: WeakValueDictionary[SessionKey, asyncio.Lock] = WeakValueDictionary()
+
+    async def send(
+        self, services: Services, key: SessionKey, requests: Sequence[Mapping[str, Any]], *, allow_system: bool
+    ) -> Admission:
+        """Append client events, all or none, and wake a harness. Raises InvalidRequest, NotFound, StorageFull."""
+        lock = self._locks.setdefault(key, asyncio.Lock())
+        async with lock:
+            for _ in range(TRIES):
+                try:
+                    return await _send(services, key, requests, allow_system=allow_system)
+                except HeadMoved:
+                    continue
+        raise Overloaded("The session's log is changing too fast; try again.", retry_after=1)
+
+
+async def _send(
     services: Services, key: SessionKey, requests: Sequence[Mapping[str, Any]], *, allow_system: bool
 ) -> Admission:
-    """Append client events, all or none, and wake a harness. Raises InvalidRequest, NotFound, StorageFull."""
-    for _ in range(TRIES):
-        state = await light_state(services, key)
-        known = await _known(services, key, requests)
-        admission = admit(state, requests, factory_for(services, state), known, allow_system=allow_system)
-        if not admission.rows:
-            return admission
-        try:
-            head = await services.log.append_client(
-                key, admission.rows, if_head=state.seq, patch=admission.patch, wake=admission.wake
-            )
-        except HeadMoved:
-            continue
-        services.feed.note_client(key, head - len(admission.rows) + 1)
-        if admission.wake:
-            services.doorbell.ring()
-        return admission
-    raise Overloaded("The session's log is changing too fast; try again.", retry_after=1)
-
-
-async def _known(services: Services, key: SessionKey, requests: Sequence[Mapping[str, Any]]) -> dict[str, Row]:
+    state = await light_state(services, key)
     named = answered_ids(requests)
-    return await services.log.find(key, named) if named else {}
+    known = await services.log.find(key, named) if named else dict[str, Row]()
+    admission = admit(state, requests, factory_for(services, state), known, allow_system=allow_system)
+    if admission.rows:
+        head = await services.log.append_client(
+            key, admission.rows, if_head=state.seq, patch=admission.patch, wake=admission.wake
+        )
+        services.feed.note_client(key, head - len(admission.rows) + 1)
+    if admission.rows and admission.wake:
+        services.doorbell.ring()
+    return admission

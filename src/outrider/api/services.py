@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from outrider.api.intake import Intake
 from outrider.clock import Clock
 from outrider.config import Settings
 from outrider.ids import IdSource
@@ -12,12 +13,14 @@ from outrider.ports.doorbell import Doorbell
 from outrider.ports.log import EventLog, SessionKey
 from outrider.ports.model import Models
 from outrider.ports.records import Records
+from outrider.ports.sandbox import Capabilities
 from outrider.session.feed import Feed
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """`forget` erases what a deleted session has outside the store (its sandbox and files)."""
+    """`forget` erases what a deleted session has outside the store (its sandbox and files); `has_room` says whether the
+    log's disk has its reserve left; `probe` what the sandboxes of this host can do."""
 
     settings: Settings
     log: EventLog
@@ -29,3 +32,5 @@ class Services:
     clock: Clock
     forget: Callable[[SessionKey], Awaitable[None]]
     has_room: Callable[[], bool]
+    probe: Callable[[], Awaitable[Capabilities]]
+    intake: Intake = field(default_factory=Intake)

@@ -115,6 +115,12 @@ class Feed:
             hub.ended = True
             hub.tell()
 
+    def close(self) -> None:
+        """End all open streams: the process stops, and clients reconnect."""
+        for hub in self._hubs.values():
+            hub.ended = True
+            hub.tell()
+
     def note_client(self, key: SessionKey, seq: int) -> None:
         """A client's request has just appended rows from `seq` on: streams opened soon start there."""
         now = self._clock.monotonic()

@@ -121,7 +121,7 @@ def _resolve(state: State, context: Context, block: Message) -> Message:
     if "ref" not in block:
         return block
     if "index" in block:
-        return context.drafts[block["ref"]][block["index"]]
+        return context.drafts[str(block["ref"])][int(block["index"])]
     call = next(call for call in state.calls if call.id == block["ref"])
     return {"type": "tool_use", "id": call.model_id, "name": call.name, "input": call.input}
 

@@ -9,11 +9,11 @@ import msgspec
 from anthropic.types.beta.sessions import BetaManagedAgentsSessionEventType
 
 from outrider.api.endpoint import Call, Reply, StreamReply
-from outrider.api.intake import send
 from outrider.api.lookup import session_record
 from outrider.errors import StorageFull
 from outrider.ports.log import HistoryEntry, HistoryQuery, SessionKey
 from outrider.ports.records import SessionRecord
+from outrider.resources.events import check_offered
 from outrider.session.events import decode, with_time
 from outrider.wire.pages import cut, page_bytes, read_cursor
 from outrider.wire.query import Query
@@ -28,10 +28,12 @@ PING = b"event: ping\ndata: {}\n\n"
 async def send_events(call: Call) -> Reply:
     record = await session_record(call)
     requests = parse("events.send", call.body)["events"]
+    check_offered(requests)
     if not call.services.has_room():
         raise StorageFull("The disk of the session log is nearly full; no events are taken until there is room.")
     key = SessionKey(call.workspace, record.id)
-    admission = await send(call.services, key, requests, allow_system=_allows_system(call, record))
+    allow_system = _allows_system(call, record)
+    admission = await call.services.intake.send(call.services, key, requests, allow_system=allow_system)
     return Reply(encoded=b'{"data":[' + b",".join(admission.echoes) + b"]}")
 
 

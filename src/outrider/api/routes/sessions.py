@@ -1,0 +1,168 @@
+"""Sessions: create, read, list, update, archive, delete."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from outrider.api.endpoint import Call, Reply
+from outrider.api.intake import factory_for, light_state
+from outrider.api.lists import mark_created, page_of
+from outrider.api.lookup import agent_record, environment_record
+from outrider.api.lookup import session_record as stored
+from outrider.errors import EnvironmentArchived, HeadMoved, InvalidRequest, Overloaded, StorageFull
+from outrider.ports.log import NewEvent, SessionKey
+from outrider.ports.records import SessionFilter, SessionRecord
+from outrider.resources.agents import agent_object, effective_agent
+from outrider.resources.environments import environment_object
+from outrider.resources.sessions import (
+    STATUSES,
+    SessionRequest,
+    check_archivable,
+    check_deletable,
+    deleted_session,
+    new_session,
+    session_object,
+    session_record,
+    updated_session,
+)
+from outrider.session import events
+from outrider.session.events import EventFactory, as_row
+from outrider.session.fold import apply
+from outrider.session.inbox import Admission, admit
+from outrider.session.state import State
+from outrider.wire.pages import Order, cut, read_cursor, two_way_page_bytes
+from outrider.wire.query import Query
+from outrider.wire.requests import parse
+
+TRIES = 10
+
+
+def _shown(call: Call, record: SessionRecord) -> dict[str, Any]:
+    return session_object(record, now=call.services.clock.now())
+
+
+async def create(call: Call) -> Reply:
+    services = call.services
+    request = new_session(parse("sessions.create", call.body))
+    if not services.has_room():
+        raise StorageFull("The disk of the session log is nearly full; no sessions are created until there is room.")
+    environment = await _usable_environment(call, request.environment_id)
+    base = agent_object(await agent_record(call, request.agent_id, request.agent_version))
+    agent = effective_agent(base, request.agent, profiles=services.models.profile)
+    key = SessionKey(call.workspace, services.ids.new("sesn"))
+    thread = services.ids.new("sthr")
+    opening, admission = _opening(call, request, thread, agent, environment)
+    record = session_record(
+        request, key=key, thread=thread, agent=agent, now=services.clock.now(), patch=admission.patch
+    )
+    await services.records.create_session(record, [opening, *admission.rows], wake=admission.wake)
+    if admission.rows:
+        services.feed.note_client(key, 2)
+        services.doorbell.ring()
+    return Reply(_shown(call, record))
+
+
+async def _usable_environment(call: Call, environment_id: str) -> dict[str, Any]:
+    environment = environment_object(await environment_record(call, environment_id))
+    if environment["archived_at"] is not None:
+        raise EnvironmentArchived(environment_id)
+    return environment
+
+
+def _opening(
+    call: Call, request: SessionRequest, thread: str, agent: dict[str, Any], environment: dict[str, Any]
+) -> tuple[NewEvent, Admission]:
+    """The log's first row, which makes it self-contained, and what the initial events add."""
+    factory = EventFactory(thread, agent["name"], call.services.ids, call.services.clock)
+    about = {"id": environment["id"], "config": environment["config"]}
+    opening = factory.internal(events.CREATED, {"agent": agent, "environment": about})
+    state = State()
+    apply(state, as_row(opening, 1, 0))
+    return opening, admit(state, request.initial_events, factory, {})
+
+
+async def get(call: Call) -> Reply:
+    return Reply(_shown(call, await stored(call)))
+
+
+async def list_sessions(call: Call) -> Reply:
+    query = Query(call.query)
+    order: Order = "asc" if query.choice("order", ("asc", "desc"), default="desc") == "asc" else "desc"
+    limit = query.limit(default=20, most=1000)
+    created = query.range("created_at")
+    cursor = read_cursor(query.text("page"), "sessions", order, created=created)
+    page = page_of(
+        limit,
+        cursor,
+        created=created,
+        include_archived=query.boolean("include_archived"),
+        order=order,
+    )
+    found = await call.services.records.sessions(call.workspace, page, _filter(query))
+    shown = cut(found, limit, kind="sessions", order=order, cursor=cursor, mark=mark_created)
+    data = [_shown(call, record) for record in shown.items]
+    return Reply(encoded=two_way_page_bytes(data, shown.next_page, shown.prev_page))
+
+
+def _filter(query: Query) -> SessionFilter:
+    agent_id, version = query.text("agent_id"), query.integer("agent_version", least=1)
+    if version is not None and agent_id is None:
+        raise InvalidRequest("agent_version: needs agent_id beside it")
+    for name in ("deployment_id", "memory_store_id"):
+        if query.text(name) is not None:
+            raise InvalidRequest(f"{name}: not offered by this server yet")
+    return SessionFilter(agent_id, version, query.choices("statuses", STATUSES))
+
+
+async def update(call: Call) -> Reply:
+    request = parse("sessions.update", call.body)
+    for _ in range(TRIES):
+        record = await stored(call)
+        change = updated_session(record, request, now=call.services.clock.now())
+        if change is None:
+            return Reply(_shown(call, record))
+        state = await light_state(call.services, SessionKey(call.workspace, record.id))
+        event = factory_for(call.services, state).public("session.updated", change.fields)
+        try:
+            await call.services.records.update_session(change.record, [event], if_head=state.seq, columns="details")
+        except HeadMoved:
+            continue
+        return Reply(_shown(call, change.record))
+    raise Overloaded("The session is changing too fast; try again.", retry_after=1)
+
+
+async def archive(call: Call) -> Reply:
+    for _ in range(TRIES):
+        record = await stored(call)
+        if record.archived_at is not None:
+            return Reply(_shown(call, record))
+        key = SessionKey(call.workspace, record.id)
+        state = await light_state(call.services, key)
+        check_archivable(replace(record, status=state.status))
+        now = call.services.clock.now()
+        archived = replace(record, status="terminated", archived_at=now, updated_at=now)
+        rows = factory_for(call.services, state).terminated() if state.status != "terminated" else []
+        try:
+            await call.services.records.update_session(archived, rows, if_head=state.seq, columns="archive")
+        except HeadMoved:
+            continue
+        return Reply(_shown(call, archived))
+    raise Overloaded("The session is changing too fast; try again.", retry_after=1)
+
+
+async def delete(call: Call) -> Reply:
+    for _ in range(TRIES):
+        record = await stored(call)
+        key = SessionKey(call.workspace, record.id)
+        state = await light_state(call.services, key)
+        check_deletable(replace(record, status=state.status))
+        gone = factory_for(call.services, state).public("session.deleted")
+        try:
+            await call.services.records.delete_session(key, if_head=state.seq)
+        except HeadMoved:
+            continue
+        call.services.feed.deleted(key, gone.body)
+        await call.services.forget(key)
+        return Reply(deleted_session(record.id))
+    raise Overloaded("The session is changing too fast; try again.", retry_after=1)

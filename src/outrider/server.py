@@ -1,0 +1,156 @@
+"""Composition root of the api+harness process: builds every object, wires them, owns start and stop.
+
+It never names the vault or its proxies; secrets are out of this process's reach by construction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+import socket
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from types import FrameType
+
+import uvicorn
+import uvloop
+
+from outrider.api.app import create_app
+from outrider.api.services import Services
+from outrider.clock import SystemClock, rfc3339
+from outrider.config import Settings
+from outrider.doorbell.local import LocalDoorbell
+from outrider.endpoints import Endpoints
+from outrider.errors import OutriderError
+from outrider.harness.loop import Hands
+from outrider.harness.worker import Worker
+from outrider.ids import MonotonicIds
+from outrider.links.vault import VaultLink
+from outrider.models.client import AnthropicModel
+from outrider.ports.log import SessionKey
+from outrider.ports.records import ApiKey
+from outrider.sandbox.driver import BubblewrapSandboxes
+from outrider.session.feed import Feed
+from outrider.store.sqlite.store import SqliteStore
+from outrider.wire.requests import compile_all
+
+HOUSEKEEPING_SECONDS = 60.0
+ANSWERS_KEPT = timedelta(hours=24)
+DRAIN_SECONDS = 5
+
+log = logging.getLogger("outrider.server")
+
+
+def main(settings: Settings, listener: socket.socket, *, endpoints: Endpoints, key_digest: str) -> None:
+    """Serve until SIGTERM. `key_digest` is the SHA-256 (hex) of the first API key."""
+    compile_all()
+    uvloop.run(_serve(settings, listener, endpoints, key_digest))
+
+
+async def _serve(settings: Settings, listener: socket.socket, endpoints: Endpoints, key_digest: str) -> None:
+    async with _wired(settings, endpoints, key_digest) as services:
+        config = uvicorn.Config(
+            create_app(services),
+            http="httptools",
+            loop="uvloop",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=DRAIN_SECONDS,
+            ssl_certfile=settings.tls_cert,
+            ssl_keyfile=settings.tls_key,
+        )
+        await _Server(config, services.feed).serve(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """Ends open streams as soon as it is told to stop, so that a drain does not wait for them."""
+
+    def __init__(self, config: uvicorn.Config, feed: Feed) -> None:
+        super().__init__(config)
+        self._feed = feed
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        self._feed.close()
+
+
+@asynccontextmanager
+async def _wired(settings: Settings, endpoints: Endpoints, key_digest: str) -> AsyncGenerator[Services]:
+    clock, ids, doorbell = SystemClock(), MonotonicIds(), LocalDoorbell()
+    feeds: list[Feed] = []
+    store = await SqliteStore.open(settings.database, on_commit=lambda key, rows: feeds[0].publish(key, rows))
+    feed = Feed(store, clock, _framer(settings.sse_event_names), settings.limits.replay_window)
+    feeds.append(feed)
+    sandboxes = BubblewrapSandboxes(settings)
+    vault = VaultLink(settings.run / "vault.sock")
+    model = AnthropicModel(vault, settings.limits)
+    hands = Hands(store, feed, model, endpoints, sandboxes, settings.limits, ids, clock)
+    worker = Worker(hands, feed, doorbell, f"{os.getpid()}-{os.urandom(4).hex()}")
+
+    async def forget(key: SessionKey) -> None:
+        await sandboxes.delete(key.session)
+
+    await _ensure_key(store, ids, clock, key_digest)
+    room = _room_gauge(settings)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(store.close)
+        stack.push_async_callback(sandboxes.close)
+        await stack.enter_async_context(worker.working())
+        await stack.enter_async_context(_housekeeping(store, sandboxes))
+        yield Services(settings, store, store, feed, doorbell, endpoints, ids, clock, forget, room, sandboxes.probe)
+
+
+def _framer(names: str) -> Callable[[str, bytes], bytes]:
+    """Server-sent event bytes: named by type, or all `message` for clients that know only that name."""
+
+    def by_type(kind: str, body: bytes) -> bytes:
+        return b"event: " + kind.encode() + b"\ndata: " + body + b"\n\n"
+
+    def as_message(_kind: str, body: bytes) -> bytes:
+        return b"event: message\ndata: " + body + b"\n\n"
+
+    return by_type if names == "type" else as_message
+
+
+async def _ensure_key(store: SqliteStore, ids: MonotonicIds, clock: SystemClock, digest: str) -> None:
+    if await store.key_by_digest(digest) is None:
+        key = ApiKey(ids.new("key"), store.default_workspace, digest, "first key", clock.now())
+        await store.put_key(key)
+
+
+def _room_gauge(settings: Settings) -> Callable[[], bool]:
+    """Whether the log's file system has its reserve left, below which nothing new is taken on."""
+
+    def has_room() -> bool:
+        usage = shutil.disk_usage(settings.data)
+        return usage.free > settings.limits.log_reserve_bytes
+
+    return has_room
+
+
+@asynccontextmanager
+async def _housekeeping(store: SqliteStore, sandboxes: BubblewrapSandboxes) -> AsyncGenerator[None]:
+    """Each minute: erase what sandboxes of deleted sessions left, forget old answers."""
+
+    async def loop() -> None:
+        while True:
+            try:
+                await store.forget_answers(rfc3339(datetime.now(UTC) - ANSWERS_KEPT))
+                await sandboxes.sweep(await store.session_ids())
+            except OutriderError as error:
+                log.warning("housekeeping: %s", error.message)
+            await asyncio.sleep(HOUSEKEEPING_SECONDS)
+
+    task = asyncio.create_task(loop())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
