@@ -1,0 +1,1 @@
+"""The only SQL: durable stores behind the ports `log` and `records`."""

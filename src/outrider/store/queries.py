@@ -1,0 +1,29 @@
+"""Loads `.sql` files of named queries. Owns their format: `-- name: x`, a line of purpose, then one statement."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+
+_HEADING = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
+
+
+def load(package: str, *names: str) -> dict[str, str]:
+    """All queries of these files by name. Raises ValueError for a query without a purpose or with a doubled name."""
+    found: dict[str, str] = {}
+    for file in names:
+        for name, text in parse(files(package).joinpath(file).read_text("utf-8")):
+            if name in found:
+                raise ValueError(f"{file}: query {name} is defined twice")
+            found[name] = text
+    return found
+
+
+def parse(text: str) -> list[tuple[str, str]]:
+    """(name, statement) in order; the purpose stays in the statement, so that it shows in a database's own logs."""
+    pieces = _HEADING.split(text)[1:]
+    queries = [(name, body.strip()) for name, body in zip(pieces[::2], pieces[1::2], strict=True)]
+    for name, body in queries:
+        if not body.startswith("-- "):
+            raise ValueError(f"query {name} does not say what it is for")
+    return queries

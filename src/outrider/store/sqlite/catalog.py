@@ -1,0 +1,59 @@
+"""Agents with versions, environments, keys and stored answers. Jobs of the writer; reading them is in `records`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from outrider.errors import Conflict, NotFound
+from outrider.ports.records import AgentRecord, ApiKey, EnvironmentRecord, StoredAnswer
+from outrider.store.sqlite.transaction import Transaction
+
+
+def put_agent(tx: Transaction, record: AgentRecord, if_version: int | None) -> None:
+    values = {**_values(record), "if_version": if_version}
+    if tx.run("insert_agent" if if_version is None else "advance_agent", values) != 1:
+        _refuse(tx, record, if_version)
+    tx.run("insert_agent_version", values)
+
+
+def _refuse(tx: Transaction, record: AgentRecord, if_version: int | None) -> None:
+    latest = tx.one("agent", {"workspace": record.workspace, "id": record.id, "version": None})
+    if latest is None:
+        raise NotFound(f"Agent {record.id} was not found.")
+    if if_version is None:
+        raise Conflict(f"Agent {record.id} exists already.")
+    raise Conflict(f"Agent {record.id} is at version {latest[2]}, not {if_version}.")
+
+
+def archive_agent(tx: Transaction, workspace: str, agent_id: str, at: str) -> None:
+    if tx.run("archive_agent", {"workspace": workspace, "id": agent_id, "at": at}) != 1:
+        raise NotFound(f"Agent {agent_id} was not found.")
+
+
+def put_environment(tx: Transaction, record: EnvironmentRecord) -> None:
+    tx.run("put_environment", _values(record))
+
+
+def delete_environment(tx: Transaction, workspace: str, environment_id: str) -> None:
+    values = {"workspace": workspace, "id": environment_id}
+    if tx.one("environment_in_use", values) is not None:
+        raise Conflict(f"Environment {environment_id} is in use by a session.")
+    if tx.run("delete_environment", values) != 1:
+        raise NotFound(f"Environment {environment_id} was not found.")
+
+
+def put_key(tx: Transaction, key: ApiKey) -> None:
+    tx.run("put_key", _values(key))
+
+
+def put_answer(tx: Transaction, workspace: str, idempotency: str, at: str, answer: StoredAnswer) -> None:
+    names = {"workspace": workspace, "idempotency": idempotency, "at": at}
+    tx.run("put_answer", {**names, "status": answer.status, "body": answer.body})
+
+
+def forget_answers(tx: Transaction, before: str) -> None:
+    tx.run("forget_answers", {"before": before})
+
+
+def _values(record: AgentRecord | EnvironmentRecord | ApiKey) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in type(record).__slots__}

@@ -1,0 +1,48 @@
+"""Opens connections to the database file: its mode, its durability, who may write. Owns no transaction."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+from outrider.errors import Internal
+
+OLDEST = (3, 35, 0)  # RETURNING
+BUSY_MILLISECONDS = 5_000
+WAL_BYTES_KEPT = 64 * 1024 * 1024
+
+
+def create(path: Path) -> None:
+    """Make the file, readable by its owner alone; SQLite gives its side files the same mode."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    path.chmod(0o600)
+
+
+def writer(path: Path) -> sqlite3.Connection:
+    """The one connection that writes. A commit is on disk when it returns (WAL, synchronous FULL)."""
+    if sqlite3.sqlite_version_info < OLDEST:
+        raise Internal(f"SQLite {sqlite3.sqlite_version} is too old: 3.35 or newer is needed.")
+    connection = _connect(path)
+    connection.execute("PRAGMA journal_mode=WAL").fetchall()
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA secure_delete=ON").fetchall()  # erased rows are overwritten, not just unlinked
+    connection.execute(f"PRAGMA journal_size_limit={WAL_BYTES_KEPT}").fetchall()
+    return connection
+
+
+def reader(path: Path) -> sqlite3.Connection:
+    """A connection for one reading thread; it sees whatever was committed before each query."""
+    connection = _connect(path)
+    connection.execute("PRAGMA query_only=ON")
+    return connection
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # Opened in one thread, used in another, closed in a third; never by two at a time.
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
+    connection.execute(f"PRAGMA busy_timeout={BUSY_MILLISECONDS}").fetchall()
+    connection.execute("PRAGMA cache_size=-16000")
+    connection.execute("PRAGMA temp_store=MEMORY")
+    return connection

@@ -1,0 +1,47 @@
+"""Who owns which session: claims in fair turns, releases, taking back what lost workers held. Jobs of the writer."""
+
+from __future__ import annotations
+
+from outrider.errors import Fenced
+from outrider.ports.log import Lease, SessionKey
+from outrider.store.sqlite.appends import named
+from outrider.store.sqlite.transaction import Transaction
+
+
+def claim(tx: Transaction, worker: str, limit: int) -> list[Lease]:
+    """One session a workspace and round, the workspace longest without a turn first."""
+    leases: list[Lease] = []
+    while len(leases) < limit:
+        waiting = tx.all("waiting_workspaces")
+        if not waiting:
+            break
+        for (workspace,) in waiting[: limit - len(leases)]:
+            (log,) = tx.all("longest_waiting", {"workspace": workspace})[0]
+            tx.run("take_turn", {"workspace": workspace})
+            leases.append(_own(tx, worker, log))
+    return leases
+
+
+def claim_one(tx: Transaction, worker: str, key: SessionKey) -> list[Lease]:
+    found = tx.one("waiting_one", named(key))
+    return [] if found is None else [_own(tx, worker, found[0])]
+
+
+def release(tx: Transaction, lease: Lease, if_head: int) -> bool:
+    found = tx.one("head", named(lease.key))
+    if found is None or found[3] != lease.epoch:
+        raise Fenced(f"Session {lease.key.session} has another owner.")
+    if found[1] != if_head:
+        return False
+    tx.run("drop_wake", {"log": found[0]})
+    return True
+
+
+def disown(tx: Transaction, worker: str | None, but: str | None) -> int:
+    return tx.run("disown", {"worker": worker, "but": but})
+
+
+def _own(tx: Transaction, worker: str, log: int) -> Lease:
+    tx.run("own", {"log": log, "worker": worker})
+    ((workspace, session, epoch, head, writer_head),) = tx.all("next_epoch", {"log": log})
+    return Lease(SessionKey(workspace, session), worker, epoch, head, writer_head)

@@ -1,0 +1,100 @@
+"""The event log on SQLite: what the port promises, said as jobs for the writer and queries for the readers."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+
+from outrider.errors import NotFound
+from outrider.ports.log import (
+    HistoryEntry,
+    HistoryQuery,
+    Lease,
+    NewEvent,
+    Row,
+    SessionKey,
+    SessionPatch,
+    Snapshot,
+)
+from outrider.store.sqlite import appends, leases, shapes
+from outrider.store.sqlite.appends import named
+from outrider.store.sqlite.readers import Readers
+from outrider.store.sqlite.writer import Writer
+
+
+class SqliteLog:
+    """Implements `EventLog`."""
+
+    def __init__(self, writer: Writer, readers: Readers) -> None:
+        self._writer = writer
+        self._readers = readers
+
+    async def read(self, key: SessionKey, *, after: int = 0, limit: int = 1000) -> list[Row]:
+        return await self._readers.fetch("read", named(key, after=after, limit=limit), shapes.rows)
+
+    async def find(self, key: SessionKey, event_ids: list[str]) -> dict[str, Row]:
+        return await self._readers.fetch("find", named(key, ids=json.dumps(event_ids)), shapes.rows_by_id)
+
+    async def history(self, key: SessionKey, query: HistoryQuery) -> list[HistoryEntry]:
+        name = shapes.ordered("history", descending=query.descending)
+        return await self._readers.fetch(name, shapes.history_values(key, query), shapes.entries)
+
+    async def head(self, key: SessionKey) -> int:
+        found = await self._readers.fetch("head", named(key), list)
+        if not found:
+            raise NotFound(f"Session {key.session} was not found.")
+        return found[0][1]
+
+    async def append_client(
+        self,
+        key: SessionKey,
+        events: list[NewEvent],
+        *,
+        if_head: int | None,
+        patch: SessionPatch | None = None,
+        wake: bool,
+    ) -> int:
+        job = partial(appends.append_client, key=key, events=events, if_head=if_head, patch=patch, wake=wake)
+        return await self._writer.run(job)
+
+    async def append_owned(
+        self,
+        lease: Lease,
+        events: list[NewEvent],
+        *,
+        patch: SessionPatch | None = None,
+        snapshot: Snapshot | None = None,
+        if_head: int | None = None,
+        release: bool = False,
+    ) -> Lease:
+        if release and if_head is None:
+            raise ValueError("release needs if_head: without it an event could slip in unread")
+        job = partial(
+            appends.append_owned,
+            lease=lease,
+            events=events,
+            patch=patch,
+            snapshot=snapshot,
+            if_head=if_head,
+            release=release,
+        )
+        return await self._writer.run(job)
+
+    async def claim(self, worker: str, *, limit: int, key: SessionKey | None = None) -> list[Lease]:
+        if limit < 1:
+            return []
+        if key is not None:
+            return await self._writer.run(partial(leases.claim_one, worker=worker, key=key))
+        return await self._writer.run(partial(leases.claim, worker=worker, limit=limit))
+
+    async def release(self, lease: Lease, *, if_head: int) -> bool:
+        return await self._writer.run(partial(leases.release, lease=lease, if_head=if_head))
+
+    async def disown(self, worker: str | None, *, but: str | None = None) -> int:
+        return await self._writer.run(partial(leases.disown, worker=worker, but=but))
+
+    async def runnable(self) -> int:
+        return (await self._readers.fetch("runnable", {}, list))[0][0]
+
+    async def snapshot(self, key: SessionKey) -> Snapshot | None:
+        return await self._readers.fetch("snapshot", named(key), shapes.snapshot)

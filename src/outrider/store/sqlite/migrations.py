@@ -1,0 +1,69 @@
+"""Brings a database file to the newest schema: numbered scripts, forward only, each in a transaction of its own."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from importlib.resources import files
+
+from outrider.errors import Internal
+
+Script = tuple[int, str, str]  # number, name, text
+
+
+def shipped() -> list[Script]:
+    """The scripts of this release, in order: `0001_start.sql` is number 1."""
+    folder = files(__package__ or __name__).joinpath("sql/migrations")
+    names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
+    return [(int(name.split("_", 1)[0]), name, folder.joinpath(name).read_text("utf-8")) for name in names]
+
+
+def migrate(db: sqlite3.Connection, scripts: list[Script] | None = None) -> int:
+    """Apply what is missing and return the version. Raises Internal, with nothing changed, on a newer file's schema."""
+    wanted = shipped() if scripts is None else scripts
+    newest = wanted[-1][0]
+    if _version(db) != newest:
+        for script in wanted:
+            _apply(db, script, newest)
+    return newest
+
+
+def _apply(db: sqlite3.Connection, script: Script, newest: int) -> None:
+    number, name, text = script
+    db.execute("BEGIN EXCLUSIVE")  # two servers that start together do it once: the second sees the first's version
+    try:
+        found = _version(db)
+        if found > newest:
+            raise Internal(
+                f"The database has schema version {found}, and this release of outrider knows {newest}:"
+                " start the newer release again, or restore a copy made before the upgrade."
+            )
+        if found < number:
+            _run(db, number, name, text)
+        db.execute("COMMIT")
+    finally:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+
+
+def _run(db: sqlite3.Connection, number: int, name: str, text: str) -> None:
+    db.execute("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER PRIMARY KEY, name TEXT NOT NULL)")
+    for statement in statements(text):
+        db.execute(statement)
+    db.execute("INSERT INTO schema_version (version, name) VALUES (?, ?)", (number, name))
+
+
+def _version(db: sqlite3.Connection) -> int:
+    if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'schema_version'").fetchall():
+        return 0
+    return db.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchall()[0][0]
+
+
+def statements(text: str) -> Iterator[str]:
+    """Split a script after each whole statement; a trigger's inner semicolons do not end it."""
+    statement = ""
+    for line in text.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

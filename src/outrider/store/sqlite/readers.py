@@ -1,0 +1,47 @@
+"""Reading beside the writer: a few threads, each with a connection of its own that sees all that is committed."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from outrider.store.sqlite import connections, problems
+from outrider.store.sqlite.transaction import QUERIES, Values
+
+T = TypeVar("T")
+THREADS = 4
+
+
+class Readers:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._own = threading.local()
+        self._all: list[sqlite3.Connection] = []
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="outrider-store-reader")
+
+    async def fetch(self, query: str, values: Values, shape: Callable[[list[Any]], T]) -> T:
+        """Run one named query and give its rows to `shape`, both in a reading thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._fetch, query, values, shape)
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self._pool.shutdown, wait=True)
+        for connection in self._all:
+            connection.close()
+
+    def _fetch(self, query: str, values: Values, shape: Callable[[list[Any]], T]) -> T:
+        try:
+            return shape(self._connection().execute(QUERIES[query], values).fetchall())
+        except (sqlite3.Error, ValueError, OverflowError) as error:
+            raise problems.translate(error, self._path) from error
+
+    def _connection(self) -> sqlite3.Connection:
+        connection = getattr(self._own, "connection", None)
+        if connection is None:
+            connection = self._own.connection = connections.reader(self._path)
+            self._all.append(connection)
+        return connection

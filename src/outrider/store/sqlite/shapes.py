@@ -1,0 +1,76 @@
+"""Turns fetched rows into the ports' values, and the ports' conditions into the values that queries name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from outrider.ports.log import HistoryEntry, HistoryQuery, Row, SessionKey, Snapshot
+from outrider.ports.records import Page
+
+HIGHEST_TEXT = "\U0010ffff"  # sorts after every time and id
+HIGHEST_POSITION = 2**62
+
+
+def rows(found: list[Any]) -> list[Row]:
+    return [Row(r[0], r[1], r[2], r[3], r[4], r[5] == 1, r[6], r[7], r[8]) for r in found]
+
+
+def rows_by_id(found: list[Any]) -> dict[str, Row]:
+    return {row.id: row for row in rows(found)}
+
+
+def entries(found: list[Any]) -> list[HistoryEntry]:
+    return [HistoryEntry(r[9], row, r[10]) for r, row in zip(found, rows(found), strict=True)]
+
+
+def snapshot(found: list[Any]) -> Snapshot | None:
+    return Snapshot(*found[0]) if found else None
+
+
+def json_list(values: Iterable[str]) -> str | None:
+    """For `json_each`; None when there is no condition."""
+    listed = list(values)
+    return json.dumps(listed) if listed else None
+
+
+def time_bounds(created: Mapping[str, str]) -> dict[str, str]:
+    return {
+        "gt": created.get("gt", ""),
+        "gte": created.get("gte", ""),
+        "lt": created.get("lt", HIGHEST_TEXT),
+        "lte": created.get("lte", HIGHEST_TEXT),
+    }
+
+
+def history_values(key: SessionKey, query: HistoryQuery) -> dict[str, Any]:
+    start = HIGHEST_POSITION if query.descending else 0
+    return {
+        "workspace": key.workspace,
+        "session": key.session,
+        "after": start if query.after is None else query.after,
+        "thread": query.thread,
+        "types": json_list(query.types),
+        "timed": bool(query.created),
+        "limit": query.limit,
+        **time_bounds(query.created),
+    }
+
+
+def page_values(workspace: str, page: Page) -> dict[str, Any]:
+    start = (HIGHEST_TEXT, "") if page.descending else ("", "")
+    after_time, after_id = page.after or start
+    return {
+        "workspace": workspace,
+        "after_time": after_time,
+        "after_id": after_id,
+        "archived": page.include_archived,
+        "limit": page.limit,
+        **time_bounds(page.created),
+    }
+
+
+def ordered(name: str, *, descending: bool) -> str:
+    """The name of a list's query in this direction."""
+    return f"{name}_newest_first" if descending else f"{name}_oldest_first"

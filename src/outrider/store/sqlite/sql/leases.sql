@@ -1,0 +1,52 @@
+-- name: wake
+-- Make a session runnable; one that waits already, or has an owner, stays as it is.
+INSERT INTO wakes (log, workspace, since)
+VALUES (:log, :workspace, (SELECT coalesce(max(since), 0) + 1 FROM wakes))
+ON CONFLICT (log) DO NOTHING;
+
+-- name: waiting_workspaces
+-- The workspaces that have a waiting session (found by hopping along the index), the one longest without a turn first.
+WITH RECURSIVE waiting (workspace) AS (
+    SELECT min(workspace) FROM wakes WHERE worker IS NULL
+    UNION ALL
+    SELECT (SELECT min(workspace) FROM wakes WHERE worker IS NULL AND wakes.workspace > waiting.workspace)
+    FROM waiting WHERE waiting.workspace IS NOT NULL
+)
+SELECT waiting.workspace FROM waiting LEFT JOIN turns ON turns.workspace = waiting.workspace
+WHERE waiting.workspace IS NOT NULL
+ORDER BY coalesce(turns.served, 0), waiting.workspace;
+
+-- name: longest_waiting
+-- The session of a workspace that has waited longest.
+SELECT log FROM wakes WHERE worker IS NULL AND workspace = :workspace ORDER BY since LIMIT 1;
+
+-- name: waiting_one
+-- One session, if it waits for an owner.
+SELECT wakes.log FROM heads JOIN wakes ON wakes.log = heads.log
+WHERE heads.workspace = :workspace AND heads.session = :session AND wakes.worker IS NULL;
+
+-- name: own
+-- Give a session to a worker.
+UPDATE wakes SET worker = :worker WHERE log = :log;
+
+-- name: next_epoch
+-- Fence every earlier owner off.
+UPDATE heads SET epoch = epoch + 1 WHERE log = :log RETURNING workspace, session, epoch, head, writer_head;
+
+-- name: take_turn
+-- Remember that a workspace had its turn.
+INSERT INTO turns (workspace, served) VALUES (:workspace, (SELECT coalesce(max(served), 0) + 1 FROM turns))
+ON CONFLICT (workspace) DO UPDATE SET served = excluded.served;
+
+-- name: drop_wake
+-- Nobody owns the session and nothing waits for an owner.
+DELETE FROM wakes WHERE log = :log;
+
+-- name: disown
+-- Let the sessions of lost workers wait again, in the place that they had.
+UPDATE wakes SET worker = NULL
+WHERE worker IS NOT NULL AND (:worker IS NULL OR worker = :worker) AND (:but IS NULL OR worker <> :but);
+
+-- name: runnable
+-- How many sessions wait for an owner.
+SELECT count(*) FROM wakes WHERE worker IS NULL;

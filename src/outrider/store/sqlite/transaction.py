@@ -1,0 +1,40 @@
+"""A job's view of the writer's transaction: runs named queries, notes what to tell the process once committed."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from outrider.ports.log import Row, SessionKey
+from outrider.store import queries
+
+QUERIES = queries.load(__package__ or __name__, "sql/log.sql", "sql/leases.sql", "sql/sessions.sql", "sql/records.sql")
+
+Values = Mapping[str, Any]
+
+
+class Transaction:
+    """Jobs decide first and write after; what one has noted is dropped with its writes."""
+
+    __slots__ = ("_db", "appended", "deleted")
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self.appended: list[tuple[SessionKey, list[Row]]] = []
+        self.deleted: list[SessionKey] = []
+
+    def one(self, query: str, values: Values) -> Any | None:
+        """The first row, or None. All rows are fetched: a half-read statement would keep the commit waiting."""
+        rows = self._db.execute(QUERIES[query], values).fetchall()
+        return rows[0] if rows else None
+
+    def all(self, query: str, values: Values = {}) -> list[Any]:  # noqa: B006 (never changed)
+        return self._db.execute(QUERIES[query], values).fetchall()
+
+    def run(self, query: str, values: Values) -> int:
+        """Returns how many rows it changed."""
+        return self._db.execute(QUERIES[query], values).rowcount
+
+    def many(self, query: str, values: Iterable[tuple[Any, ...]]) -> None:
+        self._db.executemany(QUERIES[query], values)

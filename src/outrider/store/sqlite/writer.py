@@ -1,0 +1,195 @@
+"""The one writer thread: drains its queue, runs all waiting jobs in one transaction, commits, then tells everybody.
+
+Promised: a job's result is seen only after its commit is on disk; a job that fails leaves nothing behind and spoils
+no other job. Not promised: that jobs of different callers commit apart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
+
+from outrider import faults
+from outrider.errors import Internal, OutriderError
+from outrider.ports.log import Row, SessionKey
+from outrider.store.sqlite import problems
+from outrider.store.sqlite.connections import BUSY_MILLISECONDS
+from outrider.store.sqlite.transaction import Transaction
+
+T = TypeVar("T")
+Job = Callable[[Transaction], T]
+OnCommit = Callable[[SessionKey, list[Row]], None]
+OnDelete = Callable[[SessionKey], None]
+
+BATCH = 512
+SCRUB_SECONDS = 0.2
+# ValueError and OverflowError: values that SQLite can't hold, such as text with a lone surrogate.
+FAILURES = (sqlite3.Error, OSError, OutriderError, ValueError, OverflowError)
+
+
+class _Ticket:
+    """A job with the future of its caller, and what came of it."""
+
+    __slots__ = ("error", "future", "job", "transaction", "value")
+
+    def __init__(self, job: Job[Any], future: asyncio.Future[Any]) -> None:
+        self.job = job
+        self.future = future
+        self.value: Any = None
+        self.error: OutriderError | None = None
+        self.transaction: Transaction | None = None
+
+    def attempt(self, db: sqlite3.Connection) -> None:
+        """Run the job. A refusal that comes before its first write is its own matter; any later one is raised."""
+        self.error, self.transaction = None, Transaction(db)
+        before = db.total_changes
+        try:
+            self.value = self.job(self.transaction)
+        except OutriderError as error:
+            if db.total_changes != before:
+                raise
+            self.error = error
+
+
+class Writer:
+    """Belongs to the event loop in which it was made; `on_commit` and `on_delete` are called there."""
+
+    def __init__(
+        self, db: sqlite3.Connection, path: Path, on_commit: OnCommit | None, on_delete: OnDelete | None
+    ) -> None:
+        self._db = db
+        self._path = path
+        self._on_commit = on_commit
+        self._on_delete = on_delete
+        self._loop = asyncio.get_running_loop()
+        self._queue: SimpleQueue[_Ticket | None] = SimpleQueue()
+        self._closing = False
+        self._scrub = False
+        self._thread = threading.Thread(target=self._work, name="outrider-store-writer", daemon=True)
+        self._thread.start()
+
+    async def run(self, job: Job[T]) -> T:
+        """Have a job committed. Cancelling the await does not take it back."""
+        if self._closing or not self._thread.is_alive():
+            raise Internal("The store is closed.")
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._queue.put(_Ticket(job, future))
+        return await future
+
+    async def close(self) -> None:
+        """Commit what was asked for, then let go of the file."""
+        self._closing = True
+        self._queue.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    def _work(self) -> None:
+        batch: list[_Ticket] = []
+        try:
+            while batch := self._next_batch():
+                self._commit(batch)
+                if self._scrub:
+                    self._scrub = not self._empty_wal()
+                self._loop.call_soon_threadsafe(self._deliver, batch)
+        finally:
+            self._closing = True
+            self._db.close()
+            self._abandon(batch)
+
+    def _next_batch(self) -> list[_Ticket]:
+        """All jobs that wait, at least one; none once the store is closed."""
+        first = self._next_ticket()
+        batch = [first] if first else []
+        while first and len(batch) < BATCH:
+            try:
+                ticket = self._queue.get_nowait()
+            except Empty:
+                break
+            if ticket is None:
+                self._queue.put(None)  # found again when this batch is done
+                break
+            batch.append(ticket)
+        return batch
+
+    def _next_ticket(self) -> _Ticket | None:
+        while self._scrub:
+            try:
+                return self._queue.get(timeout=SCRUB_SECONDS)
+            except Empty:
+                self._scrub = not self._empty_wal()
+        return self._queue.get()
+
+    def _commit(self, batch: list[_Ticket]) -> None:
+        try:
+            self._transact(batch)
+        except FAILURES as error:
+            self._roll_back()
+            if len(batch) > 1 and not problems.concerns_all(error):
+                for ticket in batch:  # one of them is at fault: each on its own, so that only that one fails
+                    self._commit([ticket])
+            else:
+                for ticket in batch:
+                    ticket.error = problems.translate(error, self._path)
+
+    def _transact(self, batch: list[_Ticket]) -> None:
+        self._db.execute("BEGIN IMMEDIATE")
+        for ticket in batch:
+            ticket.attempt(self._db)
+        faults.point("store.commit.before")
+        self._db.execute("COMMIT")
+        faults.point("store.commit.after")
+        self._scrub = self._scrub or any(ticket.transaction and ticket.transaction.deleted for ticket in batch)
+
+    def _roll_back(self) -> None:
+        if self._db.in_transaction:
+            try:
+                self._db.execute("ROLLBACK")
+            except sqlite3.Error:
+                if self._db.in_transaction:
+                    raise  # nothing can be promised any more: end the thread, fail every caller
+
+    def _empty_wal(self) -> bool:
+        """Move the log of changes into the file and cut it to nothing; False while a reader still needs it."""
+        try:
+            self._db.execute("PRAGMA busy_timeout=0").fetchall()
+            busy = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0][0]
+            self._db.execute(f"PRAGMA busy_timeout={BUSY_MILLISECONDS}").fetchall()
+        except sqlite3.Error:
+            return False
+        return not busy
+
+    def _deliver(self, batch: list[_Ticket]) -> None:
+        """In the event loop: announce, then wake the callers. `call_soon` keeps this order, and a failing
+        callback from leaving callers without an answer."""
+        for ticket in batch:
+            if ticket.error is None and ticket.transaction is not None:
+                self._announce(ticket.transaction)
+            if ticket.future.done():
+                continue
+            if ticket.error is None:
+                ticket.future.set_result(ticket.value)
+            else:
+                ticket.future.set_exception(ticket.error)
+
+    def _announce(self, transaction: Transaction) -> None:
+        if self._on_commit is not None:
+            for key, rows in transaction.appended:
+                self._loop.call_soon(self._on_commit, key, rows)
+        if self._on_delete is not None:
+            for key in transaction.deleted:
+                self._loop.call_soon(self._on_delete, key)
+
+    def _abandon(self, batch: list[_Ticket]) -> None:
+        """Answer those whom a broken thread leaves behind; there are none at an ordinary end."""
+        left = list(batch)
+        while not self._queue.empty():
+            if ticket := self._queue.get():
+                left.append(ticket)
+        for ticket in left:
+            ticket.error = Internal("The store has failed.")
+        if left and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._deliver, left)
