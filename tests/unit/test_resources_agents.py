@@ -21,6 +21,7 @@ FIRST, LATER = "2026-01-01T00:00:00.000000Z", "2026-01-02T00:00:00.000000Z"
 OVERRIDES = {"type": "agent_with_overrides", "id": "agent_1"}
 CUSTOM: dict[str, Any] = {"type": "custom", "name": "t", "description": "d", "input_schema": {"type": "object"}}
 TOOLSET: dict[str, Any] = {"type": "agent_toolset_20260401"}
+EMPTIES: tuple[list[Any] | None, ...] = (None, [])
 
 
 def profiles(name: str) -> ModelProfile:
@@ -225,7 +226,7 @@ def test_description_and_system_clear_with_null_or_nothing(empty: str | None) ->
     assert (changed["description"], changed["system"]) == (None, None)
 
 
-@pytest.mark.parametrize("empty", [None, []])
+@pytest.mark.parametrize("empty", EMPTIES)
 def test_tools_clear_with_null_or_an_empty_list(empty: list[Any] | None) -> None:
     assert updated(made(tools=[TOOLSET]), tools=empty)["tools"] == []
 
@@ -270,7 +271,7 @@ def test_metadata_merges_key_by_key(bag: dict[str, str], patch: dict[str, str | 
     agent = made(metadata=bag)
     changed = update(agent, metadata=patch) or agent
     for key in "abcdefgh":
-        assert changed["metadata"].get(key) == patch.get(key, bag.get(key)) if key in patch else bag.get(key)
+        assert changed["metadata"].get(key) == (patch[key] if key in patch else bag.get(key))
     assert update(changed, metadata=patch) is None
 
 
@@ -302,7 +303,7 @@ def test_overrides_replace_whole_fields_and_keep_the_base_s_id_and_version() -> 
 
 def test_null_or_empty_overrides_clear() -> None:
     agent = made(tools=[TOOLSET], system="s")
-    for empty in (None, []):
+    for empty in EMPTIES:
         assert snapshot(agent, tools=empty, mcp_servers=empty, skills=empty)["tools"] == []
     for empty in (None, ""):
         assert snapshot(agent, system=empty)["system"] is None

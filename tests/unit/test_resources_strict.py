@@ -55,7 +55,7 @@ def test_unknown_keys_fail_at_any_depth_and_are_named() -> None:
 
 def test_numbers_in_place_of_booleans_fail() -> None:
     default = {"enabled": 1, "permission_policy": {"type": "always_allow"}}
-    toolset = {"type": "agent_toolset_20260401", "configs": [], "default_config": default}
+    toolset: dict[str, Any] = {"type": "agent_toolset_20260401", "configs": [], "default_config": default}
     with pytest.raises(ValidationError):
         read(toolset, BetaManagedAgentsAgentToolset20260401)
 
