@@ -1,0 +1,72 @@
+"""The conformance ledger: every behaviour that the API owes, one entry each, and the marker that ties tests to it.
+
+Tests say `@requirement("events:interrupt:model-output")`; `test_ledger.py` keeps entries and tests in step.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from conformance.requirements import (
+    agents,
+    budgets,
+    builtins,
+    checks,
+    connectors,
+    defaults,
+    emitted,
+    environments,
+    errors,
+    events,
+    helpers,
+    models,
+    ordering,
+    outcomes,
+    pagination,
+    permissions,
+    resources,
+    sessions,
+    statuses,
+    streaming,
+    threads,
+    tool_flows,
+    toolsets,
+    transport,
+)
+from conformance.requirements.entry import Requirement
+
+CHAPTERS: dict[str, tuple[Requirement, ...]] = {
+    "End-to-end checks": checks.LEDGER,
+    "Transport": transport.LEDGER,
+    "Errors": errors.LEDGER,
+    "Pagination": pagination.LEDGER,
+    "Agents": agents.LEDGER,
+    "Models": models.LEDGER,
+    "Toolsets": toolsets.LEDGER,
+    "Built-in tools": builtins.LEDGER,
+    "Connectors and skills": connectors.LEDGER,
+    "Permissions": permissions.LEDGER,
+    "Environments": environments.LEDGER,
+    "Sessions": sessions.LEDGER,
+    "Session resources": resources.LEDGER,
+    "Statuses": statuses.LEDGER,
+    "Budgets": budgets.LEDGER,
+    "Events from clients": events.LEDGER,
+    "Events from the server": emitted.LEDGER,
+    "Order and interrupts": ordering.LEDGER,
+    "Tool flows": tool_flows.LEDGER,
+    "Streaming": streaming.LEDGER,
+    "Threads and delegation": threads.LEDGER,
+    "Outcomes": outcomes.LEDGER,
+    "The SDK's helpers": helpers.LEDGER,
+    "Chosen defaults": defaults.LEDGER,
+}
+ALL: dict[str, Requirement] = {entry.id: entry for chapter in CHAPTERS.values() for entry in chapter}
+
+
+def requirement(*ids: str) -> pytest.MarkDecorator:
+    """Mark a test as a witness of these entries. An id that the ledger doesn't have fails at import."""
+    unknown = [id for id in ids if id not in ALL]
+    if unknown or not ids:
+        raise LookupError(f"not in the ledger: {', '.join(unknown) or 'no id given'}")
+    return pytest.mark.requirement(*ids)

@@ -1,0 +1,112 @@
+"""The twenty end-to-end checks that a server has to pass with the unmodified SDK."""
+
+from __future__ import annotations
+
+from conformance.requirements.entry import OBSERVED, docs, not_yet
+
+LEDGER = (
+    not_yet(
+        "check:1",
+        "A stream opened before a send sees a whole turn in order.",
+        docs("Session event stream"),
+    ),
+    not_yet(
+        "check:2",
+        "A stream opened after idle gets nothing until the next turn.",
+        docs("Session event stream"),
+    ),
+    not_yet(
+        "check:3",
+        "The reconnect recipe under load loses and repeats nothing, by id.",
+        docs("Session event stream"),
+    ),
+    not_yet(
+        "check:4",
+        "A custom tool answered before idle emits no `requires_action`.",
+        docs("Session event stream"),
+    ),
+    not_yet(
+        "check:5",
+        "Of two pending calls one answered leaves idle with one id; the second answer makes it run.",
+        docs("Session event stream"),
+    ),
+    not_yet(
+        "check:6",
+        "An asked call denied with a message is an error result, and the turn ends with `end_turn`.",
+        docs("Permission policies"),
+    ),
+    not_yet(
+        "check:7",
+        "Confirming an allowed call is 400, an unknown id 400, a repeat 200.",
+        docs("Permission policies"),
+    ),
+    not_yet(
+        "check:8",
+        "A message while waiting is 400; with an interrupt in front it is accepted.",
+        OBSERVED,
+    ),
+    not_yet(
+        "check:9",
+        "An interrupt during output leaves a request end and `end_turn`, and the next message works.",
+        docs("Session event stream"),
+    ),
+    not_yet(
+        "check:10",
+        "A bad initial event is 400 and no session; good ones run at once.",
+        docs("Start a session"),
+    ),
+    not_yet(
+        "check:11",
+        "Overrides: a null model is 400, a null system is cleared, the base version is echoed.",
+        docs("Start a session"),
+    ),
+    not_yet(
+        "check:12",
+        "An update without change keeps the version; a stale one is 409 with `x-should-retry: false`.",
+        docs("Define your agent"),
+    ),
+    not_yet(
+        "check:13",
+        "The sessions list goes backwards and forwards; a cursor with another order is 400.",
+        docs("Session operations"),
+    ),
+    not_yet(
+        "check:14",
+        "Archive and delete are 400 while running and 200 after idle; then a send is 400.",
+        docs("Session operations"),
+    ),
+    not_yet(
+        "check:15",
+        "A budget pauses in order, accepts four kinds of event, resumes when raised, and removal is one-way.",
+        docs("Session budgets"),
+        "waits for budgets",
+    ),
+    not_yet(
+        "check:16",
+        "Preview deltas are a prefix, absent for late connections and from the history.",
+        docs("Session event stream"),
+    ),
+    not_yet(
+        "check:17",
+        "An outcome is revised, then satisfied; interrupted before it began, its start id is empty.",
+        docs("Define outcomes"),
+        "waits for outcomes",
+    ),
+    not_yet(
+        "check:18",
+        "A child's question is copied to the primary stream and can be answered there.",
+        docs("Session threads"),
+        "waits for multiagent sessions",
+    ),
+    not_yet(
+        "check:19",
+        "A running thread can't be archived; a waiting one can and is terminated.",
+        docs("Multiagent orchestration"),
+        "waits for multiagent sessions",
+    ),
+    not_yet(
+        "check:20",
+        "Without the beta header 404; without a key 401 with envelope and `request-id`.",
+        docs("Session event stream"),
+    ),
+)

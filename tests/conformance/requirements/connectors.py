@@ -1,0 +1,86 @@
+"""MCP servers and skills."""
+
+from __future__ import annotations
+
+from conformance.requirements.entry import SDK, docs, not_yet
+
+LEDGER = (
+    not_yet(
+        "mcp:server",
+        "A server entry has a name of 1 to 255 characters, an address of at most 2,048, and no secret.",
+        docs("MCP connector"),
+        "waits for MCP",
+    ),
+    not_yet(
+        "mcp:toolset",
+        "An MCP toolset names its server and may set defaults and entries by tool name.",
+        SDK,
+        "waits for MCP",
+    ),
+    not_yet(
+        "mcp:paired",
+        "Every server is named by a toolset and every toolset names a server, else 400.",
+        SDK,
+        "waits for MCP",
+    ),
+    not_yet(
+        "mcp:default-policy",
+        "The default policy of MCP tools is `always_ask`.",
+        docs("Permission policies"),
+        "waits for MCP",
+    ),
+    not_yet(
+        "mcp:transport",
+        "Streamable HTTP is tried first, then the older event stream.",
+        docs("Reference"),
+        "waits for MCP",
+    ),
+    not_yet(
+        "mcp:credential",
+        "Credentials come from the session's vaults, matched by normalised address; none means no authentication.",
+        docs("MCP connector"),
+        "waits for MCP",
+    ),
+    not_yet(
+        "mcp:connection-failed",
+        "A server that can't be reached is `session.error`; the turn goes on without its tools.",
+        docs("MCP connector"),
+        "waits for MCP",
+    ),
+    not_yet(
+        "mcp:authentication-failed",
+        "A server that refuses the credential is `session.error`; the turn goes on without its tools.",
+        docs("MCP connector"),
+        "waits for MCP",
+    ),
+    not_yet(
+        "mcp:retried",
+        "A failed connection is tried again when the session next starts to run.",
+        docs("MCP connector"),
+        "waits for MCP",
+    ),
+    not_yet(
+        "skills:entry",
+        "A skill entry has type, id, and a version that defaults to `latest`.",
+        SDK,
+        "waits for skills",
+    ),
+    not_yet(
+        "skills:need-read",
+        "Skills without an enabled `read` tool are 400.",
+        SDK,
+        "waits for skills",
+    ),
+    not_yet(
+        "skills:on-demand",
+        "The model sees names and descriptions and reads a skill's files when it needs them.",
+        docs("Skills"),
+        "waits for skills",
+    ),
+    not_yet(
+        "skills:repository",
+        "A mounted repository's own skills are found at session start.",
+        docs("Skills"),
+        "waits for session resources",
+    ),
+)

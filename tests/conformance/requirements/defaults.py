@@ -1,0 +1,38 @@
+"""Values that no source gives and that this server chose."""
+
+from __future__ import annotations
+
+from conformance.requirements.entry import INFERRED, not_yet
+
+LEDGER = (
+    not_yet(
+        "defaults:retries",
+        "A model request is tried 5 times, from 1 s doubling to 60 s, `rescheduling` from the second try.",
+        INFERRED,
+    ),
+    not_yet(
+        "defaults:tool-rounds",
+        "A turn ends after 500 tool rounds.",
+        INFERRED,
+    ),
+    not_yet(
+        "defaults:compactions",
+        "A turn ends after 3 compactions in a row without progress.",
+        INFERRED,
+    ),
+    not_yet(
+        "defaults:compaction-trigger",
+        "A history is summarised at 80 % of the model's window.",
+        INFERRED,
+    ),
+    not_yet(
+        "defaults:state-conflicts",
+        "A state that forbids a request is 400; 409 is for version clashes and things in use.",
+        INFERRED,
+    ),
+    not_yet(
+        "defaults:terminated-readable",
+        "Everything of a terminated session is readable; only delete is accepted.",
+        INFERRED,
+    ),
+)

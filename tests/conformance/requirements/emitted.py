@@ -1,0 +1,283 @@
+"""What the server emits: each type, stop reasons, session errors."""
+
+from __future__ import annotations
+
+from conformance.requirements.entry import INFERRED, SDK, docs, not_yet
+
+LEDGER = (
+    # Common
+    not_yet(
+        "emitted:common",
+        "Every stored event has `id`, `type` and `processed_at`, and parses with the SDK's type.",
+        SDK,
+    ),
+    not_yet(
+        "emitted:no-internal",
+        "Internal rows of the log are never shown.",
+        INFERRED,
+    ),
+    # Agent events
+    not_yet(
+        "emitted:agent.message",
+        "`agent.message` carries the text of a model response.",
+        SDK,
+    ),
+    not_yet(
+        "emitted:agent.message:redacted",
+        "`agent.message` may carry a `redacted` block.",
+        SDK,
+        "no model setting asks for redaction yet",
+    ),
+    not_yet(
+        "emitted:agent.thinking",
+        "`agent.thinking` says that a thinking block finished and carries no text.",
+        SDK,
+    ),
+    not_yet(
+        "emitted:agent.tool_use",
+        "`agent.tool_use` carries name, input, permission and evaluation.",
+        SDK,
+    ),
+    not_yet(
+        "emitted:agent.tool_use:no-thread",
+        "A primary thread's tool use carries no `session_thread_id`.",
+        SDK,
+    ),
+    not_yet(
+        "emitted:agent.tool_result",
+        "`agent.tool_result` names its use and carries content and the error flag.",
+        SDK,
+    ),
+    not_yet(
+        "emitted:agent.mcp_tool_use",
+        "`agent.mcp_tool_use` also names its server.",
+        SDK,
+        "waits for MCP",
+    ),
+    not_yet(
+        "emitted:agent.mcp_tool_result",
+        "`agent.mcp_tool_result` names its use.",
+        SDK,
+        "waits for MCP",
+    ),
+    not_yet(
+        "emitted:agent.custom_tool_use",
+        "`agent.custom_tool_use` carries name and input.",
+        SDK,
+    ),
+    not_yet(
+        "emitted:agent.thread_context_compacted",
+        "`agent.thread_context_compacted` says that a thread's history was summarised.",
+        SDK,
+    ),
+    not_yet(
+        "emitted:agent.thread_message_sent",
+        "`agent.thread_message_sent` is on the sender's stream.",
+        SDK,
+        "waits for multiagent sessions",
+    ),
+    not_yet(
+        "emitted:agent.thread_message_received",
+        "`agent.thread_message_received` is on the receiver's stream.",
+        SDK,
+        "waits for multiagent sessions",
+    ),
+    # Session events
+    not_yet(
+        "emitted:session.status_running",
+        "`session.status_running` opens the first work after idle.",
+        SDK,
+    ),
+    not_yet(
+        "emitted:session.status_idle",
+        "`session.status_idle` carries `stop_reason` and `stop_details`.",
+        SDK,
+    ),
+    not_yet(
+        "emitted:session.status_rescheduled",
+        "`session.status_rescheduled` says that a failure is being retried.",
+        SDK,
+    ),
+    not_yet(
+        "emitted:session.status_terminated",
+        "`session.status_terminated` is the last stored event.",
+        SDK,
+    ),
+    not_yet(
+        "emitted:session.error",
+        "`session.error` carries type, message and retry status.",
+        SDK,
+    ),
+    not_yet(
+        "emitted:session.updated",
+        "`session.updated` carries what changed.",
+        SDK,
+    ),
+    not_yet(
+        "emitted:session.deleted",
+        "`session.deleted` is on live streams only.",
+        SDK,
+    ),
+    not_yet(
+        "emitted:session.usage",
+        "`session.usage` stands directly before every `session.status_idle`.",
+        docs("Session event stream"),
+    ),
+    not_yet(
+        "emitted:session.usage:primary-only",
+        "`session.usage` is never on a child's stream.",
+        docs("Session threads"),
+        "waits for multiagent sessions",
+    ),
+    not_yet(
+        "emitted:session.thread_created",
+        "`session.thread_created` announces a child thread.",
+        SDK,
+        "waits for multiagent sessions",
+    ),
+    not_yet(
+        "emitted:session.thread_created:not-primary",
+        "The primary thread is never announced by `session.thread_created`.",
+        SDK,
+    ),
+    not_yet(
+        "emitted:session.thread_status_running",
+        "`session.thread_status_running` names thread and agent.",
+        SDK,
+    ),
+    not_yet(
+        "emitted:session.thread_status_rescheduled",
+        "`session.thread_status_rescheduled` names thread and agent.",
+        SDK,
+    ),
+    not_yet(
+        "emitted:session.thread_status_terminated",
+        "`session.thread_status_terminated` names thread and agent.",
+        SDK,
+    ),
+    not_yet(
+        "emitted:session.thread_status_idle",
+        "`session.thread_status_idle` also carries the stop reason.",
+        SDK,
+    ),
+    # Spans
+    not_yet(
+        "emitted:span.model_request_start",
+        "`span.model_request_start` stands before each model call.",
+        SDK,
+    ),
+    not_yet(
+        "emitted:span.model_request_end",
+        "`span.model_request_end` names its start and carries usage and the error flag.",
+        SDK,
+    ),
+    not_yet(
+        "emitted:span.model_request_end:always",
+        "Every start has its end, after failures and interrupts too.",
+        SDK,
+    ),
+    not_yet(
+        "emitted:span.model_request_end:usage",
+        "Its usage has all four token counts.",
+        SDK,
+    ),
+    not_yet(
+        "emitted:span.outcome_evaluation",
+        "Three span events mark an evaluation's start, progress and end.",
+        SDK,
+        "waits for outcomes",
+    ),
+    not_yet(
+        "emitted:workflow_run",
+        "Seven event types follow a workflow run.",
+        SDK,
+        "waits for workflow runs",
+    ),
+    # Stop reasons
+    not_yet(
+        "emitted:stop:end_turn",
+        "`end_turn` means complete or interrupted.",
+        SDK,
+    ),
+    not_yet(
+        "emitted:stop:requires_action",
+        "`requires_action` lists the ids of unanswered uses.",
+        SDK,
+    ),
+    not_yet(
+        "emitted:stop:retries_exhausted",
+        "`retries_exhausted` means given up after retries or at a limit.",
+        SDK,
+    ),
+    not_yet(
+        "emitted:stop:budget_reached",
+        "`budget_reached` means paused at the cap.",
+        SDK,
+        "waits for budgets",
+    ),
+    not_yet(
+        "emitted:stop:refusal",
+        "`refusal` comes with `stop_details`; otherwise these are null.",
+        SDK,
+    ),
+    # session.error
+    not_yet(
+        "emitted:error:model_overloaded_error",
+        "An overloaded model is `model_overloaded_error`, retrying, then exhausted.",
+        SDK,
+    ),
+    not_yet(
+        "emitted:error:model_rate_limited_error",
+        "A rate limit of the model is `model_rate_limited_error`, retrying, then exhausted.",
+        SDK,
+    ),
+    not_yet(
+        "emitted:error:model_request_failed_error",
+        "Any other model failure is `model_request_failed_error`.",
+        SDK,
+    ),
+    not_yet(
+        "emitted:error:billing_error",
+        "A provider's billing trouble is `billing_error`, not retried.",
+        SDK,
+    ),
+    not_yet(
+        "emitted:error:tool_use_limit_reached_error",
+        "Too many tool rounds in a turn are `tool_use_limit_reached_error`.",
+        SDK,
+    ),
+    not_yet(
+        "emitted:error:compaction_limit_reached_error",
+        "Compactions without progress are `compaction_limit_reached_error`.",
+        SDK,
+    ),
+    not_yet(
+        "emitted:error:mcp",
+        "MCP failures name their server.",
+        SDK,
+        "waits for MCP",
+    ),
+    not_yet(
+        "emitted:error:credential_host_unreachable_error",
+        "A credential whose host can't be reached is named.",
+        SDK,
+        "waits for vaults",
+    ),
+    not_yet(
+        "emitted:error:repository",
+        "Repository failures are always `retrying`.",
+        SDK,
+        "waits for session resources",
+    ),
+    not_yet(
+        "emitted:error:unknown_error",
+        "A failure of no other type is `unknown_error`.",
+        SDK,
+    ),
+    not_yet(
+        "emitted:error:child-limit",
+        "A child thread that reaches a limit is terminated.",
+        SDK,
+        "waits for multiagent sessions",
+    ),
+)

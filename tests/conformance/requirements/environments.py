@@ -1,0 +1,181 @@
+"""Environments: endpoints, config, rules."""
+
+from __future__ import annotations
+
+from conformance.requirements.entry import INFERRED, SDK, differs, docs, not_yet
+
+LEDGER = (
+    not_yet(
+        "environments:create",
+        "`POST /v1/environments` makes an environment; only `name` is required.",
+        SDK,
+    ),
+    not_yet(
+        "environments:list",
+        "`GET /v1/environments` lists them; archived ones only with `include_archived=true`.",
+        SDK,
+    ),
+    not_yet(
+        "environments:retrieve",
+        "`GET /v1/environments/{id}` returns one.",
+        SDK,
+    ),
+    not_yet(
+        "environments:update",
+        "`POST /v1/environments/{id}` changes the sent fields.",
+        SDK,
+    ),
+    not_yet(
+        "environments:archive",
+        "`POST /v1/environments/{id}/archive` sets `archived_at`.",
+        SDK,
+    ),
+    not_yet(
+        "environments:delete",
+        "`DELETE /v1/environments/{id}` answers `environment_deleted`.",
+        SDK,
+    ),
+    not_yet(
+        "environments:object:fields",
+        "The environment object has every field of the SDK's type.",
+        SDK,
+    ),
+    not_yet(
+        "environments:scope",
+        "`scope` is `organization`; `account` is refused.",
+        SDK,
+    ),
+    not_yet(
+        "environments:config:default",
+        "A missing or null `config` is a cloud config with defaults.",
+        INFERRED,
+    ),
+    not_yet(
+        "environments:config:cloud",
+        "A cloud config has `networking` and `packages`.",
+        SDK,
+    ),
+    not_yet(
+        "environments:config:packages",
+        "`packages` always reads back with all six managers' lists.",
+        SDK,
+    ),
+    not_yet(
+        "environments:config:self-hosted",
+        "`{type: self_hosted}` hands the tools to a worker.",
+        SDK,
+        "waits for self-hosted environments",
+    ),
+    differs(
+        "environments:networking:unrestricted",
+        "`unrestricted` networking, the default, lets a sandbox reach any host.",
+        SDK,
+        (
+            "the setting is accepted and kept, but sandboxes have no network yet: nothing that runs in one can reach"
+            " any host"
+        ),
+    ),
+    not_yet(
+        "environments:networking:limited",
+        "`limited` networking lets a sandbox reach the listed hosts only.",
+        docs("Cloud environment setup"),
+        "waits for the egress proxy; refused until then",
+    ),
+    not_yet(
+        "environments:networking:host-form",
+        "`allowed_hosts` are bare names or `*.` wildcards, without scheme, port or path.",
+        docs("Cloud environment setup"),
+        "waits for the egress proxy",
+    ),
+    not_yet(
+        "environments:networking:mcp-egress",
+        "A session with an MCP server that `limited` networking shuts out is 400.",
+        docs("Cloud environment setup"),
+        "waits for MCP",
+    ),
+    not_yet(
+        "environments:packages:install",
+        "Packages are installed by manager in alphabetical order and kept for the environment's sessions.",
+        docs("Cloud environment setup"),
+        "waits for package layers; refused until then",
+    ),
+    not_yet(
+        "environments:packages:limited",
+        "Packages with `limited` networking need `allow_package_managers`.",
+        docs("Cloud environment setup"),
+        "waits for package layers",
+    ),
+    not_yet(
+        "environments:update:missing-keeps",
+        "A field left out of an update keeps its value, inside `config` too.",
+        SDK,
+    ),
+    not_yet(
+        "environments:update:description-null",
+        "A null `description` clears it.",
+        SDK,
+    ),
+    not_yet(
+        "environments:update:metadata",
+        "Metadata is merged by key; null or an empty string deletes one.",
+        SDK,
+    ),
+    not_yet(
+        "environments:update:type",
+        "`config.type` can never change.",
+        SDK,
+    ),
+    not_yet(
+        "environments:update:archived",
+        "An archived environment refuses updates.",
+        SDK,
+    ),
+    not_yet(
+        "environments:update:later-sandboxes",
+        "A change reaches only sandboxes that are made later.",
+        docs("Cloud environment setup"),
+    ),
+    not_yet(
+        "environments:archive:no-new-sessions",
+        "An archived environment takes no new session; existing ones go on.",
+        docs("Cloud environment setup"),
+    ),
+    not_yet(
+        "environments:archive:twice",
+        "Archiving twice returns the same object.",
+        INFERRED,
+    ),
+    not_yet(
+        "environments:delete:in-use",
+        "An environment that a session refers to can't be deleted.",
+        docs("Cloud environment setup"),
+    ),
+    not_yet(
+        "environments:names",
+        "Two environments may have one name.",
+        INFERRED,
+    ),
+    not_yet(
+        "environments:sandbox:size",
+        "The cloud sandbox is Ubuntu 24.04 with 8 GB of memory and 10 GB of disk.",
+        docs("Cloud sandbox reference"),
+        "here the image is the operator's",
+    ),
+    not_yet(
+        "environments:sandbox:checkpoint",
+        "Files outlive an idle sandbox, for 30 days from its creation.",
+        docs("Cloud sandbox reference"),
+    ),
+    not_yet(
+        "environments:self-hosted:resources",
+        "File and repository resources on a self-hosted session are 400.",
+        docs("Self-hosted sandboxes"),
+        "waits for self-hosted environments",
+    ),
+    not_yet(
+        "environments:self-hosted:queued",
+        "Without a worker the session stays queued.",
+        docs("Self-hosted sandboxes"),
+        "waits for self-hosted environments",
+    ),
+)

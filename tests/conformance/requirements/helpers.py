@@ -1,0 +1,49 @@
+"""What the official SDK's own helpers need from a server."""
+
+from __future__ import annotations
+
+from conformance.requirements.entry import SDK, not_yet
+
+LEDGER = (
+    not_yet(
+        "helpers:history-then-stream",
+        "Stream, list and stream again, by id, sees every event once.",
+        SDK,
+    ),
+    not_yet(
+        "helpers:results-echoed",
+        "Answers are echoed with the id that the client used.",
+        SDK,
+    ),
+    not_yet(
+        "helpers:permission-read",
+        "`evaluated_permission` stands on every tool use that needs or had one.",
+        SDK,
+    ),
+    not_yet(
+        "helpers:quiet-idle",
+        "Nothing is emitted on an idle session by the server's own housekeeping.",
+        SDK,
+    ),
+    not_yet(
+        "helpers:ended",
+        "`session.status_terminated` and `session.deleted` end a helper at once.",
+        SDK,
+    ),
+    not_yet(
+        "helpers:repeats-harmless",
+        "Answers that are posted twice do no harm.",
+        SDK,
+    ),
+    not_yet(
+        "helpers:reconnect-statuses",
+        "Only failures that a retry can help are answered with a status that the helpers retry.",
+        SDK,
+    ),
+    not_yet(
+        "helpers:environment-worker",
+        "The SDK's worker runs tools against this server.",
+        SDK,
+        "waits for self-hosted environments",
+    ),
+)

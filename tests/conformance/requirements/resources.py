@@ -1,0 +1,86 @@
+"""Files, repositories and memory stores mounted into a session."""
+
+from __future__ import annotations
+
+from conformance.requirements.entry import INFERRED, SDK, docs, not_yet
+
+LEDGER = (
+    not_yet(
+        "resources:add",
+        "A file can be added to an existing session.",
+        SDK,
+        "waits for session resources",
+    ),
+    not_yet(
+        "resources:list",
+        "A session's resources can be listed.",
+        SDK,
+        "waits for session resources",
+    ),
+    not_yet(
+        "resources:retrieve",
+        "One resource can be read.",
+        SDK,
+        "waits for session resources",
+    ),
+    not_yet(
+        "resources:update",
+        "Only a repository's token can be updated.",
+        SDK,
+        "waits for session resources",
+    ),
+    not_yet(
+        "resources:delete",
+        "A resource can be removed and answers `session_resource_deleted`.",
+        SDK,
+        "waits for session resources",
+    ),
+    not_yet(
+        "resources:file:copy",
+        "The session gets its own copy, so another `file_id` reads back.",
+        docs("Adding files"),
+        "waits for files",
+    ),
+    not_yet(
+        "resources:file:path",
+        "The default path is under the uploads folder, read-only.",
+        docs("Adding files"),
+        "waits for files",
+    ),
+    not_yet(
+        "resources:file:limit",
+        "At most 500 files can be mounted.",
+        docs("Adding files"),
+        "waits for files",
+    ),
+    not_yet(
+        "resources:repository:form",
+        "A repository has an address, and optionally a token, a checkout and a path.",
+        SDK,
+        "waits for session resources",
+    ),
+    not_yet(
+        "resources:repository:token-hidden",
+        "The token is never read back and never inside the sandbox.",
+        docs("Accessing GitHub"),
+        "waits for session resources",
+    ),
+    not_yet(
+        "resources:repository:clone-failed",
+        "A failed clone is `session.error`; the session runs without it.",
+        SDK,
+        "waits for session resources",
+    ),
+    not_yet(
+        "resources:memory:form",
+        "A memory store is attached at creation, at most eight, with access and instructions.",
+        SDK,
+        "waits for memory stores",
+    ),
+    not_yet(
+        "resources:while-running",
+        "Adding and removing while running counts from the next tool call.",
+        INFERRED,
+        "waits for session resources",
+    ),
+)

@@ -1,0 +1,107 @@
+"""How a tool call that needs the client goes on: custom tools, confirmations, workers."""
+
+from __future__ import annotations
+
+from conformance.requirements.entry import INFERRED, SDK, docs, not_yet
+
+LEDGER = (
+    # Custom tools
+    not_yet(
+        "flows:custom:use",
+        "A model's call of a custom tool is `agent.custom_tool_use`.",
+        SDK,
+    ),
+    not_yet(
+        "flows:custom:requires-action",
+        "When nothing else can run, idle lists all unanswered uses.",
+        docs("Session event stream"),
+    ),
+    not_yet(
+        "flows:custom:any-order",
+        "Results come in any order, one or several a request.",
+        docs("Session event stream"),
+    ),
+    not_yet(
+        "flows:custom:partial",
+        "Each accepted answer emits idle again with the rest; the last makes the session run.",
+        docs("Session event stream"),
+    ),
+    not_yet(
+        "flows:custom:before-idle",
+        "If all answers come before idle would, no idle is emitted.",
+        docs("Session event stream"),
+    ),
+    not_yet(
+        "flows:custom:no-timeout",
+        "There is no time limit for an answer.",
+        docs("Permission policies"),
+    ),
+    not_yet(
+        "flows:custom:reaches-model",
+        "The result reaches the model as the call's tool result.",
+        SDK,
+    ),
+    # Confirmation
+    not_yet(
+        "flows:confirm:allow",
+        "After `allow` the tool runs and its result follows.",
+        docs("Permission policies"),
+    ),
+    not_yet(
+        "flows:confirm:deny",
+        "After `deny` an error result says that the user refused, with the message.",
+        docs("Permission policies"),
+    ),
+    not_yet(
+        "flows:confirm:one-id",
+        "The id of the use, of `event_ids` and of the confirmation is one `sevt_…` value.",
+        SDK,
+    ),
+    not_yet(
+        "flows:confirm:other-client",
+        "A confirmation by another client is echoed to all.",
+        SDK,
+    ),
+    not_yet(
+        "flows:confirm:once",
+        "However often a call is confirmed, it runs once.",
+        INFERRED,
+    ),
+    # Workers
+    not_yet(
+        "flows:worker:pending",
+        "On a self-hosted environment built-in calls wait for a worker's result.",
+        docs("Self-hosted sandboxes"),
+        "waits for self-hosted environments",
+    ),
+    not_yet(
+        "flows:worker:ask",
+        "An asked call of a worker needs a confirmation first.",
+        SDK,
+        "waits for self-hosted environments",
+    ),
+    not_yet(
+        "flows:worker:denied",
+        "A call denied by the server is never the worker's.",
+        SDK,
+        "waits for self-hosted environments",
+    ),
+    not_yet(
+        "flows:worker:two-clients",
+        "Two clients may each answer their part.",
+        SDK,
+        "waits for self-hosted environments",
+    ),
+    not_yet(
+        "flows:worker:record",
+        "The worker's result is the record; no second result event follows.",
+        INFERRED,
+        "waits for self-hosted environments",
+    ),
+    not_yet(
+        "flows:terminated-thread",
+        "Open calls of a terminated thread can't be answered.",
+        SDK,
+        "waits for multiagent sessions",
+    ),
+)
