@@ -59,7 +59,7 @@ def _second_version(mount: str, path: str, *, root: bool) -> Found:
     group = os.path.join(home, GROUP)
     os.makedirs(group, exist_ok=True)
     _enable(group)
-    return Found(2, {name: group for name in _controllers(group, "cgroup.subtree_control")})
+    return Found(2, dict.fromkeys(_controllers(group, "cgroup.subtree_control"), group))
 
 
 def _move_aside(home: str) -> None:
@@ -98,6 +98,8 @@ def make(found: Found, session: str, uid: int, ceilings: Ceilings) -> tuple[list
         return _make_second(found, session, uid, ceilings)
     inside: list[str] = []
     for name, place in found.places.items():
+        if name == "cpu" and not ceilings.cpus:
+            continue  # joining a group that limits nothing would only cost time
         group = os.path.join(place, session)
         os.makedirs(group, exist_ok=True)
         for file, value in _first_ceilings(name, ceilings):

@@ -19,14 +19,14 @@ from outrider.sandbox import room
 from outrider.sandbox.options import SESSION
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     from outrider.config import Limits
 
 ANSWER_DEADLINE = 30.0
 ZYGOTE_DEADLINE = 15.0
 ROOM_DEADLINE = 30.0
-PROBE_AGE = 60.0
+MOST_STARTS = 4  # of the shim, for one call
 _LONGEST_LINE = 64 * 1024**2
 _PAUSE = 0.02
 
@@ -118,7 +118,7 @@ class BubblewrapSandboxes:
         """Connections last for one request each, so there is nothing to let go of."""
 
     @asynccontextmanager
-    async def _use(self, session: str) -> AsyncIterator[_Use]:
+    async def _use(self, session: str) -> AsyncGenerator[_Use]:
         """Counts the session as in use, so that its sandbox is not stopped to make room."""
         await self._adopt()
         use = self._uses.setdefault(session, _Use())
@@ -180,8 +180,8 @@ class BubblewrapSandboxes:
         if not SESSION.fullmatch(session):
             return {"error": "unavailable", "message": f"{session!r} can't name a sandbox"}
         now = asyncio.get_running_loop().time
-        deadline = now() + ANSWER_DEADLINE
-        while now() < deadline:
+        starts, deadline = 0, now() + ANSWER_DEADLINE
+        while now() < deadline and starts < MOST_STARTS:
             asked = now()
             try:
                 return await self._patiently(session, request)
@@ -190,11 +190,12 @@ class BubblewrapSandboxes:
             if "error" in started:
                 self._gone(session)
                 return started
-            if now() - asked > _PAUSE:
+            starts += started["new"]
+            if now() - asked > 1.0:
                 deadline = now() + ANSWER_DEADLINE  # it had been there: count from its death
-            else:
-                await asyncio.sleep(0 if started["new"] else _PAUSE)
-        return {"error": "unavailable", "message": "The sandbox did not answer in time."}
+            if not started["new"]:
+                await asyncio.sleep(_PAUSE)
+        return {"error": "unavailable", "message": "The sandbox's host process does not answer; see its shim.log."}
 
     async def _patiently(self, session: str, request: dict[str, Any]) -> dict[str, Any]:
         """Wait as long as the call takes, which the shim bounds, but no longer than the shim itself is alive."""

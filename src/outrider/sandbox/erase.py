@@ -11,7 +11,8 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 def empty(path: str) -> None:
     """Remove everything in the directory `path`, which itself must not be a link. Run as the files' owner.
 
-    Holds one descriptor whatever the depth: it goes down by name and up by `..`, so nothing may move the tree meanwhile.
+    Holds one descriptor whatever the depth: it goes down by name and up by `..`, so nothing may move the tree
+    meanwhile.
     """
     at = os.open(path, _DIRECTORY)
     names: list[str] = []

@@ -1,9 +1,9 @@
-"""The inputs of the built-in tools: their fields and rules, as data. Pure; a broken rule is a sentence for the model."""
+"""The inputs of the built-in tools: their fields and rules, as data. A broken rule is a sentence for the model."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 LONGEST_TIMEOUT_MS = 24 * 3600 * 1000
 
@@ -38,7 +38,8 @@ def _milliseconds(value: Any) -> str | None:
 
 
 def _range(value: Any) -> str | None:
-    whole = isinstance(value, list) and len(value) == 2 and all(type(item) is int for item in value)  # pyright: ignore
+    items = cast("list[Any]", value) if isinstance(value, list) else []
+    whole = len(items) == 2 and all(type(item) is int for item in items)
     return None if whole else "must be [start_line, end_line], two whole numbers"
 
 

@@ -6,6 +6,7 @@ kept, not all of them. One process, the session's shim, writes it. Standard libr
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from typing import Any
@@ -43,8 +44,15 @@ class Journal:
                 self._started.add(entry["id"])
 
     def _append(self, entry: dict[str, Any]) -> None:
-        os.write(self._file, json.dumps(entry).encode() + b"\n")
-        os.fdatasync(self._file)
+        line = json.dumps(entry).encode() + b"\n"
+        size = os.fstat(self._file).st_size
+        try:
+            if os.write(self._file, line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fdatasync(self._file)
+        except OSError:
+            os.ftruncate(self._file, size)  # what was not stored must not stand before what will be
+            raise
 
     def raise_epoch(self, epoch: int) -> None:
         """Remember the highest epoch seen, so that a later shim refuses older ones too."""

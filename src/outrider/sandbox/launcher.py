@@ -27,7 +27,8 @@ ENVIRONMENT = {
     "USER": "agent",
     "SHELL": "/bin/bash",
 }
-HOST_FILES = ("/etc/alternatives", "/etc/ld.so.cache", "/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/etc/pki/tls/certs")
+MOUNTED = ("/etc/alternatives", "/etc/ssl/certs", "/etc/pki")
+COPIED = ("/etc/ld.so.cache", "/etc/ssl/openssl.cnf", "/etc/mime.types", "/etc/protocols", "/etc/services")
 OWN_FILES = {
     "passwd": "root:x:0:0:root:/root:/usr/sbin/nologin\nagent:x:1000:1000:agent:/workspace:/bin/bash\n"
     "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
@@ -103,13 +104,31 @@ def install(path: str, root: str) -> str:
     return target
 
 
-def write_own_files(root: str) -> None:
-    """The files that stand for the host's /etc inside every sandbox."""
-    directory = os.path.join(root, "etc")
-    os.makedirs(directory, mode=0o755, exist_ok=True)
+def write_etc(root: str) -> None:
+    """Make `root`/etc, which stands for the host's /etc inside every sandbox. Each mount costs, so small files of the
+    host are copied and only directories are mounted over it."""
+    draft = os.path.join(root, f"etc.{os.getpid()}")
+    os.makedirs(draft, mode=0o755)
     for name, text in OWN_FILES.items():
-        with open(os.path.join(directory, name), "w", encoding="utf-8") as file:
+        with open(os.path.join(draft, name), "w", encoding="utf-8") as file:
             file.write(text)
+    for path in COPIED:
+        if os.path.exists(path):
+            os.makedirs(os.path.dirname(f"{draft}{path[4:]}"), exist_ok=True)
+            shutil.copyfile(path, f"{draft}{path[4:]}")
+    for path in MOUNTED:
+        os.makedirs(f"{draft}{path[4:]}", exist_ok=True)
+    _replace(draft, os.path.join(root, "etc"))
+
+
+def _replace(draft: str, target: str) -> None:
+    if os.path.isdir(target):
+        old = f"{draft}.old"
+        os.rename(target, old)  # a living sandbox keeps the old one, which is mounted there
+        os.rename(draft, target)
+        shutil.rmtree(old)
+    else:
+        os.rename(draft, target)
 
 
 def _root_mounts(root: str) -> list[str]:
@@ -119,10 +138,10 @@ def _root_mounts(root: str) -> list[str]:
             mounts += ["--symlink", f"usr/{name}", f"/{name}"]
         elif os.path.isdir(f"/{name}"):
             mounts += ["--ro-bind", f"/{name}", f"/{name}"]
-    for path in HOST_FILES:
-        mounts += ["--ro-bind-try", path, path]
-    for name in OWN_FILES:
-        mounts += ["--ro-bind", os.path.join(root, "etc", name), f"/etc/{name}"]
+    mounts += ["--ro-bind", os.path.join(root, "etc"), "/etc"]
+    for path in MOUNTED:
+        if os.path.isdir(path):
+            mounts += ["--ro-bind", path, path]
     return mounts
 
 

@@ -1,4 +1,4 @@
-"""Conversations over unix sockets: one JSON line asks, one JSON line answers. Checks who asks. Standard library only."""
+"""Conversations over unix sockets: one JSON line asks, one JSON line answers. Checks who asks."""
 
 from __future__ import annotations
 

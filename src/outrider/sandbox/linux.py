@@ -47,7 +47,7 @@ _libc = ctypes.PyDLL(None, use_errno=True)
 
 
 class _FilterProgram(ctypes.Structure):
-    _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_char_p)]  # noqa: RUF012
+    _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_char_p)]
 
 
 def _checked(result: int, what: str) -> int:

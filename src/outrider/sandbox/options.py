@@ -40,6 +40,7 @@ class ShimOptions(ZygoteOptions):
     """`own` is the directory that holds all of the session; `cgroups` are joined by what runs inside."""
 
     session: str
+    warm: bool
     own: str
     uid: int
     gid: int

@@ -1,4 +1,4 @@
-"""Text on its way to the model: the tail of a command's output, cleaned, and the preview of a result that is too long."""
+"""Text on its way to the model: the tail of a command's output, cleaned, and the preview of a too long result."""
 
 from __future__ import annotations
 

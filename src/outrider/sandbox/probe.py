@@ -6,7 +6,7 @@ import os
 import shutil
 from typing import Any
 
-from outrider.sandbox import cgroups, launcher, namespaces, shim
+from outrider.sandbox import cgroups, enter, launcher, namespaces, shim
 from outrider.sandbox.options import ZygoteOptions
 
 ISOLATION = "bubblewrap: user, mount, pid, network, ipc and uts namespaces, no capabilities, seccomp"
@@ -72,12 +72,10 @@ def _try(options: ZygoteOptions, own: str, user: tuple[int, int], writer: int) -
         for name in shim.DIRECTORIES:
             os.mkdir(os.path.join(own, name))
         rules = namespaces.Rules(options["processes"], options["open_files"], 1 << 30, options["memory_bytes"])
-        box = namespaces.start(str(options["bwrap"]), options["root"], own, options["sizes"], rules)
+        box = namespaces.launch(str(options["bwrap"]), options["root"], own, options["sizes"], rules).ready()
         null = os.open("/dev/null", os.O_RDWR)
         words = ["/bin/bash", "-c", "exit 7"]
-        child = namespaces.spawn(
-            box, rules, [null, null, null], lambda: namespaces.execute(words, launcher.ENVIRONMENT)
-        )
+        child = enter.spawn(box, rules, [null, null, null], lambda: enter.execute(words, launcher.ENVIRONMENT))
         _, status = os.waitpid(child, 0)
         box.end()
         worked = os.waitstatus_to_exitcode(status) == 7
@@ -93,8 +91,8 @@ def fix(problem: str, bwrap: str) -> str:
     if os.path.exists(_APPARMOR) and ("uid map" in problem or "RTM_NEWADDR" in problem or "denied" in problem):
         return (
             "AppArmor restricts user namespaces here (kernel.apparmor_restrict_unprivileged_userns=1). Add a profile"
-            f' for this binary alone: `abi <abi/4.0>, profile outrider-bwrap "{bwrap}" flags=(unconfined) {{ userns, }}`'
-            " in /etc/apparmor.d/outrider-bwrap, then run apparmor_parser -r on it"
+            " for this binary alone in /etc/apparmor.d/outrider-bwrap, then run apparmor_parser -r on it:"
+            f' `abi <abi/4.0>, profile outrider-bwrap "{bwrap}" flags=(unconfined) {{ userns, }}`'
         )
     if "ermission denied" in problem and "uid map" not in problem:
         return "let every directory above the data directory be entered by others (chmod o+x), or move the data"

@@ -10,6 +10,7 @@ import signal
 import stat
 from collections.abc import Callable
 
+from outrider.sandbox import linux
 from outrider.sandbox.reactor import Reactor
 
 NEARLY_FULL = "the disk that holds the sandboxes is nearly full; free some space on the server, then try again"
@@ -43,9 +44,10 @@ class Measurement:
         self._done = done
         self._said = b""
         self._pipe, writer = os.pipe()
+        shim = os.getpid()
         self._pid = os.fork()
         if self._pid == 0:
-            _count(directories, writer)
+            _count(directories, writer, shim)
         os.close(writer)
         reactor.watch(self._pipe, self._collect)
 
@@ -63,9 +65,12 @@ class Measurement:
         os.waitpid(self._pid, 0)
 
 
-def _count(directories: list[str], writer: int) -> None:
+def _count(directories: list[str], writer: int, shim: int) -> None:
     try:
+        linux.die_with_parent(shim)
+        os.dup2(writer, 3)
+        linux.close_from(4)  # above all the session's lock: it must be free as soon as the shim is dead
         total = sum(used(directory) for directory in directories)
-        os.write(writer, str(total).encode())
+        os.write(3, str(total).encode())
     finally:
         os._exit(0)

@@ -6,6 +6,7 @@ Allows by default: the walls are the namespaces and the missing capabilities; th
 from __future__ import annotations
 
 import errno
+import functools
 import struct
 from dataclasses import dataclass
 
@@ -149,6 +150,7 @@ def steps(machine: str, *, allow_tracing: bool = False) -> list[Step]:
     return [*program, Step(_RETURN, ALLOW)]
 
 
+@functools.cache
 def program(machine: str, *, allow_tracing: bool = False) -> bytes:
     """The encoded filter, 8 bytes an instruction."""
     return b"".join(step.encoded() for step in steps(machine, allow_tracing=allow_tracing))

@@ -7,13 +7,12 @@ Not promised: that what a command leaves in the background is silent; its output
 from __future__ import annotations
 
 import os
-import select
 import signal
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from outrider.sandbox import launcher, namespaces
+from outrider.sandbox import enter, launcher, namespaces, process
 from outrider.sandbox.journal import Spool
 from outrider.sandbox.output import Tail
 from outrider.sandbox.reactor import Reactor, Timer
@@ -116,7 +115,7 @@ class Shell:
         status, report = os.pipe()
         try:
             inside = [commands, from_shell, from_shell, report]
-            self._pid = self._spawn(inside, lambda: namespaces.execute(words, environment))
+            self._pid = self._spawn(inside, lambda: enter.execute(words, environment))
         except namespaces.Unavailable:
             for fd in (to_shell, output, status):
                 os.close(fd)
@@ -127,7 +126,7 @@ class Shell:
         self._fds = [to_shell, output, status, os.pidfd_open(self._pid)]
         for fd in self._fds[:3]:
             os.set_blocking(fd, False)
-        self._reactor.watch(output, self._collect)
+        self._reactor.watch(output, self._gather)
         self._reactor.watch(status, self._reported)
         self._reactor.watch(self._fds[3], self._ended)
 
@@ -143,6 +142,9 @@ class Shell:
             self._reactor.watch(to_shell, self._feed, writable=True)
         else:
             self._reactor.forget(to_shell)
+
+    def _gather(self) -> None:
+        self._collect()
 
     def _collect(self) -> int:
         try:
@@ -210,9 +212,7 @@ class Shell:
                     kill(self._pid, signal.SIGKILL)
                 except ProcessLookupError:
                     pass
-            poll = select.poll()
-            poll.register(self._fds[3], select.POLLIN)
-            poll.poll(5000)
+            process.ended(self._fds[3], 5.0)
             self._reap()
 
     def _reap(self) -> int:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from outrider.sandbox import inputs, launcher, linux, namespaces, output, room, shell, worker
+from outrider.sandbox import enter, inputs, launcher, linux, namespaces, output, process, room, shell, worker
 from outrider.sandbox.journal import Journal
 from outrider.sandbox.lines import Gate, Reply
 from outrider.sandbox.options import ShimOptions
@@ -31,8 +31,13 @@ class Shim:
         self._reactor = Reactor()
         for name in DIRECTORIES:
             os.makedirs(os.path.join(self._own, name), mode=0o755, exist_ok=True)
-        self._journal = Journal(os.path.join(self._own, "journal"))
         self._box: namespaces.Box | None = None
+        self._launch: namespaces.Launch | None = None
+        self._rules = _rules(options)
+        self._end_leftover()
+        if options["warm"] and options["bwrap"] is not None:
+            self._launch = self._launched(options["bwrap"])  # it gets ready while the rest here does
+        self._journal = Journal(os.path.join(self._own, "journal"))
         self._shells: dict[str, shell.Shell] = {}
         self._workers: dict[str, worker.Worker] = {}
         self._waiting: Waiting = {}
@@ -40,8 +45,6 @@ class Shim:
         self._measurement: room.Measurement | None = None
         self._measured = 0
         self._measured_at = 0.0
-        self._rules = _rules(options)
-        self._end_leftover()
         self._gate = Gate(self._reactor, listener, frozenset({0, options["harness_uid"]}), self._ask)
         self._reactor.after(options["idle"], self._check_idle)
 
@@ -140,7 +143,7 @@ class Shim:
             self._finish(call, worker.failure(f"{tool}: {problem}"))
 
     def _spawn(self, fds: list[int], body: Callable[[], None], cpu_seconds: int | None = None) -> int:
-        return namespaces.spawn(self._ensure(), self._rules, fds, body, cpu_seconds=cpu_seconds)
+        return enter.spawn(self._ensure(), self._rules, fds, body, cpu_seconds=cpu_seconds)
 
     def _finish(self, call: str, outcome: dict[str, Any]) -> None:
         self._workers.pop(call, None)
@@ -187,25 +190,32 @@ class Shim:
         shells, self._shells = self._shells, {}
         for one in shells.values():
             one.close(reason)
-        box, self._box = self._box, None
-        if box is not None:
-            self._reactor.forget(box.monitor_fd)
-            box.end()
+        self._drop_box()
 
     def _ensure(self) -> namespaces.Box:
+        """The sandbox, started now if there is none. What ran in one that ended notices by itself."""
+        if self._box is not None and not self._box.alive():
+            self._drop_box()
         if self._box is None:
             options = self._options
             if options["bwrap"] is None:
                 raise namespaces.Unavailable(options["bwrap_problem"])
             if room.low(self._own, options["reserve_share"], options["reserve_bytes"]):
                 raise namespaces.Unavailable(room.NEARLY_FULL)
-            self._box = namespaces.start(options["bwrap"], options["root"], self._own, options["sizes"], self._rules)
-            self._reactor.watch(self._box.monitor_fd, self._box_ended)
+            launch, self._launch = self._launch or self._launched(options["bwrap"]), None
+            self._box = launch.ready()
+            self._reactor.watch(self._box.monitor_fd, self._drop_box)
             self._write_state()
         return self._box
 
-    def _box_ended(self) -> None:
-        self._end_all("the sandbox ended while this ran; it may have partly run")
+    def _launched(self, bwrap: str) -> namespaces.Launch:
+        return namespaces.launch(bwrap, self._options["root"], self._own, self._options["sizes"], self._rules)
+
+    def _drop_box(self) -> None:
+        box, self._box = self._box, None
+        if box is not None:
+            self._reactor.forget(box.monitor_fd)
+            box.end()
 
     def _write_state(self) -> None:
         assert self._box is not None
@@ -299,11 +309,11 @@ def read_state(own: str) -> dict[str, Any] | None:
 def serve(options: ShimOptions, listener: socket.socket, lock: int) -> None:
     """Be the shim: called in a fresh fork of the zygote, never returns. `lock` stays open for as long as it lives."""
     os.setsid()
-    namespaces.join(tuple(options["shim_cgroups"]))
+    process.join(tuple(options["shim_cgroups"]))
     become(options["uid"], options["gid"])
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     log = os.open(os.path.join(options["own"], "shim.log"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    namespaces.lay_out([null, null, log, listener.detach(), lock])
+    process.lay_out([null, null, log, listener.detach(), lock])
     linux.close_from(5)
     for fd in (3, 4):
         os.set_inheritable(fd, False)

@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import signal
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
-from outrider.sandbox import files, search
+from outrider.sandbox import files, process, search
 from outrider.sandbox.reactor import Reactor
 
 SECONDS = 60.0
@@ -104,10 +103,10 @@ class Worker:
             return None
         if not isinstance(found, dict) or set(found) != {"content", "is_error"}:  # pyright: ignore[reportUnknownArgumentType]
             return None
-        blocks: Any = found["content"]
-        sound = isinstance(blocks, list) and all(
+        blocks = cast("list[Any]", found["content"]) if isinstance(found["content"], list) else [None]
+        sound = all(
             isinstance(block, dict) and block.get("type") in _KINDS  # pyright: ignore[reportUnknownMemberType]
-            for block in blocks  # pyright: ignore[reportUnknownVariableType]
+            for block in blocks
         )
         return {"content": blocks, "is_error": found["is_error"] is True} if sound else None
 
@@ -123,9 +122,7 @@ class Worker:
         self._reactor.forget(self._pipe)
         os.close(self._pipe)
         pidfd = os.pidfd_open(self._pid)
-        poll = select.poll()
-        poll.register(pidfd, select.POLLIN)
-        if not poll.poll(1000):
+        if not process.ended(pidfd, 1.0):
             os.kill(self._pid, signal.SIGKILL)
         os.close(pidfd)
         _, status = os.waitpid(self._pid, 0)

@@ -11,14 +11,14 @@ import fcntl
 import gc
 import json
 import os
-import select
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
-from outrider.sandbox import cgroups, erase, launcher, linux, namespaces, probe, shim
+from outrider.sandbox import cgroups, erase, launcher, linux, namespaces, probe, seccomp, shim
 from outrider.sandbox.lines import Gate, Reply, listen
 from outrider.sandbox.options import SESSION, ShimOptions, ZygoteOptions
 from outrider.sandbox.reactor import Reactor
@@ -40,13 +40,15 @@ def _forget_the_parent() -> None:
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         if signal.getsignal(number) not in (signal.SIG_DFL, None):
             signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    for number in (signal.SIGPIPE, signal.SIGINT):  # Ctrl-C is for the parent, which drains; we die with it
+        signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     null = os.open("/dev/null", os.O_RDWR)
     os.dup2(null, 0)
     os.close(null)
     os.environ.clear()
     b"".decode("ascii")
+    seccomp.program(linux.MACHINE, allow_tracing=False)  # once here, not in every fork
     sys.path.clear()  # from here on nothing can be imported, least of all from where an agent could write
     gc.freeze()
 
@@ -60,7 +62,7 @@ class Zygote:
         linux.adopt_orphans()
         for place in (self._root, self._sessions(), options["run"]):
             os.makedirs(place, mode=0o711, exist_ok=True)
-        launcher.write_own_files(self._root)
+        launcher.write_etc(self._root)
         if options["bwrap"] is not None:
             options["bwrap"] = launcher.install(options["bwrap"], self._root)
         self._groups = cgroups.find(root=os.geteuid() == 0)
@@ -82,7 +84,7 @@ class Zygote:
     def _watch_children(self) -> None:
         reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGCHLD, _noticed)
         self._reactor.watch(reader, lambda: self._reap(reader))
 
     def _reap(self, reader: int) -> None:
@@ -111,7 +113,7 @@ class Zygote:
     def _ask(self, request: dict[str, Any], reply: Reply) -> None:
         try:
             self._answer(request, reply)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, KeyError) as error:
             reply({"error": "unavailable", "message": f"The sandbox host failed: {error}"})
 
     def _answer(self, request: dict[str, Any], reply: Reply) -> None:
@@ -188,12 +190,13 @@ class Zygote:
         try:
             new = _locked(lock) and os.fstat(lock).st_nlink > 0
             if new:
-                self._fork(session, place, uid, gid, lock)
+                self._fork(session, place, (uid, gid), lock, warm=create)
         finally:
             os.close(lock)
         return {"new": new}
 
-    def _fork(self, session: str, place: str, uid: int, gid: int, lock: int) -> None:
+    def _fork(self, session: str, place: str, user: tuple[int, int], lock: int, *, warm: bool) -> None:
+        uid, gid = user
         own = os.path.join(place, "own")
         if not os.path.lexists(own):
             os.mkdir(own, 0o700)
@@ -205,6 +208,7 @@ class Zygote:
         options: ShimOptions = {
             **self._options,
             "session": session,
+            "warm": warm,
             "own": own,
             "uid": uid,
             "gid": gid,
@@ -239,6 +243,10 @@ class Zygote:
             os.rmdir(place)
         cgroups.remove(self._groups, session)
         return {"ok": True}
+
+
+def _noticed(number: int, frame: object) -> None:
+    """SIGCHLD needs a handler so that the wakeup pipe is written."""
 
 
 def _locked(lock: int) -> bool:
@@ -295,7 +303,7 @@ def _erase(own: str, uid: int, gid: int, lock: int) -> None:
 def _lock_in_time(lock: int) -> bool:
     """The holder is dying or idle in its socket: poll for up to five seconds."""
     for _ in range(500):
-        select.select([], [], [], 0.01)
         if _locked(lock):
             return True
+        time.sleep(0.01)
     return False
