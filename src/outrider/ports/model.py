@@ -6,6 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from outrider.endpoints import ModelProfile as ModelProfile
+from outrider.endpoints import Price as Price
+
+INVALID_JSON = "INVALID_JSON"
+
 
 @dataclass(frozen=True, slots=True)
 class ModelCall:
@@ -32,7 +37,11 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class ModelReply:
-    """The finished message: content blocks unchanged as the model sent them, and its usage as the API reports it."""
+    """The finished message: content blocks unchanged as the model sent them, and its usage as the API reports it.
+
+    A `tool_use` whose input was no JSON object (cut by `max_tokens`, or malformed) has the input
+    `{INVALID_JSON: <the text as sent>}`.
+    """
 
     content: list[dict[str, Any]]
     stop_reason: str
@@ -47,34 +56,6 @@ class Model(Protocol):
         Cancelling the await closes the connection to the model.
         """
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Price:
-    """US dollars per million tokens."""
-
-    input: float
-    output: float
-    cache_read: float
-    cache_write: float
-
-
-@dataclass(frozen=True, slots=True)
-class ModelProfile:
-    """What a model on an endpoint supports; the harness reads it in one place, where it builds the request."""
-
-    endpoint: str
-    model: str
-    window: int = 200_000
-    max_tokens: int = 8_192
-    cache_control: bool = True
-    thinking: Literal["none", "enabled", "adaptive"] = "none"
-    tool_choice: bool = True
-    effort: bool = False
-    speed: bool = False
-    inference_geo: bool = False
-    mid_conversation_system: bool = False
-    price: Price | None = None
 
 
 class Models(Protocol):
