@@ -11,6 +11,7 @@ from typing import Any
 
 from outrider.errors import InvalidRequest
 
+FIRST_UID = 61_000  # as root: the server's user; the vault's and the scripted model's follow
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -49,12 +50,26 @@ class Settings:
     require_beta_header: bool = True
     sse_event_names: str = "type"
     strict_sandbox: bool = False
+    first_uid: int = FIRST_UID
     limits: Limits = field(default_factory=Limits)
     endpoints: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
 
     @property
     def run(self) -> Path:
         return self.data / "run"
+
+    @property
+    def vault_socket(self) -> Path:
+        return self.run / "vault.sock"
+
+    @property
+    def zygote_socket(self) -> Path:
+        return self.run / "zygote.sock"
+
+    @property
+    def sandbox_run(self) -> Path:
+        """Where each live sandbox has its socket."""
+        return self.run / "s"
 
     @property
     def database(self) -> Path:
@@ -97,6 +112,7 @@ def load(
         require_beta_header=bool(server.get("require_beta_header", True)),
         sse_event_names=server.get("sse_event_names", "type"),
         strict_sandbox=bool(document.get("sandbox", {}).get("strict", False)),
+        first_uid=int(server.get("first_uid", FIRST_UID)),
         limits=_limits(document.get("limits", {}), path),
         endpoints=document.get("endpoints", {}),
     )
