@@ -12,6 +12,7 @@ OutriderError
 ├── RateLimited (429)
 ├── Overloaded (529)
 ├── StorageFull (529)
+├── UpstreamUnreachable (502: a server that this one speaks to does not answer)
 └── Internal: never shown to a client in detail (500)
     ├── Fenced: another owner took the session over
     ├── HeadMoved: the log grew after it was read
@@ -107,6 +108,12 @@ class Overloaded(OutriderError):
 
 class StorageFull(Overloaded):
     """The log could not be written because its file system is full; nothing was stored."""
+
+
+class UpstreamUnreachable(OutriderError):
+    """A server beyond the vault's proxy can't be reached or broke off; the message names its host."""
+
+    status = 502
 
 
 class Internal(OutriderError):
