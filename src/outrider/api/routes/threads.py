@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from outrider.api.endpoint import Call, Reply
 from outrider.api.lookup import session_record
-from outrider.api.routes.sessions import STATUSES
 from outrider.errors import InvalidRequest
-from outrider.resources.session_objects import thread_object
+from outrider.resources.sessions import STATUSES, thread_object
 from outrider.wire.pages import page_bytes, read_cursor
 from outrider.wire.query import Query
 

@@ -1,0 +1,77 @@
+"""Sandboxes in memory behind the port, for tests: each call's outcome is made by a function, once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+from outrider.errors import CallLost, Fenced
+from outrider.ports.sandbox import Capabilities, ToolCall, ToolOutcome, text_outcome
+
+Hand = Callable[[ToolCall], Awaitable[ToolOutcome]]
+
+
+async def echo(call: ToolCall) -> ToolOutcome:
+    return text_outcome(f"{call.name} {call.input}")
+
+
+class MemorySandboxes:
+    """Keeps the port's promises within one process: at most one run for a call id, older epochs refused.
+
+    `runs` counts how often each call really ran. `forget` loses all outcomes, as a dead host would.
+    """
+
+    def __init__(self, hand: Hand = echo) -> None:
+        self.runs: Counter[str] = Counter()
+        self._hand = hand
+        self._calls: dict[str, asyncio.Task[ToolOutcome]] = {}
+        self._epochs: dict[str, int] = {}
+
+    async def probe(self) -> Capabilities:
+        return Capabilities(True, "memory: none at all")
+
+    async def execute(self, session: str, call: ToolCall, *, epoch: int, resume: bool = False) -> ToolOutcome:
+        self._admit(session, epoch)
+        task = self._calls.get(call.id)
+        if task is None and resume:
+            raise CallLost(call.id)
+        if task is None:
+            self.runs[call.id] += 1
+            task = self._calls[call.id] = asyncio.create_task(self._run(call))
+        return await asyncio.shield(task)
+
+    async def _run(self, call: ToolCall) -> ToolOutcome:
+        try:
+            return await self._hand(call)
+        except asyncio.CancelledError:
+            return text_outcome("killed", is_error=True)
+
+    async def interrupt(self, session: str, call_id: str, *, epoch: int) -> None:
+        self._admit(session, epoch)
+        if call_id in self._calls:
+            self._calls[call_id].cancel()
+
+    def forget(self) -> None:
+        self._calls.clear()
+
+    async def stop(self, session: str) -> None:
+        """A sandbox in memory is nothing that could be stopped."""
+
+    async def delete(self, session: str) -> None:
+        self._epochs.pop(session, None)
+
+    async def sweep(self, live: set[str]) -> list[str]:
+        strays = sorted(self._epochs.keys() - live)
+        for session in strays:
+            await self.delete(session)
+        return strays
+
+    async def close(self) -> None:
+        for task in self._calls.values():
+            task.cancel()
+
+    def _admit(self, session: str, epoch: int) -> None:
+        if epoch < self._epochs.get(session, 0):
+            raise Fenced(f"epoch {epoch} of {session} is over")
+        self._epochs[session] = epoch
