@@ -36,7 +36,10 @@ def model_config(
 
 
 def check_supported(config: Mapping[str, Any], profiles: Profiles, *, field: str = "model") -> None:
-    """Raises InvalidRequest for an unknown model, or for an option that it doesn't have."""
+    """Raises InvalidRequest for an unknown model, or for an option that it doesn't have.
+
+    Speed `standard` is what every model has.
+    """
     name = config["id"]
     if not name.strip():
         raise InvalidRequest(f"{field}: Input should name a model")
@@ -45,5 +48,5 @@ def check_supported(config: Mapping[str, Any], profiles: Profiles, *, field: str
     except InvalidRequest as error:
         raise InvalidRequest(f"{field}: {error.message}", error_code=error.error_code) from None
     for option in OPTIONS:
-        if option in config and not getattr(profile, option):
+        if config.get(option, "standard") != "standard" and not getattr(profile, option):
             raise InvalidRequest(f"{field}.{option}: model {name} does not support {option} on this server")

@@ -68,6 +68,8 @@ def metadata_patch(hint: Any) -> Any:
     return _metadata(hint, pairs=None)
 
 
+VERSION = number(1, 2**31 - 1)  # the largest is what every store's integer columns hold
+
 AGENT: dict[str, Rule] = {
     "name": text(1, 256),
     "description": text(0, 2048),
@@ -79,7 +81,7 @@ AGENT: dict[str, Rule] = {
 LIMITS: dict[str, dict[str, Rule]] = {
     # agents
     "AgentCreateParams": {**AGENT, "metadata": metadata},
-    "AgentUpdateParams": {**AGENT, "metadata": metadata_patch, "version": number(1)},
+    "AgentUpdateParams": {**AGENT, "metadata": metadata_patch, "version": VERSION},
     "ModelConfigParams": {"id": text(1, 256), "inference_geo": text(1, 64)},
     "AWSRoleExecutionIdentityParams": {"role_arn": text(1, 2048)},
     "CustomToolParams": {"name": text(1, 128, pattern=TOOL_NAME)},
@@ -103,9 +105,9 @@ LIMITS: dict[str, dict[str, Rule]] = {
     # sessions; the length of a title is this server's own limit
     "SessionCreateParams": {"title": text(0, 2048), "metadata": metadata, "initial_events": items(0, 50)},
     "SessionUpdateParams": {"title": text(0, 2048), "metadata": metadata_patch},
-    "AgentParams": {"version": number(1)},
+    "AgentParams": {"version": VERSION},
     "AgentWithOverridesParams": {
-        "version": number(1),
+        "version": VERSION,
         "model": nullable,
         "system": text(0, 100_000),
         "tools": nullable,

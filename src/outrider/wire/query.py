@@ -14,6 +14,7 @@ from outrider.clock import rfc3339
 from outrider.errors import InvalidRequest
 
 RANGE_ENDS = ("gt", "gte", "lt", "lte")
+LARGEST_INTEGER = 2**31 - 1  # fits the integer columns of every store
 INTEGER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE)
 
@@ -32,7 +33,7 @@ class Query:
         values = self._values.get(name)
         return values[-1] if values else None
 
-    def integer(self, name: str, *, least: int, most: int | None = None) -> int | None:
+    def integer(self, name: str, *, least: int, most: int = LARGEST_INTEGER) -> int | None:
         """None if it isn't given. Raises InvalidRequest outside of `least` to `most`."""
         given = self.text(name)
         if given is None:
@@ -41,13 +42,13 @@ class Query:
             raise InvalidRequest(f"{name}: Input should be a valid integer")
         if int(given) < least:
             raise InvalidRequest(f"{name}: Input should be greater than or equal to {least}")
-        if most is not None and int(given) > most:
+        if int(given) > most:
             raise InvalidRequest(f"{name}: Input should be less than or equal to {most}")
         return int(given)
 
     def limit(self, *, default: int, most: int, clamp: bool = False) -> int:
         """The page size. `clamp` takes an over-large one as `most` instead of refusing it."""
-        asked = self.integer("limit", least=1, most=None if clamp else most)
+        asked = self.integer("limit", least=1, most=LARGEST_INTEGER if clamp else most)
         return default if asked is None else min(asked, most)
 
     def boolean(self, name: str, *, default: bool = False) -> bool:
