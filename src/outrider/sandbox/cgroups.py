@@ -66,14 +66,14 @@ def _move_aside(home: str) -> None:
     """A group with processes of its own can't give controllers to its children: put them into a leaf."""
     leaf = os.path.join(home, "outrider-host")
     os.makedirs(leaf, exist_ok=True)
-    with open(os.path.join(home, "cgroup.procs"), encoding="ascii") as file:
+    with open(os.path.join(home, "cgroup.procs"), encoding="utf-8") as file:
         pids = file.read().split()
     for pid in pids:
         _write(os.path.join(leaf, "cgroup.procs"), pid)
 
 
 def _controllers(directory: str, file: str) -> list[str]:
-    with open(os.path.join(directory, file), encoding="ascii") as found:
+    with open(os.path.join(directory, file), encoding="utf-8") as found:
         return [name for name in found.read().split() if name in ("memory", "pids", "cpu")]
 
 

@@ -136,7 +136,7 @@ class BubblewrapSandboxes:
         if self._adopted:
             return
         self._adopted = True
-        names = await asyncio.to_thread(_names, self._run)
+        names = _names(self._run)
         for name in names:
             try:
                 async with asyncio.timeout(2.0):
@@ -146,7 +146,7 @@ class BubblewrapSandboxes:
             self._uses.setdefault(name, _Use()).live = True
 
     def _check_reserve(self) -> None:
-        if room.low(str(self._root), self._limits.reserve_share, self._limits.reserve_bytes):
+        if self._root.is_dir() and room.low(str(self._root), self._limits.reserve_share, self._limits.reserve_bytes):
             raise SandboxUnavailable(f"No sandbox can start: {room.NEARLY_FULL}.")
 
     async def _make_room(self, session: str) -> None:

@@ -47,7 +47,6 @@ def _forget_the_parent() -> None:
     os.dup2(null, 0)
     os.close(null)
     os.environ.clear()
-    b"".decode("ascii")
     seccomp.program(linux.MACHINE, allow_tracing=False)  # once here, not in every fork
     sys.path.clear()  # from here on nothing can be imported, least of all from where an agent could write
     gc.freeze()
@@ -151,7 +150,7 @@ class Zygote:
         return os.path.exists(os.path.join(self._place(session), "identity"))
 
     def _identity(self, session: str) -> tuple[int, int]:
-        with open(os.path.join(self._place(session), "identity"), encoding="ascii") as file:
+        with open(os.path.join(self._place(session), "identity"), encoding="utf-8") as file:
             uid, gid = file.read().split()
         return int(uid), int(gid)
 
@@ -169,7 +168,7 @@ class Zygote:
         place = self._place(session)
         os.makedirs(place, mode=0o711, exist_ok=True)
         uid, gid = self._free_uid()
-        with open(os.path.join(place, "identity.new"), "w", encoding="ascii") as file:
+        with open(os.path.join(place, "identity.new"), "w", encoding="utf-8") as file:
             file.write(f"{uid} {gid}\n")
             file.flush()
             os.fsync(file.fileno())

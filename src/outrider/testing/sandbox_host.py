@@ -1,0 +1,87 @@
+"""A real sandbox host for tests: a zygote in a child process, directories of its own, drivers that speak to it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from outrider.config import Limits
+from outrider.sandbox import zygote
+from outrider.sandbox.driver import BubblewrapSandboxes
+from outrider.sandbox.options import ZygoteOptions
+from outrider.sandbox.plan import Hold, zygote_options
+
+ROOMY = Limits(reserve_share=0.0, reserve_bytes=0)
+_BOOT = (
+    "import json, sys; sys.path[:0] = json.loads(sys.argv[3]);"
+    "from outrider.sandbox import zygote; zygote.main(sys.argv[1], json.loads(sys.argv[2]))"
+)
+
+
+class SandboxHost:
+    """`start` before use, `close` after. `fork` makes the zygote by a fork of this process in place of a new one, for
+    a user who can't reach the interpreter."""
+
+    def __init__(
+        self,
+        *,
+        limits: Limits = ROOMY,
+        hold: Hold | None = None,
+        strict: bool = False,
+        watch: float = 0.1,
+        fork: bool = False,
+    ) -> None:
+        # Not in pytest's own directory: its parents can't be entered by the sandboxes' users.
+        self.place = Path(tempfile.mkdtemp(prefix="outrider-", dir="/tmp"))
+        self.place.chmod(0o711)
+        self.limits = limits
+        self.root, self.run = self.place / "data", self.place / "run"
+        self.control = self.run / "zygote.sock"
+        self.options: ZygoteOptions = zygote_options(self.root, self.run, limits, hold=hold, strict=strict, watch=watch)
+        self.pid = 0
+        self._fork = fork
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self.options["parent"] = os.getpid()
+        if self._fork:
+            self.pid = os.fork()
+            if self.pid == 0:
+                zygote.main(str(self.control), self.options)
+            return
+        words = [sys.executable, "-c", _BOOT, str(self.control), json.dumps(self.options), json.dumps(sys.path)]
+        self._child = subprocess.Popen(words)
+        self.pid = self._child.pid
+
+    def kill_zygote(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+        if self._child is not None:
+            self._child.wait()
+        else:
+            os.waitpid(self.pid, 0)
+
+    def driver(self, limits: Limits | None = None) -> BubblewrapSandboxes:
+        return BubblewrapSandboxes(self.root, self.control, self.run, limits or self.limits)
+
+    def own(self, session: str) -> Path:
+        """The session's directory on the host's side."""
+        return self.root / "sessions" / session / "own"
+
+    def shim_pid(self, session: str) -> int:
+        return int(json.loads((self.own(session) / "state.json").read_text())["pid"])
+
+    async def close(self) -> None:
+        """Erase every session, end the zygote, remove the directories."""
+        try:
+            async with asyncio.timeout(30):
+                await self.driver().sweep(set())
+        finally:
+            self.kill_zygote()
+            shutil.rmtree(self.place)

@@ -1,0 +1,37 @@
+"""Runs one check of the suite as an ordinary user: started as root, it imports, drops, and only then does anything."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+
+from outrider.testing import sandbox_host, sandbox_suite
+
+USER = 54321
+
+
+async def _run(host: sandbox_host.SandboxHost, names: list[str]) -> None:
+    checks = {check.__name__: check for check in sandbox_suite.SUITE}
+    sandboxes = host.driver()
+    try:
+        able = await sandboxes.probe()
+        assert able.available, able
+        for name in names:
+            await checks[name](sandboxes, f"sesn_{name}"[:48])
+    finally:
+        await host.close()
+
+
+def main() -> None:
+    os.setgroups([])
+    os.setresgid(USER, USER, USER)
+    os.setresuid(USER, USER, USER)
+    os.environ["HOME"] = "/nonexistent"
+    host = sandbox_host.SandboxHost(fork=True)
+    host.start()
+    asyncio.run(_run(host, sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

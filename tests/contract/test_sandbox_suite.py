@@ -1,0 +1,43 @@
+"""The sandbox driver keeps the port's promises, both as whoever runs the tests and, under root, as an ordinary user."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from outrider.testing.sandbox_host import SandboxHost
+from outrider.testing.sandbox_suite import SUITE, Check
+
+RUNNER = Path(__file__).with_name("sandbox_as_user.py")
+
+
+@pytest.fixture(scope="module")
+async def host(anyio_backend: str) -> AsyncIterator[SandboxHost]:
+    host = SandboxHost()
+    host.start()
+    yield host
+    await host.close()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("check", SUITE, ids=lambda check: check.__name__)
+async def test_the_driver_keeps_the_promise_that(check: Check, host: SandboxHost) -> None:
+    sandboxes = host.driver()
+    session = f"sesn_{check.__name__}"[:48]
+    await check(sandboxes, session)
+    await sandboxes.delete(session)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="without root, the test above runs as an ordinary user already")
+@pytest.mark.parametrize("half", [0, 1])
+def test_an_ordinary_user_gets_the_same_promises(half: int) -> None:
+    names = [check.__name__ for check in SUITE[half::2]]
+    finished = subprocess.run(
+        [sys.executable, str(RUNNER), *names], capture_output=True, text=True, timeout=55, check=False
+    )
+    assert finished.returncode == 0, finished.stderr[-3000:]
