@@ -11,11 +11,12 @@ import logging
 import os
 import shutil
 import socket
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from types import FrameType
 
+import httpx2
 import uvicorn
 import uvloop
 
@@ -29,9 +30,10 @@ from outrider.errors import OutriderError
 from outrider.harness.loop import Hands
 from outrider.harness.worker import Worker
 from outrider.ids import MonotonicIds
-from outrider.links.vault import VaultLink
+from outrider.links.vault import BASE_URL, VaultLink
 from outrider.models.client import AnthropicModel
 from outrider.ports.log import SessionKey
+from outrider.ports.model import ModelCall
 from outrider.ports.records import ApiKey
 from outrider.sandbox.driver import BubblewrapSandboxes
 from outrider.session.feed import Feed
@@ -41,6 +43,8 @@ from outrider.wire.requests import compile_all
 HOUSEKEEPING_SECONDS = 60.0
 ANSWERS_KEPT = timedelta(hours=24)
 DRAIN_SECONDS = 5
+CONNECT_SECONDS = 10.0
+WRITE_SECONDS = 60.0
 
 log = logging.getLogger("outrider.server")
 
@@ -87,9 +91,9 @@ async def _wired(settings: Settings, endpoints: Endpoints, key_digest: str) -> A
     store = await SqliteStore.open(settings.database, on_commit=lambda key, rows: feeds[0].publish(key, rows))
     feed = Feed(store, clock, _framer(settings.sse_event_names), settings.limits.replay_window)
     feeds.append(feed)
-    sandboxes = BubblewrapSandboxes(settings)
-    vault = VaultLink(settings.run / "vault.sock")
-    model = AnthropicModel(vault, settings.limits)
+    sandboxes = BubblewrapSandboxes(settings.sandboxes, settings.zygote_socket, settings.sandbox_run, settings.limits)
+    vault = VaultLink(settings.vault_socket)
+    model = AnthropicModel(BASE_URL, _model_http(vault, settings), capability=_capability(vault))
     hands = Hands(store, feed, model, endpoints, sandboxes, settings.limits, ids, clock)
     worker = Worker(hands, feed, doorbell, f"{os.getpid()}-{os.urandom(4).hex()}")
 
@@ -101,9 +105,25 @@ async def _wired(settings: Settings, endpoints: Endpoints, key_digest: str) -> A
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(store.close)
         stack.push_async_callback(sandboxes.close)
+        stack.push_async_callback(vault.close)
+        stack.push_async_callback(model.close)
         await stack.enter_async_context(worker.working())
         await stack.enter_async_context(_housekeeping(store, sandboxes))
         yield Services(settings, store, store, feed, doorbell, endpoints, ids, clock, forget, room, sandboxes.probe)
+
+
+def _model_http(vault: VaultLink, settings: Settings) -> httpx2.AsyncClient:
+    """Model requests leave by the vault's socket only."""
+    idle = settings.limits.model_idle_timeout
+    timeout = httpx2.Timeout(idle, connect=CONNECT_SECONDS, write=WRITE_SECONDS, pool=CONNECT_SECONDS)
+    return httpx2.AsyncClient(transport=vault.transport(), timeout=timeout, trust_env=False)
+
+
+def _capability(vault: VaultLink) -> Callable[[ModelCall], Awaitable[str]]:
+    async def capability(call: ModelCall) -> str:
+        return await vault.capability(call.session, call.epoch, call.endpoint)
+
+    return capability
 
 
 def _framer(names: str) -> Callable[[str, bytes], bytes]:

@@ -41,6 +41,10 @@ def disown(tx: Transaction, worker: str | None, but: str | None) -> int:
     return tx.run("disown", {"worker": worker, "but": but})
 
 
+def surrender(tx: Transaction, key: SessionKey, worker: str) -> int:
+    return tx.run("surrender", named(key) | {"worker": worker})
+
+
 def _own(tx: Transaction, worker: str, log: int) -> Lease:
     tx.run("own", {"log": log, "worker": worker})
     ((workspace, session, epoch, head, writer_head),) = tx.all("next_epoch", {"log": log})

@@ -93,6 +93,9 @@ class SqliteLog:
     async def disown(self, worker: str | None, *, but: str | None = None) -> int:
         return await self._writer.run(partial(leases.disown, worker=worker, but=but))
 
+    async def surrender(self, key: SessionKey, worker: str) -> None:
+        await self._writer.run(partial(leases.surrender, key=key, worker=worker))
+
     async def runnable(self) -> int:
         return (await self._readers.fetch("runnable", {}, list))[0][0]
 

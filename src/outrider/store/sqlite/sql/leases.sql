@@ -47,6 +47,11 @@ DELETE FROM wakes WHERE log = :log;
 UPDATE wakes SET worker = NULL
 WHERE worker IS NOT NULL AND (:worker IS NULL OR worker = :worker) AND (:but IS NULL OR worker <> :but);
 
+-- name: surrender
+-- Let one session wait again, if this worker owns it.
+UPDATE wakes SET worker = NULL
+WHERE worker = :worker AND log = (SELECT log FROM heads WHERE workspace = :workspace AND session = :session);
+
 -- name: runnable
 -- How many sessions wait for an owner.
 SELECT count(*) FROM wakes WHERE worker IS NULL;
