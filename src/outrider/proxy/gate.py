@@ -1,0 +1,126 @@
+"""The vault's front: checks each request's capability, then hands it to the proxy that it names.
+
+Owns the vault's routes and refusals. A refusal of its own carries a header, so that callers can tell it from an
+upstream's answer.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import socket
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from outrider.endpoints import CAPABILITY_HEADER
+from outrider.errors import (
+    AuthenticationFailed,
+    Conflict,
+    InvalidRequest,
+    NotFound,
+    OutriderError,
+    RequestTooLarge,
+    UpstreamUnreachable,
+)
+from outrider.ids import IdSource
+from outrider.links.vault import (
+    REFUSAL_HEADER,
+    REFUSED_CAPABILITY,
+    REFUSED_EPOCH,
+    CapabilityAnswer,
+    CapabilityRequest,
+)
+from outrider.proxy.model import ModelProxy
+from outrider.vault.capabilities import LIFETIME, Capabilities
+from outrider.wire.envelope import error_bytes
+
+LONGEST_ASK = 64 * 1024
+
+_MODEL = re.compile(r"/model/([^/]+)/(.+)")
+_HEADER = CAPABILITY_HEADER.encode()
+_PEER = struct.Struct("iII")
+
+log = logging.getLogger("outrider.vault")
+
+
+def app(capabilities: Capabilities, models: Mapping[str, ModelProxy], ids: IdSource) -> ASGIApp:
+    """POST /capabilities, /model/{endpoint}/v1/..., GET /healthz."""
+
+    async def route(scope: Scope, receive: Receive, send: Send) -> None:
+        found = _MODEL.fullmatch(scope["path"])
+        if found is not None:
+            endpoint, path = found.groups()
+            capabilities.check(_presented(scope), endpoint)
+            await models[endpoint].forward(path, scope, receive, send)
+        elif scope["path"] == "/capabilities" and scope["method"] == "POST":
+            await _answer(send, 200, _mint(capabilities, await _whole_body(receive)))
+        elif scope["path"] == "/healthz":
+            await _answer(send, 200, b'{"status":"ok"}')
+        else:
+            raise NotFound(f"The vault has no {scope['method']} {scope['path']}.")
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await route(scope, receive, send)
+        except OutriderError as error:
+            log.warning("%s: %s", type(error).__name__, error.message)
+            refusal = (REFUSAL_HEADER.encode(), _refusal(error))
+            await _answer(send, error.status, error_bytes(error, ids.new("req")), refusal)
+
+    return serve
+
+
+def _presented(scope: Scope) -> str:
+    return next((value.decode("latin-1") for name, value in scope["headers"] if name == _HEADER), "")
+
+
+def _refusal(error: OutriderError) -> bytes:
+    if isinstance(error, AuthenticationFailed):
+        return REFUSED_CAPABILITY.encode()
+    if isinstance(error, Conflict):
+        return REFUSED_EPOCH.encode()
+    return b"upstream" if isinstance(error, UpstreamUnreachable) else b"other"
+
+
+def _mint(capabilities: Capabilities, body: bytes) -> bytes:
+    try:
+        asked = msgspec.json.decode(body, type=CapabilityRequest)
+    except msgspec.DecodeError as error:
+        raise InvalidRequest(f"Not a request for a capability: {error}") from error
+    token = capabilities.mint(asked.session, asked.epoch, tuple(asked.upstreams))
+    return msgspec.json.encode(CapabilityAnswer(token, LIFETIME))
+
+
+async def _whole_body(receive: Receive) -> bytes:
+    body = b""
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if len(body) > LONGEST_ASK:
+            raise RequestTooLarge(f"At most {LONGEST_ASK} bytes.")
+        if not message.get("more_body", False):
+            return body
+
+
+async def _answer(send: Send, status: int, body: bytes, *more: tuple[bytes, bytes]) -> None:
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *more]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def protocol_for(peer: int) -> type[HttpToolsProtocol]:
+    """An HTTP protocol that hangs up on every process that is not user `peer`'s or root's, by the kernel's word."""
+
+    class Guarded(HttpToolsProtocol):
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            found = transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
+            if _PEER.unpack(found)[1] not in (peer, 0):
+                transport.abort()
+
+    return Guarded

@@ -1,0 +1,85 @@
+"""What the first process hands to the clean one that replaces it: two memory files, one of them secret.
+
+Owns their format. Both are sealed, so that nobody who inherits one can change it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pickle
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from outrider.config import Settings
+from outrider.endpoints import Endpoints
+
+SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """Where each process begins, as `module:function`, imported in that process alone.
+
+    server(settings, listener, endpoints=, key_digest=), vault(settings, secrets, listener, endpoints=, peer=),
+    scripted(listener), zygote(control_path, options) with what zygote_options(...) made.
+    """
+
+    server: str = "outrider.server:main"
+    vault: str = "outrider.vaultd:main"
+    scripted: str = "outrider.models.scripted:serve_on"
+    zygote: str = "outrider.sandbox.zygote:main"
+    zygote_options: str = "outrider.sandbox.plan:zygote_options"
+
+
+@dataclass(frozen=True, slots=True)
+class Users:
+    """The uid (and gid) of each role. Not `apart`: all are the invoking user, and none is changed to."""
+
+    apart: bool
+    server: int
+    vault: int
+    scripted: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that the clean process needs. Holds no secret; `lock` and `secrets` are inherited descriptors."""
+
+    settings: Settings
+    roles: Roles
+    users: Users
+    endpoints: Endpoints
+    key_digest: str
+    zygote_options: Mapping[str, Any]
+    path: tuple[str, ...]
+    lock: int
+    secrets: int
+
+
+def memory_file(name: str, content: bytes) -> int:
+    """A sealed anonymous file that survives an exec; its descriptor is the caller's to close."""
+    fd = os.memfd_create(name, os.MFD_ALLOW_SEALING)
+    with os.fdopen(os.dup(fd), "wb") as file:
+        file.write(content)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SEALS)
+    return fd
+
+
+def write(plan: Plan) -> int:
+    return memory_file("outrider-plan", pickle.dumps(plan))
+
+
+def read(fd: int) -> Plan:
+    """Take the plan over from the process that we were. Whoever may set our descriptors may run code as us anyway."""
+    if fcntl.fcntl(fd, fcntl.F_GET_SEALS) != SEALS:
+        raise ValueError("the plan is not sealed")
+    with os.fdopen(fd, "rb") as file:
+        file.seek(0)
+        plan: Plan = pickle.load(file)
+    sys.path.extend(entry for entry in plan.path if entry not in sys.path)
+    os.set_inheritable(plan.lock, False)
+    os.set_inheritable(plan.secrets, False)
+    return plan

@@ -1,0 +1,110 @@
+"""The first process of `outrider serve`: reads what is secret, then replaces itself by one that never saw it.
+
+After the exec nothing of this process is left in memory or in /proc; what it leaves open are the data directory's
+lock, the plan, and the sealed memory file that only the vault reads.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NoReturn
+
+from outrider.config import Settings
+from outrider.endpoints import load_endpoints, secret_variables, usable_secrets
+from outrider.errors import InvalidRequest, OutriderError
+from outrider.supervisor import first_key, places, plan
+from outrider.supervisor.log import say
+from outrider.supervisor.plan import Plan, Roles, Users
+
+REFUSED = 2
+
+
+def run(settings: Settings, environment: dict[str, str], roles: Roles | None = None) -> int:
+    """Serve. Returns only when the server can't start (2, the reason on stderr); otherwise this process becomes the
+    supervisor, whose exit codes are in `supervisor.tree`."""
+    try:
+        made, secrets = _plan(settings, environment, roles or Roles())
+    except OutriderError as error:
+        say("refused", reason=error.message)
+        return REFUSED
+    clean = {name: value for name, value in environment.items() if name not in secrets}
+    _become_clean(made, clean)
+
+
+def resolve(target: str) -> Callable[..., Any]:
+    module, _, name = target.partition(":")
+    return getattr(import_module(module), name)
+
+
+def _plan(settings: Settings, environment: Mapping[str, str], roles: Roles) -> tuple[Plan, set[str]]:
+    """The plan, and the names of the variables that must not survive."""
+    names = secret_variables(environment, settings.endpoints)
+    usable = usable_secrets(environment, settings.endpoints)
+    endpoints = load_endpoints(settings.endpoints, environment, usable)
+    keys = {secret: _key(secret, environment) for secret in endpoints.secrets().values()}
+    users = choose_users(settings)
+    places.prepare(settings, users)
+    lock = places.lock(settings.data)
+    options = resolve(roles.zygote_options)(
+        settings.sandboxes,
+        settings.sandbox_run,
+        settings.limits,
+        harness_uid=users.server,
+        strict=settings.strict_sandbox,
+    )
+    made = Plan(
+        settings=settings,
+        roles=roles,
+        users=users,
+        endpoints=endpoints,
+        key_digest=first_key.digest(settings.data, environment),
+        zygote_options=options,
+        path=tuple(entry for entry in sys.path if entry),
+        lock=lock,
+        secrets=plan.memory_file("outrider-secrets", json.dumps(keys).encode()),
+    )
+    return made, names | {first_key.VARIABLE}
+
+
+def _key(secret: str, environment: Mapping[str, str]) -> str:
+    """The value behind `env:NAME` or `file:/path`, read by the invoking user."""
+    kind, _, where = secret.partition(":")
+    if kind == "env":
+        return environment[where]
+    try:
+        return Path(where).read_text().strip()
+    except OSError as error:
+        raise InvalidRequest(f"The key file {where} can't be read: {error.strerror}.") from error
+
+
+def choose_users(settings: Settings) -> Users:
+    """A user for each role as root, where this user namespace has them; else the invoking user for all."""
+    own = os.geteuid()
+    wanted = range(settings.first_uid, settings.first_uid + 3)
+    if own != 0:
+        return Users(False, own, own, own)
+    if not _mapped(wanted, Path("/proc/self/uid_map").read_text()):
+        say("users-not-apart", reason=f"users {wanted.start} to {wanted.stop - 1} do not exist in this user namespace")
+        return Users(False, own, own, own)
+    return Users(True, *wanted)
+
+
+def _mapped(users: range, uid_map: str) -> bool:
+    spans = [[int(word) for word in line.split()] for line in uid_map.splitlines()]
+    return any(start <= users.start and users.stop <= start + count for start, _, count in spans)
+
+
+def _become_clean(made: Plan, environment: Mapping[str, str]) -> NoReturn:
+    """Replace this process. The interpreter starts afresh, in safe-path mode, with the modules of this one's path."""
+    told = plan.write(made)
+    os.set_inheritable(told, True)
+    os.set_inheritable(made.secrets, True)
+    command = [sys.executable, "-P", "-m", "outrider.supervisor", str(told)]
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execve(sys.executable, command, dict(environment))

@@ -1,0 +1,90 @@
+"""The roles of this server: what each child is, which sockets it gets, whose user it is. Opens those sockets.
+
+The sockets stay open in the supervisor, so that a child's death refuses no connection: callers wait in the queue.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from outrider.config import LOOPBACK
+from outrider.supervisor import children, places
+from outrider.supervisor.children import Part
+from outrider.supervisor.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """`begin` starts a process and gives its pid. `patience`: seconds that it may take to end when told to."""
+
+    name: str
+    begin: Callable[[], int]
+    patience: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """All roles in the order in which they start, and where the server listens."""
+
+    roles: tuple[Role, ...]
+    url: str
+
+
+def cast(plan: Plan) -> Cast:
+    """Opens the sockets. Raises InvalidRequest when the server's address can't be had."""
+    settings, users = plan.settings, plan.users
+    listener = places.listen_tcp(settings.host, settings.port)
+    url = _url(settings.host, listener.getsockname()[1], tls=settings.tls_cert is not None)
+    public = listener.detach()
+    private = places.listen_unix(settings.vault_socket, users.server).detach()
+    endpoints, scripted = plan.endpoints, ()
+    if endpoints.needs_scripted_server():
+        listener = places.listen_tcp("127.0.0.1", 0)
+        endpoints = endpoints.with_scripted_at(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        scripted = (_scripted(plan, listener.detach()),)
+    vault = Part(
+        "vault",
+        plan.roles.vault,
+        lambda main: main(settings, plan.secrets, _socket(private), endpoints=endpoints, peer=users.server),
+        (plan.secrets, private),
+        users.vault if users.apart else None,
+    )
+    server = Part(
+        "server",
+        plan.roles.server,
+        lambda main: main(settings, _socket(public), endpoints=endpoints, key_digest=plan.key_digest),
+        (public,),
+        users.server if users.apart else None,
+    )
+    return Cast((_zygote(plan), *scripted, _forked(vault, 10.0), _forked(server, 20.0)), url)
+
+
+def _scripted(plan: Plan, fd: int) -> Role:
+    uid = plan.users.scripted if plan.users.apart else None
+    return _forked(Part("scripted", plan.roles.scripted, lambda serve_on: serve_on(_socket(fd)), (fd,), uid), 5.0)
+
+
+def _forked(part: Part, patience: float) -> Role:
+    return Role(part.name, lambda: children.fork(part), patience)
+
+
+def _zygote(plan: Plan) -> Role:
+    def begin() -> int:
+        options = {**plan.zygote_options, "parent": os.getpid()}
+        return children.exec_zygote(plan.roles.zygote, plan.settings.zygote_socket, options, plan.path)
+
+    return Role("zygote", begin, 5.0)
+
+
+def _socket(fd: int) -> socket.socket:
+    return socket.socket(fileno=fd)
+
+
+def _url(host: str, port: int, *, tls: bool) -> str:
+    shown = f"[{host}]" if ":" in host else host
+    if host not in LOOPBACK and host in ("0.0.0.0", "::"):
+        shown = "127.0.0.1"
+    return f"{'https' if tls else 'http'}://{shown}:{port}"

@@ -1,0 +1,199 @@
+"""The supervisor's life: starts the children, starts them again when they die, ends them in order.
+
+One thread and no event loop: it sleeps in `poll` on its children's pidfds and on its signals. Exit codes: 0 ended in
+order when told to, 2 refused to start, 3 a child could never be kept alive, 4 a child had to be killed at the end.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+
+from outrider.supervisor import linux, places, roles
+from outrider.supervisor.children import STOPS_BY
+from outrider.supervisor.log import say
+from outrider.supervisor.plan import Plan
+from outrider.supervisor.roles import Role
+
+ENDED, UNSTARTABLE, KILLED = 0, 3, 4
+SHORT_LIFE = 1.0
+FIRST_PAUSE = 0.05
+LONGEST_PAUSE = 5.0
+SHORT_LIVES_AT_START = 6
+HEAVY = (
+    "anthropic",
+    "anthropic.types.beta",
+    "anyio._backends._asyncio",
+    "encodings.idna",
+    "httpcore2",
+    "httptools",
+    "httpx2",
+    "msgspec",
+    "pydantic",
+    "sqlite3",
+    "starlette.applications",
+    "starlette.responses",
+    "starlette.routing",
+    "uvicorn",
+    "uvicorn.lifespan.off",
+    "uvicorn.protocols.http.httptools_impl",
+    "uvloop",
+)
+"""Third-party modules that take long to import, or that are imported late, when a child's user can't reach them."""
+
+
+@dataclass(slots=True)
+class Child:
+    """A role and the process that plays it, if one does (`pidfd` >= 0). `due`: when the next may start."""
+
+    role: Role
+    pid: int = 0
+    pidfd: int = -1
+    born: float = 0.0
+    due: float = 0.0
+    short_lives: int = 0
+    lived: bool = False
+
+    def ended(self, now: float) -> None:
+        """Note a death: after a life of some length the next begins at once, after short ones later and later."""
+        if now - self.born >= SHORT_LIFE:
+            self.lived, self.short_lives, self.due = True, 0, now
+        else:
+            self.due = now + min(FIRST_PAUSE * 2**self.short_lives, LONGEST_PAUSE) if self.short_lives else now
+            self.short_lives += 1
+
+    def hopeless(self) -> bool:
+        return not self.lived and self.short_lives >= SHORT_LIVES_AT_START
+
+
+class Tree:
+    def __init__(self, plan: Plan, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._plan = plan
+        self._monotonic = monotonic
+        self._poll = select.poll()
+        self._stops: list[int] = []
+        self._children: list[Child] = []
+        self._url = ""
+        self._wakeup = -1
+
+    def run(self) -> int:
+        """Serve until told to stop; the exit code."""
+        linux.hide()
+        linux.name_process("outrider")
+        os.umask(0o077)
+        self._heed_signals()
+        cast = roles.cast(self._plan)
+        self._url = cast.url
+        self._children = [Child(role) for role in cast.roles]
+        self._start(self._children[0])  # the zygote: its interpreter starts while this one imports
+        _import_heavy()
+        users = "apart" if self._plan.users.apart else "one"
+        say("listening", url=self._url, data=self._plan.settings.data, users=users)
+        code = self._watch()
+        ended = self._end()
+        return code or ended
+
+    def _heed_signals(self) -> None:
+        self._wakeup, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(writer)
+        self._poll.register(self._wakeup, select.POLLIN)
+        for number in STOPS_BY:
+            signal.signal(number, lambda number, _: self._stops.append(number))
+
+    def _watch(self) -> int:
+        """Until told to stop, or until it is clear that a child can't live."""
+        while not self._stops:
+            self._start_due()
+            self._wait(self._next_due())
+            hopeless = [child.role.name for child in self._children if child.hopeless()]
+            if hopeless:
+                say("gave-up", role=hopeless[0], deaths=SHORT_LIVES_AT_START)
+                return UNSTARTABLE
+        return ENDED
+
+    def _start_due(self) -> None:
+        now = self._monotonic()
+        waiting = [child for child in self._children if child.pidfd < 0 and child.due <= now]
+        for child in waiting:
+            self._start(child)
+        if waiting:
+            self._publish()
+
+    def _start(self, child: Child) -> None:
+        child.pid = child.role.begin()
+        child.pidfd = os.pidfd_open(child.pid)
+        child.born = self._monotonic()
+        self._poll.register(child.pidfd, select.POLLIN)
+        say("started", role=child.role.name, pid=child.pid)
+
+    def _next_due(self) -> float | None:
+        dues = [child.due for child in self._children if child.pidfd < 0]
+        return max(0.0, min(dues) - self._monotonic()) if dues else None
+
+    def _wait(self, seconds: float | None) -> None:
+        ready = {fd for fd, _ in self._poll.poll(None if seconds is None else seconds * 1000 + 1)}
+        if self._wakeup in ready:
+            os.read(self._wakeup, 4096)
+        for child in self._children:
+            if child.pidfd in ready:
+                self._bury(child)
+
+    def _bury(self, child: Child) -> None:
+        _, status = os.waitpid(child.pid, 0)
+        self._poll.unregister(child.pidfd)
+        os.close(child.pidfd)
+        child.pidfd = -1
+        child.ended(self._monotonic())
+        code = os.waitstatus_to_exitcode(status)
+        cause = {"signal": -code} if code < 0 else {"code": code}
+        pause = round(max(0.0, child.due - self._monotonic()), 2)
+        say("died", role=child.role.name, pid=child.pid, **cause, again_in=None if self._stops else f"{pause}s")
+
+    def _publish(self) -> None:
+        alive: dict[str, object] = {child.role.name: child.pid for child in self._children if child.pidfd >= 0}
+        facts: dict[str, object] = {"url": self._url, "supervisor": os.getpid(), "children": alive}
+        places.publish(self._plan.settings.data / "server.json", facts)
+
+    def _end(self) -> int:
+        """Each child is told to end and waited for, last started first; a second signal kills."""
+        self._stops[1:] = []
+        say("ending", signal=self._stops[0] if self._stops else None)
+        killed = False
+        for child in reversed(self._children):
+            killed |= self._end_child(child)
+        (self._plan.settings.data / "server.json").unlink(missing_ok=True)
+        say("ended")
+        return KILLED if killed else ENDED
+
+    def _end_child(self, child: Child) -> bool:
+        """Whether it had to be killed."""
+        deadline = self._monotonic() + child.role.patience
+        asked = False
+        while child.pidfd >= 0:
+            left = deadline - self._monotonic()
+            if left <= 0 or len(self._stops) > 1:
+                signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
+                self._wait_for(child)
+                return True
+            if not asked:
+                signal.pidfd_send_signal(child.pidfd, signal.SIGTERM)
+                asked = True
+            self._wait(left)
+        return False
+
+    def _wait_for(self, child: Child) -> None:
+        while child.pidfd >= 0:
+            self._wait(None)
+
+
+def _import_heavy() -> None:
+    for name in HEAVY:
+        import_module(name)
+    gc.collect()
+    gc.freeze()  # keeps the children's pages shared: the collector won't touch what they inherit

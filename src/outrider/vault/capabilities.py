@@ -1,0 +1,106 @@
+"""Capabilities: signed statements that a session's owner may use some upstreams, for a minute.
+
+Promised: a capability is good only for what it names, until it expires, and not after a newer epoch was seen for its
+session. Not promised: memory of epochs across a restart (all capabilities end with the process that signed them), or
+of more than `SESSIONS_REMEMBERED` sessions.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from outrider.errors import AuthenticationFailed, Conflict, PermissionDenied
+
+LIFETIME = 60.0
+SESSIONS_REMEMBERED = 100_000
+_SIGNATURE_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Who holds a capability and what for. `expires` is on the vault's monotonic clock."""
+
+    session: str
+    epoch: int
+    upstreams: tuple[str, ...]
+    expires: float
+
+
+def encode(claim: Claim, key: bytes) -> str:
+    body = json.dumps([claim.session, claim.epoch, claim.upstreams, claim.expires]).encode()
+    return base64.urlsafe_b64encode(_sign(body, key) + body).decode()
+
+
+def decode(token: str, key: bytes) -> Claim | None:
+    """None for whatever `encode` with this key did not make."""
+    try:
+        raw = base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True)
+    except (UnicodeEncodeError, binascii.Error):
+        return None
+    signature, body = raw[:_SIGNATURE_BYTES], raw[_SIGNATURE_BYTES:]
+    if not hmac.compare_digest(signature, _sign(body, key)):
+        return None
+    session, epoch, upstreams, expires = json.loads(body)
+    return Claim(session, epoch, tuple(upstreams), expires)
+
+
+def _sign(body: bytes, key: bytes) -> bytes:
+    return hmac.digest(key, body, hashlib.sha256)
+
+
+class Epochs:
+    """The highest epoch seen for each of the sessions that were in use last."""
+
+    def __init__(self, remembered: int = SESSIONS_REMEMBERED) -> None:
+        self._highest: OrderedDict[str, int] = OrderedDict()
+        self._remembered = remembered
+
+    def see(self, session: str, epoch: int) -> bool:
+        """Note an epoch; False when a higher one was seen."""
+        highest = self._highest.get(session, epoch)
+        if epoch < highest:
+            return False
+        self._highest[session] = epoch
+        self._highest.move_to_end(session)
+        if len(self._highest) > self._remembered:
+            self._highest.popitem(last=False)
+        return True
+
+
+class Capabilities:
+    """Mints and checks. `key` is random and as old as the process; `monotonic` gives seconds."""
+
+    def __init__(self, key: bytes, monotonic: Callable[[], float], upstreams: frozenset[str]) -> None:
+        self._key = key
+        self._monotonic = monotonic
+        self._upstreams = upstreams
+        self._epochs = Epochs()
+
+    def mint(self, session: str, epoch: int, upstreams: tuple[str, ...]) -> str:
+        """Raises PermissionDenied for an upstream that is not configured, Conflict for an epoch that is over."""
+        unknown = sorted(set(upstreams) - self._upstreams)
+        if unknown:
+            raise PermissionDenied(f"No upstream is called {unknown[0]}.")
+        self._see(session, epoch)
+        return encode(Claim(session, epoch, upstreams, self._monotonic() + LIFETIME), self._key)
+
+    def check(self, token: str, upstream: str) -> Claim:
+        """Raises AuthenticationFailed (unknown or expired), PermissionDenied (not for this upstream), Conflict."""
+        claim = decode(token, self._key)
+        if claim is None or claim.expires <= self._monotonic():
+            raise AuthenticationFailed("The capability is unknown or has expired.")
+        if upstream not in claim.upstreams:
+            raise PermissionDenied(f"The capability is not for upstream {upstream}.")
+        self._see(claim.session, claim.epoch)
+        return claim
+
+    def _see(self, session: str, epoch: int) -> None:
+        if not self._epochs.see(session, epoch):
+            raise Conflict(f"Session {session} has a newer owner than epoch {epoch}.")
