@@ -15,7 +15,7 @@ find_python() {
             return
         fi
     done
-    fail "Python 3.11 or newer is needed, and none of python3.13, python3.12, python3.11, python3 is one. " \
+    fail "Python 3.11 or newer is needed, and none of python3.13, python3.12, python3.11, python3 is one." \
         "On Debian 12: apt-get install python3 python3-venv"
 }
 
@@ -81,4 +81,11 @@ prepare() {
         fingerprint "$kind" >"$VENV/outrider-$kind.stamp"
     fi
     exec 9<&-
+}
+
+# Tools keep their caches beside the environment where the checkout can't be written.
+place_caches() {
+    [[ -w "$ROOT" ]] && return
+    export RUFF_CACHE_DIR="$VENV/cache/ruff" HYPOTHESIS_STORAGE_DIRECTORY="$VENV/cache/hypothesis"
+    export PYTEST_ADDOPTS="-o cache_dir=$VENV/cache/pytest ${PYTEST_ADDOPTS:-}"
 }
