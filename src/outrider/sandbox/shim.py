@@ -19,6 +19,7 @@ from outrider.sandbox.options import ShimOptions
 from outrider.sandbox.reactor import Reactor
 
 INTERRUPTED = "interrupted before it finished; it may have partly run"
+LOST = "The sandbox that ran this is gone; it may have partly run."
 KEPT_RESULTS = 256
 DIRECTORIES = ("workspace", "outputs", "uploads", "results")
 Waiting = dict[str, list[Reply]]
@@ -92,7 +93,7 @@ class Shim:
             reply({"outcome": stored})
         elif self._journal.started(call["id"]) or request["resume"]:
             partial = output.clean(self._journal.partial(call["id"]))[-output.PREVIEW_CHARACTERS :]
-            reply({"error": "lost", "message": f"Output before it was lost:\n{partial}" if partial else ""})
+            reply({"error": "lost", "message": LOST + (f" Its output so far:\n{partial}" if partial else "")})
         else:
             self._begin(call, epoch, reply)
 

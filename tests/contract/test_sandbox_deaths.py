@@ -1,0 +1,194 @@
+"""kill -9 of the driver's process, the shim, the zygote and the whole tree, each with the promised outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from outrider.errors import CallLost, SandboxUnavailable
+from outrider.testing.sandbox_host import SandboxHost
+from outrider.testing.sandbox_suite import Hands, raises, text
+
+pytestmark = pytest.mark.anyio
+WAITS = "echo x >> log; while [ ! -e go ]; do sleep 0.01; done; cat log"
+DRIVER = """
+import asyncio, json, sys
+sys.path[:0] = json.loads(sys.argv[1])
+from pathlib import Path
+from outrider.config import Limits
+from outrider.ports.sandbox import ToolCall
+from outrider.sandbox.driver import BubblewrapSandboxes
+root, control, run, command = sys.argv[2:]
+limits = Limits(reserve_share=0.0, reserve_bytes=0)
+sandboxes = BubblewrapSandboxes(Path(root), Path(control), Path(run), limits)
+call = ToolCall("sevt_running", "thread_1", "bash", {"command": command})
+asyncio.run(sandboxes.execute("sesn_a", call, epoch=1))
+"""
+
+
+@pytest.fixture
+async def host(anyio_backend: str) -> AsyncIterator[SandboxHost]:
+    host = SandboxHost()
+    host.start()
+    yield host
+    await host.close()
+
+
+async def seen(path: Path) -> None:
+    async with asyncio.timeout(20):
+        while not path.exists():  # noqa: ASYNC110, ASYNC240
+            await asyncio.sleep(0.01)
+
+
+def gone(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+async def ended(pid: int) -> None:
+    async with asyncio.timeout(10):
+        while not gone(pid):  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
+async def test_a_call_outlives_the_killed_driver_and_a_new_one_attaches(host: SandboxHost) -> None:
+    words = [sys.executable, "-c", DRIVER, json.dumps(sys.path), *map(str, (host.root, host.control, host.run))]
+    process = subprocess.Popen([*words, WAITS])
+    await seen(host.own("sesn_a") / "workspace" / "log")
+    process.kill()
+    process.wait()
+    hands = Hands(host.driver(), "sesn_a", epoch=2)
+    attached = asyncio.create_task(hands.outcome("bash", {"command": WAITS}, id="sevt_running", resume=True))
+    await Hands(host.driver(), "sesn_a", "other", epoch=2).bash("touch go")
+    assert text(await attached, is_error=False) == "x"
+
+
+async def test_a_killed_shim_takes_its_sandbox_along_and_the_call_is_lost(host: SandboxHost) -> None:
+    hands = Hands(host.driver(), "sesn_a")
+    running = asyncio.create_task(hands.outcome("bash", {"command": f"echo so far; {WAITS}"}, id="sevt_running"))
+    await seen(host.own("sesn_a") / "workspace" / "log")
+    await seen(host.own("sesn_a") / "journal" / "spool" / "sevt_running")
+    state = json.loads((host.own("sesn_a") / "state.json").read_text())
+    os.kill(state["pid"], signal.SIGKILL)
+    error = await raises(CallLost, running)
+    assert "so far" in str(error)
+    assert gone(state["init"])
+    await raises(CallLost, hands.outcome("bash", {"command": WAITS}, id="sevt_running"))
+    await raises(CallLost, hands.outcome("bash", {"command": WAITS}, id="sevt_running", resume=True))
+    assert await hands.bash("cat log") == "x"
+
+
+async def test_a_shim_that_was_killed_between_calls_is_replaced(host: SandboxHost) -> None:
+    hands = Hands(host.driver(), "sesn_a")
+    await hands.bash("echo kept > f")
+    os.kill(host.shim_pid("sesn_a"), signal.SIGKILL)
+    assert await hands.bash("cat f") == "kept"
+
+
+async def test_a_killed_zygote_ends_no_call_and_another_takes_its_place(host: SandboxHost) -> None:
+    hands = Hands(host.driver(), "sesn_a")
+    running = asyncio.create_task(hands.outcome("bash", {"command": WAITS}))
+    await seen(host.own("sesn_a") / "workspace" / "log")
+    host.kill_zygote()
+    await Hands(host.driver(), "sesn_a", "other").bash("touch go")
+    assert text(await running, is_error=False) == "x"
+    fresh = asyncio.create_task(Hands(host.driver(), "sesn_b").bash("echo new"))
+    host.start()
+    assert await fresh == "new"
+
+
+async def test_shims_of_a_killed_tree_are_adopted_and_never_doubled(host: SandboxHost) -> None:
+    hands = Hands(host.driver(), "sesn_a")
+    await hands.bash("x=kept")
+    before = host.shim_pid("sesn_a")
+    host.kill_zygote()
+    host.start()
+    again = Hands(host.driver(), "sesn_a", epoch=2)
+    assert await again.bash("echo $x") == "kept"
+    assert host.shim_pid("sesn_a") == before
+
+
+async def test_a_dead_tree_starts_cold_with_its_workspace(host: SandboxHost) -> None:
+    await Hands(host.driver(), "sesn_a").bash("echo kept > f")
+    shim = host.shim_pid("sesn_a")
+    host.kill_zygote()
+    os.kill(shim, signal.SIGKILL)
+    host.start()
+    assert await Hands(host.driver(), "sesn_a", epoch=2).bash("cat f") == "kept"
+    assert host.shim_pid("sesn_a") != shim
+
+
+async def test_a_sandbox_killed_under_its_shim_is_started_again(host: SandboxHost) -> None:
+    hands = Hands(host.driver(), "sesn_a")
+    running = asyncio.create_task(hands.outcome("bash", {"command": WAITS}))
+    await seen(host.own("sesn_a") / "workspace" / "log")
+    init = json.loads((host.own("sesn_a") / "state.json").read_text())["init"]
+    os.kill(init, signal.SIGKILL)
+    assert "killed" in text(await running, is_error=True)
+    assert await hands.bash("cat log") == "x"
+
+
+async def test_the_zygote_dies_with_its_parent(host: SandboxHost) -> None:
+    script = (
+        "import json, subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', sys.argv[1], *sys.argv[2:]])\n"
+        "print(child.pid, flush=True); time.sleep(60)\n"
+    )
+    boot = (
+        "import json, os, sys; sys.path[:0] = json.loads(sys.argv[3]); options = json.loads(sys.argv[2]);"
+        "options['parent'] = os.getppid(); from outrider.sandbox import zygote;"
+        "zygote.main(sys.argv[1], options)"
+    )
+    options = {**host.options, "run": str(host.place / "run2")}
+    control = host.place / "run2" / "z.sock"
+    words = [sys.executable, "-c", script, boot, str(control), json.dumps(options), json.dumps(sys.path)]
+    parent = subprocess.Popen(words, stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    await seen(control)
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    await ended(child)
+
+
+async def test_an_idle_shim_ends_with_its_sandbox(host: SandboxHost) -> None:
+    host.kill_zygote()
+    host.options["idle"] = 0.3
+    host.start()
+    hands = Hands(host.driver(), "sesn_a")
+    await hands.bash("echo kept > f")
+    state = json.loads((host.own("sesn_a") / "state.json").read_text())
+    await ended(state["pid"])
+    assert gone(state["init"])
+    assert await hands.bash("sleep 0.5; cat f") == "kept"
+
+
+async def test_a_torn_journal_line_is_no_obstacle(host: SandboxHost) -> None:
+    hands = Hands(host.driver(), "sesn_a", epoch=3)
+    await hands.outcome("bash", {"command": "echo one"}, id="sevt_whole")
+    os.kill(host.shim_pid("sesn_a"), signal.SIGKILL)
+    with (host.own("sesn_a") / "journal" / "starts").open("ab") as file:
+        file.write(b'{"id": "sevt_torn", "ep')
+    assert text(await hands.outcome("bash", {"command": "echo two"}, id="sevt_torn"), is_error=False) == "two"
+    assert text(await hands.outcome("bash", {"command": "no"}, id="sevt_whole"), is_error=False) == "one"
+
+
+async def test_a_shim_that_cannot_start_is_not_tried_for_ever(host: SandboxHost) -> None:
+    hands = Hands(host.driver(), "sesn_a")
+    await hands.bash("true")
+    os.kill(host.shim_pid("sesn_a"), signal.SIGKILL)
+    with (host.own("sesn_a") / "journal" / "starts").open("ab") as file:
+        file.write(b"not json\n")
+    await raises(SandboxUnavailable, hands.outcome("bash", {"command": "true"}))
