@@ -1,0 +1,267 @@
+"""A store in memory behind the ports `log` and `records`, for tests and trials: obviously right rather than fast.
+
+Each call runs without giving way, so calls are atomic. Nothing survives the process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal
+
+from outrider.errors import Conflict, Fenced, HeadMoved, NotFound
+from outrider.ports.log import (
+    HistoryEntry,
+    HistoryQuery,
+    Lease,
+    NewEvent,
+    Row,
+    SessionKey,
+    SessionPatch,
+    Snapshot,
+)
+from outrider.ports.records import SessionRecord
+from outrider.testing.memory_records import Kept, MemoryRecords, within
+
+WAITING = 2**52  # positions of waiting events start here
+
+
+class MemoryStore(MemoryRecords):
+    """Implements `EventLog` and `Records`; `on_commit` and `on_delete` are called before the call that caused them
+    returns."""
+
+    def __init__(
+        self,
+        *,
+        on_commit: Callable[[SessionKey, list[Row]], None] | None = None,
+        on_delete: Callable[[SessionKey], None] | None = None,
+        default_workspace: str = "wrkspc_default",
+    ) -> None:
+        super().__init__()
+        self.default_workspace = default_workspace
+        self._on_commit = on_commit
+        self._on_delete = on_delete
+        self._turns: dict[str, int] = {}
+        self._served = 0
+
+    async def close(self) -> None:
+        """There is nothing to let go of."""
+
+    async def read(self, key: SessionKey, *, after: int = 0, limit: int = 1000) -> list[Row]:
+        return self._rows(key)[after : after + limit]
+
+    async def find(self, key: SessionKey, event_ids: list[str]) -> dict[str, Row]:
+        return {row.id: row for row in self._rows(key) if row.id in event_ids}
+
+    async def history(self, key: SessionKey, query: HistoryQuery) -> list[HistoryEntry]:
+        if key not in self._kept:
+            return []
+        thread = query.thread if query.thread is not None else self._kept[key].record.thread
+
+        def wanted(entry: HistoryEntry) -> bool:
+            return (
+                entry.row.thread == thread
+                and (not query.types or entry.row.type in query.types)
+                and (not query.created or _was_within(entry, query))
+                and (query.after is None or _beyond(entry.position, query))
+            )
+
+        found = sorted(filter(wanted, self._entries(key)), key=lambda e: e.position, reverse=query.descending)
+        return found[: query.limit]
+
+    async def head(self, key: SessionKey) -> int:
+        return len(self._known(key).rows)
+
+    async def append_client(
+        self,
+        key: SessionKey,
+        events: list[NewEvent],
+        *,
+        if_head: int | None,
+        patch: SessionPatch | None = None,
+        wake: bool,
+    ) -> int:
+        kept = self._known(key)
+        if _stored(kept, events):
+            return len(kept.rows)
+        _unmoved(kept, if_head)
+        self._enter(key, kept, events, epoch=0)
+        _patch(kept, patch)
+        if wake:
+            self._wake(kept)
+        return len(kept.rows)
+
+    async def append_owned(
+        self,
+        lease: Lease,
+        events: list[NewEvent],
+        *,
+        patch: SessionPatch | None = None,
+        snapshot: Snapshot | None = None,
+        if_head: int | None = None,
+        release: bool = False,
+    ) -> Lease:
+        if release and if_head is None:
+            raise ValueError("release needs if_head: without it an event could slip in unread")
+        kept = self._owned(lease)
+        if kept.writer_head != lease.writer_head:
+            if _stored(kept, events):
+                return _lease(lease.key, kept, lease.worker)
+            raise Fenced(f"Session {lease.key.session} was written to by its owner since.")
+        _unmoved(kept, if_head)
+        self._enter(lease.key, kept, events, epoch=lease.epoch)
+        kept.writer_head = len(kept.rows) if events else kept.writer_head
+        _patch(kept, patch)
+        kept.snapshot = snapshot or kept.snapshot
+        if release:
+            kept.since = kept.worker = None
+        return _lease(lease.key, kept, lease.worker)
+
+    async def claim(self, worker: str, *, limit: int, key: SessionKey | None = None) -> list[Lease]:
+        leases: list[Lease] = []
+        while len(leases) < limit and (waiting := self._waiting(key)):
+            chosen = min(waiting, key=lambda k: self._place(k))
+            if key is None:
+                self._served += 1
+                self._turns[chosen.workspace] = self._served
+            kept = self._kept[chosen]
+            kept.worker = worker
+            kept.epoch += 1
+            leases.append(_lease(chosen, kept, worker))
+        return leases
+
+    async def release(self, lease: Lease, *, if_head: int) -> bool:
+        kept = self._owned(lease)
+        if len(kept.rows) != if_head:
+            return False
+        kept.since = kept.worker = None
+        return True
+
+    async def disown(self, worker: str | None, *, but: str | None = None) -> int:
+        owned = [kept for kept in self._kept.values() if kept.worker is not None and kept.worker != but]
+        lost = [kept for kept in owned if worker is None or kept.worker == worker]
+        for kept in lost:
+            kept.worker = None
+        return len(lost)
+
+    async def surrender(self, key: SessionKey, worker: str) -> None:
+        kept = self._kept.get(key)
+        if kept is not None and kept.worker == worker:
+            kept.worker = None
+
+    async def runnable(self) -> int:
+        return len(self._waiting(None))
+
+    async def snapshot(self, key: SessionKey) -> Snapshot | None:
+        return self._kept[key].snapshot if key in self._kept else None
+
+    async def create_session(self, record: SessionRecord, events: list[NewEvent], *, wake: bool) -> None:
+        key = SessionKey(record.workspace, record.id)
+        if key in self._kept:
+            raise Conflict(f"Session {record.id} exists already.")
+        kept = Kept(record)
+        self._enter(key, kept, events, epoch=0)
+        self._kept[key] = kept
+        if wake:
+            self._wake(kept)
+
+    async def update_session(
+        self,
+        record: SessionRecord,
+        events: list[NewEvent],
+        *,
+        if_head: int,
+        columns: Literal["details", "archive"],
+    ) -> None:
+        key = SessionKey(record.workspace, record.id)
+        kept = self._known(key)
+        _unmoved(kept, if_head)
+        self._enter(key, kept, events, epoch=0)
+        names = ("details", "agent") if columns == "details" else ("archived_at", "status")
+        kept.record = replace(kept.record, **{name: getattr(record, name) for name in (*names, "updated_at")})
+
+    async def delete_session(self, key: SessionKey, *, if_head: int) -> None:
+        _unmoved(self._known(key), if_head)
+        del self._kept[key]
+        if self._on_delete is not None:
+            self._on_delete(key)
+
+    def _known(self, key: SessionKey) -> Kept:
+        if key not in self._kept:
+            raise NotFound(f"Session {key.session} was not found.")
+        return self._kept[key]
+
+    def _owned(self, lease: Lease) -> Kept:
+        kept = self._kept.get(lease.key)
+        if kept is None or kept.epoch != lease.epoch:
+            raise Fenced(f"Session {lease.key.session} has another owner.")
+        return kept
+
+    def _rows(self, key: SessionKey) -> list[Row]:
+        return self._kept[key].rows if key in self._kept else []
+
+    def _enter(self, key: SessionKey, kept: Kept, events: list[NewEvent], *, epoch: int) -> None:
+        known = {row.id for row in kept.rows}
+        if len(known | {e.id for e in events}) != len(known) + len(events):
+            raise Conflict("Something with this id is stored already.")
+        rows = [
+            Row(seq, e.id, e.type, e.body, e.thread, e.public, epoch, e.processed_at, e.processes)
+            for seq, e in enumerate(events, len(kept.rows) + 1)
+        ]
+        kept.rows.extend(rows)
+        if rows and self._on_commit is not None:
+            self._on_commit(key, rows)
+
+    def _entries(self, key: SessionKey) -> list[HistoryEntry]:
+        entries: dict[str, HistoryEntry] = {}
+        for row in self._rows(key):
+            if row.public:
+                position = row.seq if row.processed_at is not None else WAITING + row.seq
+                entries[row.id] = HistoryEntry(position, row, row.processed_at)
+            elif row.processes in entries and entries[row.processes].processed_at is None:
+                entries[row.processes] = HistoryEntry(row.seq, entries[row.processes].row, row.processed_at)
+        return list(entries.values())
+
+    def _wake(self, kept: Kept) -> None:
+        if kept.since is None:
+            kept.since = 1 + max((other.since or 0 for other in self._kept.values()), default=0)
+
+    def _waiting(self, key: SessionKey | None) -> list[SessionKey]:
+        waiting = [k for k, kept in self._kept.items() if kept.since is not None and kept.worker is None]
+        return [k for k in waiting if key is None or k == key]
+
+    def _place(self, key: SessionKey) -> tuple[int, str, int]:
+        """Workspaces by their last turn, then sessions by the length of their wait."""
+        return self._turns.get(key.workspace, 0), key.workspace, self._kept[key].since or 0
+
+
+def _lease(key: SessionKey, kept: Kept, worker: str) -> Lease:
+    return Lease(key, worker, kept.epoch, len(kept.rows), kept.writer_head)
+
+
+def _unmoved(kept: Kept, if_head: int | None) -> None:
+    if if_head is not None and if_head != len(kept.rows):
+        raise HeadMoved(f"The log's head is {len(kept.rows)}, not {if_head}.")
+
+
+def _stored(kept: Kept, events: list[NewEvent]) -> bool:
+    ids = {event.id for event in events}
+    stored = ids & {row.id for row in kept.rows}
+    if stored and stored != ids:
+        raise Conflict("Some of these events are stored already, but not all.")
+    return bool(stored)
+
+
+def _patch(kept: Kept, patch: SessionPatch | None) -> None:
+    for name in SessionPatch.__slots__ if patch else ():
+        if getattr(patch, name) is not None:
+            kept.record = replace(kept.record, **{name: getattr(patch, name)})
+
+
+def _was_within(entry: HistoryEntry, query: HistoryQuery) -> bool:
+    return entry.processed_at is not None and within(entry.processed_at, query.created)
+
+
+def _beyond(position: int, query: HistoryQuery) -> bool:
+    assert query.after is not None
+    return position < query.after if query.descending else position > query.after

@@ -1,0 +1,148 @@
+"""Records in memory, for tests and trials: simple rather than fast. Nothing survives the process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from outrider.errors import Conflict, NotFound
+from outrider.ports.log import Row, SessionKey, Snapshot
+from outrider.ports.records import (
+    AgentRecord,
+    ApiKey,
+    EnvironmentRecord,
+    Page,
+    SessionFilter,
+    SessionRecord,
+    StoredAnswer,
+)
+
+
+@dataclass
+class Kept:
+    """All that is stored of one session. `since` is its place in the queue; None: nothing waits, nobody owns it."""
+
+    record: SessionRecord
+    rows: list[Row] = field(default_factory=list[Row])
+    writer_head: int = 0
+    epoch: int = 0
+    since: int | None = None
+    worker: str | None = None
+    snapshot: Snapshot | None = None
+
+
+Listed = TypeVar("Listed", AgentRecord, EnvironmentRecord, SessionRecord)
+
+
+def within(at: str, created: Mapping[str, str]) -> bool:
+    tests: dict[str, Callable[[str], bool]] = {
+        "gt": lambda bound: at > bound,
+        "gte": lambda bound: at >= bound,
+        "lt": lambda bound: at < bound,
+        "lte": lambda bound: at <= bound,
+    }
+    return all(tests[name](bound) for name, bound in created.items())
+
+
+def one_page(records: Iterable[Listed], page: Page) -> list[Listed]:
+    def beyond(record: Listed) -> bool:
+        place = (record.created_at, record.id)
+        return page.after is None or (place < page.after if page.descending else place > page.after)
+
+    shown = [r for r in records if page.include_archived or r.archived_at is None]
+    shown = [r for r in shown if within(r.created_at, page.created) and beyond(r)]
+    shown.sort(key=lambda r: (r.created_at, r.id), reverse=page.descending)
+    return shown[: page.limit]
+
+
+class MemoryRecords:
+    """The part of `Records` that writes no log; `MemoryStore` adds the rest."""
+
+    def __init__(self) -> None:
+        self._kept: dict[SessionKey, Kept] = {}
+        self._agents: dict[tuple[str, str], list[AgentRecord]] = {}  # versions, oldest first
+        self._environments: dict[tuple[str, str], EnvironmentRecord] = {}
+        self._keys: dict[str, ApiKey] = {}
+        self._answers: dict[tuple[str, str], tuple[str, StoredAnswer]] = {}
+
+    async def put_agent(self, record: AgentRecord, *, if_version: int | None) -> None:
+        place = (record.workspace, record.id)
+        versions = self._agents.get(place, [])
+        if not versions and if_version is not None:
+            raise NotFound(f"Agent {record.id} was not found.")
+        if versions and (if_version is None or versions[-1].version != if_version or record.version <= if_version):
+            raise Conflict(f"Agent {record.id} is at version {versions[-1].version}, not {if_version}.")
+        archived_at = versions[-1].archived_at if versions else record.archived_at
+        self._agents[place] = [*versions, replace(record, archived_at=archived_at)]
+
+    async def agent(self, workspace: str, agent_id: str, version: int | None = None) -> AgentRecord | None:
+        versions = self._agents.get((workspace, agent_id), [])
+        return next((r for r in reversed(versions) if version is None or r.version == version), None)
+
+    async def agents(self, workspace: str, page: Page) -> list[AgentRecord]:
+        return one_page((v[-1] for (owner, _), v in self._agents.items() if owner == workspace), page)
+
+    async def agent_versions(
+        self, workspace: str, agent_id: str, *, before: int | None, limit: int
+    ) -> list[AgentRecord]:
+        versions = self._agents.get((workspace, agent_id), [])
+        return [r for r in reversed(versions) if before is None or r.version < before][:limit]
+
+    async def archive_agent(self, workspace: str, agent_id: str, at: str) -> None:
+        versions = self._agents.get((workspace, agent_id))
+        if not versions:
+            raise NotFound(f"Agent {agent_id} was not found.")
+        if versions[-1].archived_at is None:
+            self._agents[workspace, agent_id] = [replace(r, archived_at=at) for r in versions]
+
+    async def put_environment(self, record: EnvironmentRecord) -> None:
+        self._environments[record.workspace, record.id] = record
+
+    async def environment(self, workspace: str, environment_id: str) -> EnvironmentRecord | None:
+        return self._environments.get((workspace, environment_id))
+
+    async def environments(self, workspace: str, page: Page) -> list[EnvironmentRecord]:
+        return one_page((r for (owner, _), r in self._environments.items() if owner == workspace), page)
+
+    async def delete_environment(self, workspace: str, environment_id: str) -> None:
+        if any(k.workspace == workspace and s.record.environment_id == environment_id for k, s in self._kept.items()):
+            raise Conflict(f"Environment {environment_id} is in use by a session.")
+        if self._environments.pop((workspace, environment_id), None) is None:
+            raise NotFound(f"Environment {environment_id} was not found.")
+
+    async def session(self, key: SessionKey) -> SessionRecord | None:
+        kept = self._kept.get(key)
+        return kept.record if kept else None
+
+    async def sessions(self, workspace: str, page: Page, where: SessionFilter) -> list[SessionRecord]:
+        def wanted(record: SessionRecord) -> bool:
+            return (
+                record.workspace == workspace
+                and where.agent_id in (None, record.agent_id)
+                and where.agent_version in (None, record.agent_version)
+                and (not where.statuses or record.status in where.statuses)
+            )
+
+        return one_page((kept.record for kept in self._kept.values() if wanted(kept.record)), page)
+
+    async def session_ids(self) -> set[str]:
+        return {key.session for key in self._kept}
+
+    async def put_key(self, key: ApiKey) -> None:
+        if any(other.digest == key.digest and other.id != key.id for other in self._keys.values()):
+            raise Conflict("Something with this id is stored already.")
+        self._keys[key.id] = key
+
+    async def key_by_digest(self, digest: str) -> ApiKey | None:
+        return next((key for key in self._keys.values() if key.digest == digest), None)
+
+    async def answer(self, workspace: str, idempotency: str, *, not_before: str) -> StoredAnswer | None:
+        at, answer = self._answers.get((workspace, idempotency), ("", None))
+        return answer if at >= not_before else None
+
+    async def put_answer(self, workspace: str, idempotency: str, at: str, answer: StoredAnswer) -> None:
+        self._answers[workspace, idempotency] = (at, answer)
+
+    async def forget_answers(self, before: str) -> None:
+        self._answers = {place: kept for place, kept in self._answers.items() if kept[0] >= before}

@@ -1,0 +1,36 @@
+"""Runs the conformance suites of the ports `log` and `records` on every store."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from outrider.store.sqlite import SqliteStore
+from outrider.testing.log_history_suite import HISTORY_CONTRACTS
+from outrider.testing.log_lease_suite import LEASE_CONTRACTS
+from outrider.testing.log_suite import LOG_CONTRACTS
+from outrider.testing.memory_log import MemoryStore
+from outrider.testing.records_suite import RECORDS_CONTRACTS
+from outrider.testing.store_trial import Contract, Trial
+
+CONTRACTS = [*LOG_CONTRACTS, *LEASE_CONTRACTS, *HISTORY_CONTRACTS, *RECORDS_CONTRACTS]
+
+
+@pytest.fixture(params=["sqlite", "memory"])
+async def trial(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Trial]:
+    fresh = Trial()
+    if request.param == "memory":
+        fresh.opened = MemoryStore(on_commit=fresh.commit, on_delete=fresh.delete)
+        yield fresh
+    else:
+        opened = await SqliteStore.open(tmp_path / "log.db", on_commit=fresh.commit, on_delete=fresh.delete)
+        async with opened as fresh.opened:
+            yield fresh
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("contract", CONTRACTS, ids=lambda contract: contract.__name__)
+async def test_the_store_keeps_its_contract(contract: Contract, trial: Trial) -> None:
+    await contract(trial)
