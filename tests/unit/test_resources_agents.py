@@ -185,7 +185,7 @@ def test_an_input_schema_nested_beyond_reason_is_refused() -> None:
     ("model", "message"),
     [
         ("unknown-1", "model: no endpoint serves the model unknown-1"),
-        ("", "model: Input should name a model"),
+        (" ", "model: Input should name a model"),
         ({"id": "plain", "effort": "low"}, "model.effort: model plain does not support effort on this server"),
         ({"id": "plain", "speed": "fast"}, "model.speed: model plain does not support speed on this server"),
         (

@@ -15,7 +15,7 @@ from outrider.errors import (
     OutriderError,
     Overloaded,
 )
-from outrider.wire.envelope import error_bytes
+from outrider.wire.envelope import LONGEST_MESSAGE, error_bytes
 
 
 def shown(error: OutriderError) -> dict[str, object]:
@@ -45,6 +45,10 @@ def test_an_error_code_stands_in_the_details() -> None:
         "message": "Environment env_1 is archived.",
         "details": {"error_code": "environment_archived"},
     }
+
+
+def test_a_message_is_cut_to_a_fixed_length() -> None:
+    assert shown(NotFound("x" * 100_000))["error"] == {"type": "not_found_error", "message": "x" * LONGEST_MESSAGE}
 
 
 def test_internal_failures_show_no_detail() -> None:

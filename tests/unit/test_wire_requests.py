@@ -163,6 +163,23 @@ def test_metadata_has_at_most_16_pairs_of_limited_length(name: str) -> None:
     assert "at least 1 character" in refusal(name, rest | {"metadata": {"": "v"}})
 
 
+@pytest.mark.parametrize("wrong", ["", "a\x00b", "a b", "é", "x" * 257])
+def test_an_id_is_made_of_visible_ascii_characters(wrong: str) -> None:
+    session = {"agent": "a", "environment_id": "e"}
+    assert refusal("sessions.create", session | {"environment_id": wrong}).startswith("environment_id: String should")
+    assert refusal("sessions.create", session | {"agent": wrong}).startswith("agent: String should")
+    reference = {"type": "agent", "id": wrong}
+    assert refusal("sessions.create", session | {"agent": reference}).startswith("agent.id: String should")
+    event = {"type": "user.custom_tool_result", "custom_tool_use_id": wrong}
+    assert refusal("events.send", {"events": [event]}).startswith("events.0.custom_tool_use_id: String should")
+
+
+def test_a_model_s_name_has_1_to_256_characters_in_either_form() -> None:
+    for name, rule in (("", "at least 1 character"), ("m" * 257, "at most 256 characters")):
+        assert refusal("agents.create", AGENT | {"model": name}) == f"model: String should have {rule}"
+        assert refusal("agents.create", AGENT | {"model": {"id": name}}) == f"model.id: String should have {rule}"
+
+
 def test_at_most_50_events_go_into_one_request() -> None:
     events = [{"type": "user.interrupt"}] * 51
     assert len(parse("events.send", json.dumps({"events": events[:50]}).encode())["events"]) == 50

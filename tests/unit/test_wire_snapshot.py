@@ -37,9 +37,11 @@ def _fields(schema: dict[str, Any]) -> str:
 
 
 def _terse(schema: Any) -> Any:
-    """A schema without what repeats its place or its members."""
+    """A schema without what repeats its place or its members. Enums are sorted: to `typing` their order is no fact."""
     if isinstance(schema, dict):
         kept = cast("dict[str, Any]", schema)
+        if "enum" in kept:
+            return kept | {"enum": sorted(kept["enum"])}
         return {key: _terse(value) for key, value in kept.items() if key not in ("title", "discriminator")}
     return [_terse(item) for item in cast("list[Any]", schema)] if isinstance(schema, list) else schema
 

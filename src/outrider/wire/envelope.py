@@ -9,13 +9,17 @@ import msgspec
 from outrider.errors import Internal, OutriderError
 
 INTERNAL_MESSAGE = "Internal server error"
+LONGEST_MESSAGE = 4000  # a message may repeat a name that the client made up
 
 _encode = msgspec.json.Encoder().encode
 
 
 def error_object(error: OutriderError, request_id: str) -> dict[str, Any]:
     hidden = isinstance(error, Internal)
-    shown: dict[str, Any] = {"type": error.wire_type, "message": INTERNAL_MESSAGE if hidden else error.message}
+    shown: dict[str, Any] = {
+        "type": error.wire_type,
+        "message": INTERNAL_MESSAGE if hidden else error.message[:LONGEST_MESSAGE],
+    }
     if error.error_code is not None and not hidden:
         shown["details"] = {"error_code": error.error_code}
     return {"type": "error", "error": shown, "request_id": request_id}

@@ -45,6 +45,17 @@ def number(least: int, most: int | None = None) -> Rule:
     return lambda hint: _within(hint, Field(ge=least, le=most))
 
 
+def string_form(rule: Rule) -> Rule:
+    """A limit on the string of a choice between a string and an object."""
+
+    def limit_string(hint: Any) -> Any:
+        string, record = get_args(hint.__origin__)
+        choice: Any = Annotated[rule(string) | record, *hint.__metadata__]
+        return choice
+
+    return limit_string
+
+
 def nullable(hint: Any) -> Any:
     """The API takes a null that the SDK's type doesn't know."""
     return hint | None
@@ -68,9 +79,12 @@ def metadata_patch(hint: Any) -> Any:
     return _metadata(hint, pairs=None)
 
 
+ID = text(1, 256, pattern=r"^[!-~]+$")  # whether there is such a thing is another question
+MODEL = string_form(text(1, 256))
 VERSION = number(1, 2**31 - 1)  # the largest is what every store's integer columns hold
 
 AGENT: dict[str, Rule] = {
+    "model": MODEL,
     "name": text(1, 256),
     "description": text(0, 2048),
     "system": text(0, 100_000),
@@ -103,12 +117,19 @@ LIMITS: dict[str, dict[str, Rule]] = {
     "EnvironmentCreateParams": {"name": text(1, 256), "description": text(0, 2048)},
     "EnvironmentUpdateParams": {"name": text(1, 256), "description": text(0, 2048)},
     # sessions; the length of a title is this server's own limit
-    "SessionCreateParams": {"title": text(0, 2048), "metadata": metadata, "initial_events": items(0, 50)},
+    "SessionCreateParams": {
+        "agent": string_form(ID),
+        "environment_id": ID,
+        "title": text(0, 2048),
+        "metadata": metadata,
+        "initial_events": items(0, 50),
+    },
     "SessionUpdateParams": {"title": text(0, 2048), "metadata": metadata_patch},
-    "AgentParams": {"version": VERSION},
+    "AgentParams": {"id": ID, "version": VERSION},
     "AgentWithOverridesParams": {
+        "id": ID,
         "version": VERSION,
-        "model": nullable,
+        "model": lambda hint: nullable(MODEL(hint)),
         "system": text(0, 100_000),
         "tools": nullable,
         "mcp_servers": lambda hint: nullable(items(0, 20)(hint)),
@@ -127,12 +148,16 @@ LIMITS: dict[str, dict[str, Rule]] = {
     "MemoryStoreUpdateParams": {"name": text(1, 255), "description": text(0, 1024), "metadata": metadata_patch},
     # deployments
     "DeploymentCreateParams": {
+        "agent": string_form(ID),
+        "environment_id": ID,
         "initial_events": items(1, 50),
         "resources": items(0, 500),
         "vault_ids": items(0, 50),
         "metadata": metadata,
     },
     "DeploymentUpdateParams": {
+        "agent": string_form(ID),
+        "environment_id": ID,
         "initial_events": items(1, 50),
         "resources": items(0, 500),
         "vault_ids": items(0, 50),
@@ -143,6 +168,10 @@ LIMITS: dict[str, dict[str, Rule]] = {
     # events
     "EventSendParams": {"events": items(1, 50)},
     "UserMessageEventParams": {"content": items(1)},
+    "UserInterruptEventParams": {"session_thread_id": ID},
+    "UserToolConfirmationEventParams": {"tool_use_id": ID},
+    "UserToolResultEventParams": {"tool_use_id": ID},
+    "UserCustomToolResultEventParams": {"custom_tool_use_id": ID},
     "SystemMessageEventParams": {"content": items(1, 1000)},
     "UserDefineOutcomeEventParams": {"description": text(1), "max_iterations": number(1, 20)},
     "TextRubricParams": {"content": text(1, 262_144)},
