@@ -18,13 +18,13 @@ from conformance.requirements import (
     environments,
     errors,
     events,
-    helpers,
     models,
     ordering,
     outcomes,
     pagination,
     permissions,
     resources,
+    sdk_recipes,
     sessions,
     statuses,
     streaming,
@@ -58,7 +58,7 @@ CHAPTERS: dict[str, tuple[Requirement, ...]] = {
     "Streaming": streaming.LEDGER,
     "Threads and delegation": threads.LEDGER,
     "Outcomes": outcomes.LEDGER,
-    "The SDK's helpers": helpers.LEDGER,
+    "The SDK's helpers": sdk_recipes.LEDGER,
     "Chosen defaults": defaults.LEDGER,
 }
 ALL: dict[str, Requirement] = {entry.id: entry for chapter in CHAPTERS.values() for entry in chapter}
