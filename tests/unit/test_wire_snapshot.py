@@ -12,6 +12,7 @@ from typing import Any, cast
 from outrider.wire.requests import REQUESTS, adapter
 
 SNAPSHOT = Path(__file__).parent / "snapshots" / "wire.json"
+LEFT_OUT = ("title", "discriminator")
 REGENERATE = "python tests/unit/test_wire_snapshot.py"
 
 
@@ -39,10 +40,8 @@ def _fields(schema: dict[str, Any]) -> str:
 def _terse(schema: Any) -> Any:
     """A schema without what repeats its place or its members. Enums are sorted: to `typing` their order is no fact."""
     if isinstance(schema, dict):
-        kept = cast("dict[str, Any]", schema)
-        if "enum" in kept:
-            return kept | {"enum": sorted(kept["enum"])}
-        return {key: _terse(value) for key, value in kept.items() if key not in ("title", "discriminator")}
+        kept = {key: value for key, value in cast("dict[str, Any]", schema).items() if key not in LEFT_OUT}
+        return {key: sorted(value) if key == "enum" else _terse(value) for key, value in kept.items()}
     return [_terse(item) for item in cast("list[Any]", schema)] if isinstance(schema, list) else schema
 
 
