@@ -56,6 +56,12 @@ class VaultLink:
         self._cached: dict[_Key, tuple[str, float]] = {}
         self._claims: dict[str, _Key] = {}
 
+    async def __aenter__(self) -> VaultLink:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
     async def close(self) -> None:
         await self._minter.aclose()
 
