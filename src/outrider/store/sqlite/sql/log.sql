@@ -36,28 +36,46 @@ WHERE log = (SELECT log FROM heads WHERE workspace = :workspace AND session = :s
   AND id IN (SELECT value FROM json_each(:ids));
 
 -- name: history_oldest_first
--- A page of the public history; `thread` NULL means the primary thread, `timed` that time bounds are given.
+-- A page of the public history: events that never waited, merged with those that did. `thread` NULL: the primary one.
+SELECT e.seq, e.id, e.type, e.body, e.thread, e.public, e.epoch, e.processed_at, e.processes,
+       e.seq AS position, e.processed_at AS shown_at
+FROM events e
+WHERE e.log = (SELECT log FROM heads WHERE workspace = :workspace AND session = :session)
+  AND e.seq > :after AND e.public = 1 AND e.processed_at IS NOT NULL
+  AND e.thread = coalesce(:thread, (SELECT thread FROM sessions WHERE workspace = :workspace AND id = :session))
+  AND (:types IS NULL OR e.type IN (SELECT value FROM json_each(:types)))
+  AND e.processed_at > :gt AND e.processed_at >= :gte AND e.processed_at < :lt AND e.processed_at <= :lte
+UNION ALL
 SELECT e.seq, e.id, e.type, e.body, e.thread, e.public, e.epoch, e.processed_at, e.processes,
        h.position, h.processed_at
 FROM history h JOIN events e ON e.log = h.log AND e.seq = h.seq
 WHERE h.log = (SELECT log FROM heads WHERE workspace = :workspace AND session = :session)
   AND h.position > :after
-  AND h.thread = coalesce(:thread, (SELECT thread FROM sessions WHERE workspace = :workspace AND id = :session))
-  AND (:types IS NULL OR h.type IN (SELECT value FROM json_each(:types)))
+  AND e.thread = coalesce(:thread, (SELECT thread FROM sessions WHERE workspace = :workspace AND id = :session))
+  AND (:types IS NULL OR e.type IN (SELECT value FROM json_each(:types)))
   AND (NOT :timed OR (h.processed_at > :gt AND h.processed_at >= :gte AND h.processed_at < :lt AND h.processed_at <= :lte))
-ORDER BY h.position LIMIT :limit;
+ORDER BY position LIMIT :limit;
 
 -- name: history_newest_first
 -- The same page from the other end.
+SELECT e.seq, e.id, e.type, e.body, e.thread, e.public, e.epoch, e.processed_at, e.processes,
+       e.seq AS position, e.processed_at AS shown_at
+FROM events e
+WHERE e.log = (SELECT log FROM heads WHERE workspace = :workspace AND session = :session)
+  AND e.seq < :after AND e.public = 1 AND e.processed_at IS NOT NULL
+  AND e.thread = coalesce(:thread, (SELECT thread FROM sessions WHERE workspace = :workspace AND id = :session))
+  AND (:types IS NULL OR e.type IN (SELECT value FROM json_each(:types)))
+  AND e.processed_at > :gt AND e.processed_at >= :gte AND e.processed_at < :lt AND e.processed_at <= :lte
+UNION ALL
 SELECT e.seq, e.id, e.type, e.body, e.thread, e.public, e.epoch, e.processed_at, e.processes,
        h.position, h.processed_at
 FROM history h JOIN events e ON e.log = h.log AND e.seq = h.seq
 WHERE h.log = (SELECT log FROM heads WHERE workspace = :workspace AND session = :session)
   AND h.position < :after
-  AND h.thread = coalesce(:thread, (SELECT thread FROM sessions WHERE workspace = :workspace AND id = :session))
-  AND (:types IS NULL OR h.type IN (SELECT value FROM json_each(:types)))
+  AND e.thread = coalesce(:thread, (SELECT thread FROM sessions WHERE workspace = :workspace AND id = :session))
+  AND (:types IS NULL OR e.type IN (SELECT value FROM json_each(:types)))
   AND (NOT :timed OR (h.processed_at > :gt AND h.processed_at >= :gte AND h.processed_at < :lt AND h.processed_at <= :lte))
-ORDER BY h.position DESC LIMIT :limit;
+ORDER BY position DESC LIMIT :limit;
 
 -- name: patch_session
 -- The projections that an append changes in the session's record; NULL leaves a column as it is.

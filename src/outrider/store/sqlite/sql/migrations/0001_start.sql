@@ -32,37 +32,32 @@ CREATE TABLE events (
     CHECK (processes IS NULL OR (public = 0 AND processed_at IS NOT NULL))
 );
 CREATE UNIQUE INDEX events_by_seq ON events (log, seq);
-CREATE UNIQUE INDEX events_by_id ON events (log, id);
+-- Ids grow with time, so with the id in front the new entries of all sessions share a few pages.
+CREATE UNIQUE INDEX events_by_id ON events (id, log);
 
--- Public events in processing order. A waiting event stands at 2^52 + seq: after all others, in order of arrival.
--- (2^52 keeps a position exact in a JSON number.)
+-- Where events that waited stand in the history; all other public events stand at their own seq. One that still waits
+-- stands at 2^52 + seq: after all others, in order of arrival. (2^52 keeps a position exact in a JSON number.)
 CREATE TABLE history (
     log INTEGER NOT NULL,
     position INTEGER NOT NULL,
     seq INTEGER NOT NULL,
     workspace TEXT NOT NULL,
-    thread TEXT NOT NULL,
-    type TEXT NOT NULL,
     processed_at TEXT,
     PRIMARY KEY (log, position)
 ) WITHOUT ROWID;
 
-CREATE TRIGGER history_enter AFTER INSERT ON events WHEN NEW.public = 1
+CREATE TRIGGER history_wait AFTER INSERT ON events WHEN NEW.public = 1 AND NEW.processed_at IS NULL
 BEGIN
-    INSERT INTO history (log, position, seq, workspace, thread, type, processed_at)
-    VALUES (
-        NEW.log,
-        CASE WHEN NEW.processed_at IS NULL THEN 4503599627370496 + NEW.seq ELSE NEW.seq END,
-        NEW.seq, NEW.workspace, NEW.thread, NEW.type, NEW.processed_at
-    );
+    INSERT INTO history (log, position, seq, workspace)
+    VALUES (NEW.log, 4503599627370496 + NEW.seq, NEW.seq, NEW.workspace);
 END;
 
--- Finds nothing, and so changes nothing, when the event has been processed before.
+-- Finds nothing, and so changes nothing, when the event never waited or has been taken up before.
 CREATE TRIGGER history_take_up AFTER INSERT ON events WHEN NEW.processes IS NOT NULL
 BEGIN
     UPDATE history SET position = NEW.seq, processed_at = NEW.processed_at
     WHERE log = NEW.log
-      AND position = 4503599627370496 + (SELECT seq FROM events WHERE log = NEW.log AND id = NEW.processes);
+      AND position = 4503599627370496 + (SELECT seq FROM events WHERE id = NEW.processes AND log = NEW.log);
 END;
 
 -- Only sessions that wait for an owner (worker NULL) or have one. `since` counts, it is no time.
