@@ -1,0 +1,84 @@
+"""A real server process tree on a data directory of its own, for measurements."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.client import Client
+from bench.fast_model import FastModel
+
+START_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    client: Client
+    model: FastModel
+    data: Path
+
+    def pids(self) -> dict[str, int]:
+        return json.loads((self.data / "server.json").read_text())["children"]
+
+    async def agent(self, **more: Any) -> str:
+        return (await self.client.post("/v1/agents", {"name": "bench", "model": "fast", **more}))["id"]
+
+    async def environment(self) -> str:
+        return (await self.client.post("/v1/environments", {"name": "bench"}))["id"]
+
+    async def session(self, agent: str, environment: str) -> str:
+        return (await self.client.post("/v1/sessions", {"agent": agent, "environment_id": environment}))["id"]
+
+    async def say(self, session: str, text: str) -> Any:
+        event = {"type": "user.message", "content": [{"type": "text", "text": text}]}
+        return await self.client.post(f"/v1/sessions/{session}/events", {"events": [event]})
+
+
+@asynccontextmanager
+async def deployed(**limits: float) -> AsyncGenerator[Deployment]:
+    """Start, yield, stop. The model is a `FastModel` in this process."""
+    model = FastModel()
+    listening = await model.start()
+    with tempfile.TemporaryDirectory(prefix="outrider-bench-") as name:
+        data = Path(name)
+        data.chmod(0o711)
+        lines = ["[limits]", *(f"{key} = {value}" for key, value in limits.items())]
+        (data / "config.toml").write_text("\n".join(lines) + "\n")
+        environment = os.environ | {"OUTRIDER_MODEL_URL": model.url, "OUTRIDER_API_KEY": "outr_bench_0123456789"}
+        command = [sys.executable, "-m", "outrider", "serve", "--port", "0", "--data", name]
+        with (data / "serve.log").open("wb") as log:
+            process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        try:
+            url = await _address(process, data)
+            yield Deployment(Client(url, "outr_bench_0123456789"), model, data)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
+            listening.close()
+
+
+async def _address(process: subprocess.Popen[bytes], data: Path) -> str:
+    async with asyncio.timeout(START_SECONDS):
+        while not (data / "server.json").exists():
+            if process.poll() is not None:
+                raise RuntimeError((data / "serve.log").read_text()[-2000:])
+            await asyncio.sleep(0.05)
+    url = json.loads((data / "server.json").read_text())["url"]
+    client = Client(url, "outr_bench_0123456789")
+    async with asyncio.timeout(START_SECONDS):
+        while True:
+            try:
+                await client.get("/v1/models")
+                return url
+            except (ConnectionError, RuntimeError, asyncio.IncompleteReadError):
+                await asyncio.sleep(0.05)

@@ -1,0 +1,74 @@
+"""One server and one scripted model for all conformance tests; each test has model names of its own."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Generator
+from typing import Any
+
+import pytest
+from anthropic import Anthropic
+from conftest_types import Play
+from live_server import Server, Stage, data_directory, serving
+from session_talk import Talk
+
+from outrider.models.scripted.script import Answer, Request
+
+CONFIG = """
+[limits]
+backoff_first = 0.02
+backoff_most = 0.05
+heartbeat = 1.0
+tool_rounds = 8
+replay_window = 0.2
+"""
+_numbers = itertools.count(1)
+
+
+TOOLSET: dict[str, Any] = {"type": "agent_toolset_20260401"}
+
+
+@pytest.fixture(scope="session")
+def stage() -> Generator[Stage]:
+    with Stage().open() as stage:
+        yield stage
+
+
+@pytest.fixture(scope="session")
+def server(stage: Stage) -> Generator[Server]:
+    with data_directory() as data:
+        environment = {"OUTRIDER_MODEL_URL": stage.url, "OUTRIDER_MODEL_KEY": "model-key-for-tests"}
+        with serving(data, environment, config=CONFIG) as server:
+            yield server
+
+
+@pytest.fixture(scope="session")
+def client(server: Server) -> Generator[Anthropic]:
+    with server.client() as client:
+        yield client
+
+
+@pytest.fixture
+def model_name() -> str:
+    return f"model-{next(_numbers)}"
+
+
+@pytest.fixture
+def play(client: Anthropic, stage: Stage, model_name: str) -> Play:
+    """Open a session whose model gives these answers, turn by turn."""
+
+    def play(
+        *answers: Answer,
+        decide: Callable[[Request], Answer] | None = None,
+        tools: list[Any] | None = None,
+        agent: dict[str, Any] | None = None,
+        **session: Any,
+    ) -> Talk:
+        stage.put(model_name, *answers, decide=decide)
+        fields: dict[str, Any] = {"name": "tester", "model": model_name, "tools": tools or []} | (agent or {})
+        made = client.beta.agents.create(**fields)
+        environment = client.beta.environments.create(name="tests")
+        opened = client.beta.sessions.create(agent=made.id, environment_id=environment.id, **session)
+        return Talk(client, opened.id)
+
+    return play
