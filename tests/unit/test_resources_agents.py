@@ -150,6 +150,7 @@ def test_a_bare_toolset_enables_all_and_always_allows() -> None:
         ),
         ([TOOLSET, CUSTOM | {"name": "bash"}], "tools: custom tool bash has the name of an enabled built-in tool"),
         ([CUSTOM | {"name": f"t{n}"} for n in range(257)], "tools: at most 256 tools are allowed over all toolsets"),
+        ([CUSTOM | {"name": f"t{n}"} for n in range(258)], "tools: List should have at most 257 items"),
         (
             [TOOLSET, *(CUSTOM | {"name": f"t{n}"} for n in range(249))],
             "tools: at most 256 tools are allowed over all toolsets",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -190,6 +191,27 @@ def test_at_most_50_events_go_into_one_request() -> None:
 def test_a_message_stays_short_whatever_the_client_sends() -> None:
     assert len(refusal("agents.create", AGENT | {"x" * 100_000: 1})) < 200
     assert len(refusal("agents.create", AGENT | {"tools": [{"type": "x" * 100_000}]})) <= LONGEST_MESSAGE
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        AGENT | {f"key{n}": 0 for n in range(100_000)},
+        AGENT | {"metadata": {f"key{n}": 0 for n in range(100_000)}},
+        AGENT | {"tools": [{"type": "custom"}] * 100_000},
+        AGENT | {"skills": [4] * 400_000},
+    ],
+)
+def test_a_body_full_of_errors_is_refused_at_its_first(value: dict[str, Any]) -> None:
+    """Collecting them all would take a gigabyte for a few megabytes of body."""
+    body = json.dumps(value).encode()
+    tracemalloc.start()
+    try:
+        assert refusal("agents.create", body)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 30 * len(body)
 
 
 def test_every_limit_stands_on_a_field_that_the_sdk_declares() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal, Required, Union, get_args, get_origin
 
-from pydantic import ConfigDict, Discriminator, Tag
+from pydantic import ConfigDict, Discriminator, Field, Tag
 from typing_extensions import NoExtraItems, TypedDict, get_type_hints, is_typeddict
 
 PREFIX = "BetaManagedAgents"
@@ -77,7 +77,9 @@ class Compiler:
             made = self._choice([member for member in arguments if member is not type(None)])
             return made | None if type(None) in arguments else made
         if origin in LISTS:
-            return list[self.type(arguments[0])]
+            return Annotated[
+                list[self.type(arguments[0])], Field(fail_fast=True)
+            ]  # one error is all that a client gets
         if origin is dict:
             return dict[str, self.type(arguments[1])]
         if origin is Literal or hint in SCALARS:

@@ -81,6 +81,7 @@ def metadata_patch(hint: Any) -> Any:
 
 ID = text(1, 256, pattern=r"^[!-~]+$")  # whether there is such a thing is another question
 MODEL = string_form(text(1, 256))
+ENTRIES = items(0, MAX_TOOLS + 1)  # a toolset with nothing enabled, and as many custom tools as there may be
 VERSION = number(1, 2**31 - 1)  # the largest is what every store's integer columns hold
 
 AGENT: dict[str, Rule] = {
@@ -90,6 +91,7 @@ AGENT: dict[str, Rule] = {
     "system": text(0, 100_000),
     "mcp_servers": items(0, 20),
     "skills": items(0, 500),
+    "tools": ENTRIES,
 }
 
 LIMITS: dict[str, dict[str, Rule]] = {
@@ -98,6 +100,7 @@ LIMITS: dict[str, dict[str, Rule]] = {
     "AgentUpdateParams": {**AGENT, "metadata": metadata_patch, "version": VERSION},
     "ModelConfigParams": {"id": text(1, 256), "inference_geo": text(1, 64)},
     "AWSRoleExecutionIdentityParams": {"role_arn": text(1, 2048)},
+    "AgentToolset20260401Params": {"configs": items(0, 8)},  # one for each tool
     "CustomToolParams": {"name": text(1, 128, pattern=TOOL_NAME)},
     "URLMCPServerParams": {"name": text(1, 255), "url": text(1, 2048)},
     "MCPToolsetParams": {"mcp_server_name": text(1, 255)},
@@ -131,11 +134,11 @@ LIMITS: dict[str, dict[str, Rule]] = {
         "version": VERSION,
         "model": lambda hint: nullable(MODEL(hint)),
         "system": text(0, 100_000),
-        "tools": nullable,
+        "tools": lambda hint: nullable(ENTRIES(hint)),
         "mcp_servers": lambda hint: nullable(items(0, 20)(hint)),
         "skills": lambda hint: nullable(items(0, 500)(hint)),
     },
-    "SessionAgentUpdateParam": {"mcp_servers": items(0, 20)},
+    "SessionAgentUpdateParam": {"mcp_servers": items(0, 20), "tools": ENTRIES},
     "MemoryStoreResourceParam": {"instructions": text(0, 4096)},
     # vaults and credentials
     "VaultCreateParams": {"display_name": text(1, 255), "metadata": metadata},
@@ -165,13 +168,14 @@ LIMITS: dict[str, dict[str, Rule]] = {
     },
     # work items of self-hosted environments
     "WorkUpdateParams": {"metadata": metadata_patch},
-    # events
+    # events; the number of blocks in a message or result is this server's own limit
     "EventSendParams": {"events": items(1, 50)},
-    "UserMessageEventParams": {"content": items(1)},
+    "UserMessageEventParams": {"content": items(1, 1000)},
     "UserInterruptEventParams": {"session_thread_id": ID},
     "UserToolConfirmationEventParams": {"tool_use_id": ID},
-    "UserToolResultEventParams": {"tool_use_id": ID},
-    "UserCustomToolResultEventParams": {"custom_tool_use_id": ID},
+    "UserToolResultEventParams": {"tool_use_id": ID, "content": items(0, 1000)},
+    "UserCustomToolResultEventParams": {"custom_tool_use_id": ID, "content": items(0, 1000)},
+    "SearchResultBlockParam": {"content": items(0, 1000)},
     "SystemMessageEventParams": {"content": items(1, 1000)},
     "UserDefineOutcomeEventParams": {"description": text(1), "max_iterations": number(1, 20)},
     "TextRubricParams": {"content": text(1, 262_144)},

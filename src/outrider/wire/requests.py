@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import msgspec
 from pydantic import TypeAdapter, ValidationError
@@ -61,6 +61,8 @@ WORDING = {  # pydantic's error type: the API's words, where pydantic's own spea
 }
 
 LONGEST_MESSAGE = 1000
+MOST_KEYS = 10_000  # of one object
+SMALL = 64 * 1024  # a body of fewer bytes can't hold that many
 
 _decode = msgspec.json.Decoder().decode
 _compiler = Compiler(LIMITS)
@@ -93,7 +95,22 @@ def parse(name: str, body: bytes) -> dict[str, Any]:
         raise InvalidRequest(f"The request body is not valid JSON: {error}") from None
     if not isinstance(value, dict):
         raise InvalidRequest("The request body must be a JSON object.")
+    if len(body) > SMALL:
+        _check_breadth(value)
     return check(name, value)  # pyright: ignore[reportUnknownArgumentType]
+
+
+def _check_breadth(value: Any) -> None:
+    """Refuse objects with absurdly many keys before they become as many errors, each far larger than its key."""
+    waiting = [value]
+    while waiting:
+        item: Any = waiting.pop()
+        if isinstance(item, dict):
+            if len(cast("dict[str, Any]", item)) > MOST_KEYS:
+                raise InvalidRequest(f"The request body has an object with more than {MOST_KEYS} keys.")
+            waiting += cast("dict[str, Any]", item).values()
+        elif isinstance(item, list):
+            waiting += cast("list[Any]", item)
 
 
 def check(name: str, value: object) -> dict[str, Any]:
