@@ -64,7 +64,7 @@ async def ended(pid: int) -> None:
 
 async def test_a_call_outlives_the_killed_driver_and_a_new_one_attaches(host: SandboxHost) -> None:
     words = [sys.executable, "-c", DRIVER, json.dumps(sys.path), *map(str, (host.root, host.control, host.run))]
-    process = subprocess.Popen([*words, WAITS])
+    process = subprocess.Popen([*words, WAITS])  # noqa: ASYNC220
     await seen(host.own("sesn_a") / "workspace" / "log")
     process.kill()
     process.wait()
@@ -153,7 +153,7 @@ async def test_the_zygote_dies_with_its_parent(host: SandboxHost) -> None:
     options = {**host.options, "run": str(host.place / "run2")}
     control = host.place / "run2" / "z.sock"
     words = [sys.executable, "-c", script, boot, str(control), json.dumps(options), json.dumps(sys.path)]
-    parent = subprocess.Popen(words, stdout=subprocess.PIPE)
+    parent = subprocess.Popen(words, stdout=subprocess.PIPE)  # noqa: ASYNC220
     assert parent.stdout is not None
     child = int(parent.stdout.readline())
     await seen(control)

