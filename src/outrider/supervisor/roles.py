@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 from outrider.config import LOOPBACK
 from outrider.supervisor import children, places
@@ -64,7 +65,13 @@ def cast(plan: Plan) -> Cast:
 
 def _scripted(plan: Plan, fd: int) -> Role:
     uid = plan.users.scripted if plan.users.apart else None
-    return _forked(Part("scripted", plan.roles.scripted, lambda serve_on: serve_on(_socket(fd)), (fd,), uid), 5.0)
+    return _forked(Part("scripted", plan.roles.scripted, lambda serve: _run(serve, _socket(fd)), (fd,), uid), 5.0)
+
+
+def _run(serve: Callable[[socket.socket], Coroutine[Any, Any, None]], listener: socket.socket) -> None:
+    import anyio
+
+    anyio.run(serve, listener)
 
 
 def _forked(part: Part, patience: float) -> Role:

@@ -81,6 +81,7 @@ class Tree:
         self._children: list[Child] = []
         self._url = ""
         self._wakeup = -1
+        self._ending = False
 
     def run(self) -> int:
         """Serve until told to stop; the exit code."""
@@ -152,8 +153,8 @@ class Tree:
         child.ended(self._monotonic())
         code = os.waitstatus_to_exitcode(status)
         cause = {"signal": -code} if code < 0 else {"code": code}
-        pause = round(max(0.0, child.due - self._monotonic()), 2)
-        say("died", role=child.role.name, pid=child.pid, **cause, again_in=None if self._stops else f"{pause}s")
+        pause = None if self._ending or self._stops else f"{max(0.0, child.due - self._monotonic()):.2f}s"
+        say("died", role=child.role.name, pid=child.pid, **cause, again_in=pause)
 
     def _publish(self) -> None:
         alive: dict[str, object] = {child.role.name: child.pid for child in self._children if child.pidfd >= 0}
@@ -162,6 +163,7 @@ class Tree:
 
     def _end(self) -> int:
         """Each child is told to end and waited for, last started first; a second signal kills."""
+        self._ending = True
         self._stops[1:] = []
         say("ending", signal=self._stops[0] if self._stops else None)
         killed = False
