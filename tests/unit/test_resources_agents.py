@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from anthropic.types.beta import BetaManagedAgentsAgent, BetaManagedAgentsSessionAgent
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from outrider.errors import Conflict, InvalidRequest, NotSupported
@@ -267,6 +267,7 @@ METADATA = st.dictionaries(st.sampled_from("abcdefgh"), st.text(max_size=5), max
 PATCHES = st.dictionaries(st.sampled_from("abcdefgh"), st.none() | st.text(max_size=5), max_size=8)
 
 
+@settings(deadline=None)
 @given(METADATA, PATCHES)
 def test_metadata_merges_key_by_key(bag: dict[str, str], patch: dict[str, str | None]) -> None:
     agent = made(metadata=bag)

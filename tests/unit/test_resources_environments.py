@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from anthropic.types.beta import BetaEnvironment, BetaEnvironmentDeleteResponse
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from outrider.errors import EnvironmentArchived, InvalidRequest, NotSupported
@@ -126,6 +126,7 @@ def test_an_archived_environment_refuses_updates() -> None:
 KEYS = "abcdef"
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(st.sampled_from(KEYS), st.text(min_size=1, max_size=4)),
     st.dictionaries(st.sampled_from(KEYS), st.none() | st.text(max_size=4)),

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from outrider.errors import InvalidRequest
@@ -39,6 +39,7 @@ ITEMS = st.tuples(st.sampled_from(["2026-01-01", "2026-01-02"]), st.uuids().map(
 LISTS = st.lists(ITEMS, unique=True, max_size=12)
 
 
+@settings(deadline=None)
 @given(LISTS, st.integers(1, 5), st.sampled_from(["asc", "desc"]))
 def test_walking_forward_shows_each_item_once_and_ends_with_null(items: list[Item], limit: int, order: Order) -> None:
     seen: list[Item] = []
@@ -53,6 +54,7 @@ def test_walking_forward_shows_each_item_once_and_ends_with_null(items: list[Ite
     assert seen == sorted(items, reverse=order == "desc")
 
 
+@settings(deadline=None)
 @given(LISTS, st.integers(1, 5), st.sampled_from(["asc", "desc"]))
 def test_walking_back_shows_the_same_pages_in_reverse(items: list[Item], limit: int, order: Order) -> None:
     forward = [page(items, limit, order, None)]
@@ -68,6 +70,7 @@ def test_walking_back_shows_the_same_pages_in_reverse(items: list[Item], limit: 
     assert forward[0].prev_page is None
 
 
+@settings(deadline=None)
 @given(
     st.tuples(st.just(AT), st.from_regex(r"[a-z]{4}_[0-9A-Z]{26}", fullmatch=True)) | st.integers(0, 2**63 - 1),
     st.booleans(),
@@ -77,6 +80,7 @@ def test_a_cursor_reads_back_as_it_was_made(position: tuple[str, str] | int, bac
     assert read_cursor(cursor.encode(), "events", "asc", shape=type(position)) == cursor
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_no_text_breaks_the_reading_of_cursors(text: str) -> None:
     with contextlib.suppress(InvalidRequest):

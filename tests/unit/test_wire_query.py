@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from urllib.parse import urlencode
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from outrider.clock import rfc3339
@@ -99,6 +99,7 @@ def test_a_range_reads_only_the_ends_that_its_list_has() -> None:
     assert set(query.range("created_at", ("gte", "lte"))) == {"lte"}
 
 
+@settings(deadline=None)
 @given(
     st.datetimes(datetime(1970, 1, 2), datetime(2200, 1, 1)),
     st.integers(-23 * 60, 23 * 60),

@@ -8,7 +8,7 @@ import tracemalloc
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from outrider.errors import InvalidRequest
@@ -229,6 +229,7 @@ def test_every_limit_stands_on_a_field_that_the_sdk_declares() -> None:
     assert not dead
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(REQUESTS)), st.dictionaries(st.text(), JSON, max_size=4))
 def test_no_body_breaks_the_checks(name: str, value: dict[str, Any]) -> None:
     body = json.dumps(value).encode()
@@ -236,6 +237,7 @@ def test_no_body_breaks_the_checks(name: str, value: dict[str, Any]) -> None:
         assert parse(name, body) == json.loads(body)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(["name", "description", "system"]), JSON.filter(lambda value: not isinstance(value, str)))
 def test_nothing_is_coerced_to_a_string(field: str, value: object) -> None:
     if value is None and field != "name":
@@ -244,6 +246,7 @@ def test_nothing_is_coerced_to_a_string(field: str, value: object) -> None:
         assert refusal("agents.create", AGENT | {field: value}) == f"{field}: Input should be a valid string"
 
 
+@settings(deadline=None)
 @given(JSON)
 def test_only_an_integer_is_an_integer(value: object) -> None:
     if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
