@@ -27,9 +27,9 @@ NO_ISOLATION = 3  # exit code
 SCRIPTED = "scripted/demo"
 HOSTED = "claude-sonnet-5-5"
 TASK = """\
-Write a small Python package `slug` in /workspace with a function `slugify(text)` that lower-cases a title and joins
-its words with hyphens, and a unit test for it. Run the test in the sandbox; if it fails, read the failure, fix the
-code and run it again until it is green. Then write a short report to /mnt/session/outputs/REPORT.md."""
+Write a small Python package `tally` in /workspace with functions `mean` and `median` for lists of numbers, and a unit
+test for both. Run the test in the sandbox; if it fails, read the failure, fix the code and run it again until it is
+green. Then write a short report to /mnt/session/outputs/REPORT.md."""
 SYSTEM = "You are a careful programmer. Say in a sentence what you do next, then do it with your tools."
 
 
@@ -78,7 +78,21 @@ def _address_of(process: subprocess.Popen[bytes], data: Path) -> Address:
         if process.poll() is not None or time.monotonic() > deadline:
             raise click.ClickException("The server did not start:\n" + (data / "serve.log").read_text()[-4000:])
         time.sleep(POLL_SECONDS)
-    return address({}, data)
+    found = address({}, data)
+    while not _ready(found.url):
+        if time.monotonic() > deadline:
+            raise click.ClickException("The server does not answer:\n" + (data / "serve.log").read_text()[-4000:])
+        time.sleep(POLL_SECONDS)
+    return found
+
+
+def _ready(url: str) -> bool:
+    import httpx2
+
+    try:
+        return httpx2.get(f"{url}/readyz", timeout=5).status_code == 200
+    except httpx2.HTTPError:
+        return False
 
 
 def _run(found: Address, data: Path, model: str | None) -> int:
@@ -118,7 +132,7 @@ def _session(client: Anthropic, model: str) -> None:
     environment = beta.environments.create(name="demo")
     session = beta.sessions.create(agent=agent.id, environment_id=environment.id, title="Demo")
     show = Show(Console(highlight=False))
-    with beta.sessions.events.stream(session.id, event_deltas=["agent.message"]) as stream:
+    with beta.sessions.events.stream(session.id, event_deltas=["agent.message", "agent.thinking"]) as stream:
         beta.sessions.events.send(
             session.id, events=[{"type": "user.message", "content": [{"type": "text", "text": TASK}]}]
         )
@@ -132,9 +146,9 @@ def _session(client: Anthropic, model: str) -> None:
 
 def _outputs(data: Path) -> None:
     """Name what the agent left; the file's own rights decide whether this user may see it."""
-    found = sorted(path for path in data.glob("sandboxes/*/outputs/*"))
+    found = sorted(path for path in data.glob("sandboxes/sessions/*/own/outputs/*"))
     for path in found:
-        click.echo(f"Output: {path.name} ({path.stat().st_size} bytes)")
+        click.echo(f"Output: {path.name} ({path.lstat().st_size} bytes)")
 
 
 def _closing(model: str) -> None:

@@ -32,7 +32,7 @@ def tail(session_id: str, once: bool, data: Path | None) -> None:
     events = client.beta.sessions.events
     show = Show(Console(highlight=False))
     try:
-        stream = None if once else events.stream(session_id, event_deltas=["agent.message"])
+        stream = None if once else events.stream(session_id, event_deltas=["agent.message", "agent.thinking"])
         seen: set[str] = set()
         for event in events.list(session_id, limit=1000):
             seen.add(event.id)

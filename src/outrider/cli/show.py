@@ -17,28 +17,34 @@ class Show:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._previewed: set[str] = set()
+        self._line_open = False
 
     def event(self, event: Any) -> None:
+        if self._line_open and event.type != "event_delta":
+            self._console.print()
+            self._line_open = False
         handler = getattr(self, "_" + event.type.replace(".", "_"), None)
         if handler is not None:
             handler(event)
 
     def _event_start(self, event: Any) -> None:
-        if event.event.type == "agent.message":
-            self._previewed.add(event.event.id)
+        self._previewed.add(event.event.id)
+        if event.event.type == "agent.thinking":
+            self._console.print(Text("agent  (thinks)", "dim"))
+        elif event.event.type == "agent.message":
             self._console.print(Text("agent  ", "bold green"), end="")
+            self._line_open = True
 
     def _event_delta(self, event: Any) -> None:
         self._console.print(Text(event.delta.content.text), end="", soft_wrap=True)
 
     def _agent_message(self, event: Any) -> None:
-        if event.id in self._previewed:
-            self._console.print()
-        else:
+        if event.id not in self._previewed:
             self._lines("agent  ", "bold green", _texts(event.content))
 
-    def _agent_thinking(self, _event: Any) -> None:
-        self._console.print(Text("agent  (thinks)", "dim"))
+    def _agent_thinking(self, event: Any) -> None:
+        if event.id not in self._previewed:
+            self._console.print(Text("agent  (thinks)", "dim"))
 
     def _user_message(self, event: Any) -> None:
         if event.processed_at is not None:
@@ -67,7 +73,8 @@ class Show:
         )
         for number, line in enumerate(shown):
             body = Text(line, style if style in ("red", "dim") else "")
-            self._console.print(Text(label if number == 0 or label.startswith("  |") else " " * 7, style) + body)
+            head = Text(label if number == 0 or label.startswith("  |") else " " * 7, style)
+            self._console.print(head + body, soft_wrap=True)
 
 
 def _texts(content: Iterable[Any]) -> str:

@@ -80,6 +80,7 @@ class Driver:
         self._request: _Request | None = None
         self._tools: dict[str, asyncio.Task[None]] = {}
         self._finished: dict[str, ToolOutcome] = {}
+        self._intended: set[str] = set()  # calls whose intent this driver wrote, so that nobody else can have begun
         self._retry_after: float | None = None
         self._retry_at: float | None = None
 
@@ -266,6 +267,7 @@ class Driver:
     # -- tools
 
     async def _run_tools(self, start: list[str], running: list[str]) -> None:
+        self._intended.update(start)
         for call_id in start:
             fields = {"call_id": call_id, "epoch": self._journal.lease.epoch}
             self._journal.stage(self._journal.factory.internal(events.INTENT, fields))
@@ -273,7 +275,7 @@ class Driver:
             await self._journal.flush()
         for call_id in [*start, *running]:
             if call_id not in self._tools:
-                self._spawn(call_id, resume=call_id in running)
+                self._spawn(call_id, resume=call_id not in self._intended)
         if not start:
             await self._news.wait()
 
