@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -137,8 +136,8 @@ class BubblewrapSandboxes:
         if self._adopted:
             return
         self._adopted = True
-        names = _names(self._run)
-        for name in names:
+        found = await self._zygote({"op": "sockets"})
+        for name in found.get("sessions", []):
             try:
                 async with asyncio.timeout(2.0):
                     await self._shim(name, {"op": "status"})
@@ -237,10 +236,6 @@ class BubblewrapSandboxes:
         if able.available:
             return SandboxUnavailable(f"The sandbox can't be used: {message}")
         return SandboxUnavailable(f"No sandbox can be made on this server: {able.problem}. To mend it: {able.fix}.")
-
-
-def _names(run: Path) -> list[str]:
-    return [name for name in os.listdir(run) if SESSION.fullmatch(name)] if run.is_dir() else []
 
 
 async def _converse(path: Path, request: dict[str, Any]) -> dict[str, Any]:

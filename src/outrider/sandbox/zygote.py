@@ -65,7 +65,8 @@ class Zygote:
         if options["bwrap"] is not None:
             options["bwrap"] = launcher.install(options["bwrap"], self._root)
         self._groups = cgroups.find(root=os.geteuid() == 0)
-        self._uids = {self._identity(name)[0] for name in os.listdir(self._sessions()) if self._known(name)}
+        users = [self._user(name) for name in os.listdir(self._sessions())]
+        self._uids = {user[0] for user in users if user is not None}
         self._gate = Gate(
             self._reactor, listen(control, options["harness_uid"]), frozenset({0, options["harness_uid"]}), self._ask
         )
@@ -118,6 +119,8 @@ class Zygote:
     def _answer(self, request: dict[str, Any], reply: Reply) -> None:
         if request["op"] == "list":
             reply({"sessions": os.listdir(self._sessions())})
+        elif request["op"] == "sockets":
+            reply({"sessions": [name for name in os.listdir(self._options["run"]) if SESSION.fullmatch(name)]})
         elif request["op"] == "probe":
             self._apart(lambda: probe.run(self._options, self._groups, self._free_uid()), reply)
         elif not SESSION.fullmatch(request["session"]):
@@ -125,8 +128,7 @@ class Zygote:
         elif request["op"] == "start":
             reply(self._start(request["session"], create=request["create"]))
         elif request["op"] == "delete":
-            session = request["session"]
-            self._apart(lambda: self._delete(session), reply)
+            self._delete_apart(request["session"], reply)
 
     def _apart(self, work: Callable[[], dict[str, Any]], reply: Reply) -> None:
         """Do what takes time in a child of its own; its one line is the answer."""
@@ -146,13 +148,25 @@ class Zygote:
 
         self._reactor.watch(reader, collect)
 
-    def _known(self, session: str) -> bool:
-        return os.path.exists(os.path.join(self._place(session), "identity"))
+    def _delete_apart(self, session: str, reply: Reply) -> None:
+        user = self._user(session)
 
-    def _identity(self, session: str) -> tuple[int, int]:
-        with open(os.path.join(self._place(session), "identity"), encoding="utf-8") as file:
-            uid, gid = file.read().split()
-        return int(uid), int(gid)
+        def deleted(answer: dict[str, Any]) -> None:
+            if user is not None and "ok" in answer:
+                self._uids.discard(user[0])
+            reply(answer)
+
+        self._apart(lambda: self._delete(session), deleted)
+
+    def _user(self, session: str) -> tuple[int, int] | None:
+        """The session's user, who is the owner of its directory; None if it has none yet. There is no second record
+        that a crash could lose."""
+        try:
+            found = os.lstat(os.path.join(self._place(session), "own"))
+        except FileNotFoundError:
+            return None
+        unfinished = self._options["uid_base"] is not None and found.st_uid == 0
+        return None if unfinished else (found.st_uid, found.st_gid)
 
     def _free_uid(self) -> tuple[int, int]:
         base = self._options["uid_base"]
@@ -163,33 +177,31 @@ class Zygote:
                 return uid, uid
         raise OSError(errno.EAGAIN, f"all {self._options['uid_count']} users for sandboxes are taken")
 
-    def _make(self, session: str) -> None:
-        """The session's place: its user is on disk before anything belongs to it."""
-        place = self._place(session)
-        os.makedirs(place, mode=0o711, exist_ok=True)
+    def _make(self, session: str) -> tuple[int, int]:
+        own = os.path.join(self._place(session), "own")
+        os.makedirs(self._place(session), mode=0o711, exist_ok=True)
         uid, gid = self._free_uid()
-        with open(os.path.join(place, "identity.new"), "w", encoding="utf-8") as file:
-            file.write(f"{uid} {gid}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.rename(os.path.join(place, "identity.new"), os.path.join(place, "identity"))
+        if not os.path.lexists(own):
+            os.mkdir(own, 0o700)
+        os.chown(own, uid, gid, follow_symlinks=False)
         self._uids.add(uid)
+        return uid, gid
 
     def _start(self, session: str, *, create: bool) -> dict[str, Any]:
         weak = probe.weakness(self._options, self._groups)
         if weak is not None:
             return {"error": "unavailable", "message": weak}
-        if not self._known(session):
+        user = self._user(session)
+        if user is None:
             if not create:
                 return {"error": "unknown", "message": "no sandbox was ever made for this session"}
-            self._make(session)
-        uid, gid = self._identity(session)
+            user = self._make(session)
         place = self._place(session)
         lock = os.open(os.path.join(place, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             new = _locked(lock) and os.fstat(lock).st_nlink > 0
             if new:
-                self._fork(session, place, (uid, gid), lock, warm=create)
+                self._fork(session, place, user, lock, warm=create)
         finally:
             os.close(lock)
         return {"new": new}
@@ -197,9 +209,6 @@ class Zygote:
     def _fork(self, session: str, place: str, user: tuple[int, int], lock: int, *, warm: bool) -> None:
         uid, gid = user
         own = os.path.join(place, "own")
-        if not os.path.lexists(own):
-            os.mkdir(own, 0o700)
-            os.chown(own, uid, gid, follow_symlinks=False)
         ceilings = cgroups.Ceilings(
             self._options["memory_bytes"], self._options["processes"] + _EXTRA_PROCESSES, self._options["cpus"]
         )
@@ -224,22 +233,20 @@ class Zygote:
     def _delete(self, session: str) -> dict[str, Any]:
         """In a child of the zygote: erase as the session's own user, then remove what is left as ourselves."""
         place = self._place(session)
-        if self._known(session):
-            uid, gid = self._identity(session)
+        user = self._user(session)
+        if user is not None:
             lock = os.open(os.path.join(place, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             eraser = os.fork()
             if eraser == 0:
-                _erase(os.path.join(place, "own"), uid, gid, lock)
+                _erase(os.path.join(place, "own"), *user, lock)
             _, status = os.waitpid(eraser, 0)
             if status:
                 return {"error": "unavailable", "message": f"session {session} could not be erased"}
             self._unlink(self.socket_path(session))
-            if os.path.lexists(os.path.join(place, "own")):
-                os.rmdir(os.path.join(place, "own"))
-        for name in ("identity.new", "lock", "identity"):
-            self._unlink(os.path.join(place, name))
-        if os.path.lexists(place):
-            os.rmdir(place)
+            self._unlink(os.path.join(place, "lock"))
+        for empty in (os.path.join(place, "own"), place):
+            if os.path.lexists(empty):
+                os.rmdir(empty)
         cgroups.remove(self._groups, session)
         return {"ok": True}
 

@@ -5,10 +5,12 @@ The sockets stay open in the supervisor, so that a child's death refuses no conn
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 from typing import Any
 
 from outrider.config import LOOPBACK
