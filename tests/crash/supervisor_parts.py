@@ -63,7 +63,7 @@ def broken_server(settings: Settings, listener: socket.socket, *, endpoints: End
     raise RuntimeError("can never serve")
 
 
-def scripted(listener: socket.socket) -> None:
+async def scripted(listener: socket.socket) -> None:
     _answer(listener, "scripted")
 
 

@@ -105,10 +105,21 @@ def test_a_second_signal_kills_what_does_not_end_and_the_exit_code_says_so(data:
         tree.until_up()
         children = tree.children()
         assert get(tree.until_up())
-        tree.process.send_signal(signal.SIGTERM)
-        tree.until(lambda: " ending " in tree.said(), "the tree is ending")
-        assert tree.end() == 4
+
+        def told_again() -> bool:
+            tree.process.send_signal(signal.SIGTERM)
+            return tree.process.poll() is not None
+
+        tree.until(told_again, "the tree has ended")
+        assert tree.process.returncode == 4
         assert not any(alive(pid) for pid in children.values())
+
+
+def test_one_ctrl_c_that_arrives_twice_is_one(data: Path) -> None:
+    with running_server(data, command=command(data, "draining_server"), environment=MODEL) as tree:
+        get(tree.until_up())
+        tree.process.send_signal(signal.SIGINT)
+        assert tree.end(signal.SIGINT) == 0
 
 
 def test_a_server_that_can_never_live_ends_the_tree_with_code_3_and_its_reason(data: Path) -> None:

@@ -24,7 +24,7 @@ class Roles:
     """Where each process begins, as `module:function`, imported in that process alone.
 
     server(settings, listener, endpoints=, key_digest=), vault(settings, secrets, listener, endpoints=, peer=),
-    scripted(listener), zygote(control_path, options) with what zygote_options(...) made.
+    async scripted(listener), zygote(control_path, options) with what zygote_options(...) made.
     """
 
     server: str = "outrider.server:main"

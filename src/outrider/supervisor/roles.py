@@ -8,12 +8,10 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-from typing import Any
 
-from outrider.config import LOOPBACK
 from outrider.supervisor import children, places
 from outrider.supervisor.children import Part
 from outrider.supervisor.plan import Plan
@@ -67,13 +65,11 @@ def cast(plan: Plan) -> Cast:
 
 def _scripted(plan: Plan, fd: int) -> Role:
     uid = plan.users.scripted if plan.users.apart else None
-    return _forked(Part("scripted", plan.roles.scripted, lambda serve: _run(serve, _socket(fd)), (fd,), uid), 5.0)
 
+    def serve(serve_on: Callable[..., Any]) -> None:
+        asyncio.run(serve_on(_socket(fd)))
 
-def _run(serve: Callable[[socket.socket], Coroutine[Any, Any, None]], listener: socket.socket) -> None:
-    import anyio
-
-    anyio.run(serve, listener)
+    return _forked(Part("scripted", plan.roles.scripted, serve, (fd,), uid), 5.0)
 
 
 def _forked(part: Part, patience: float) -> Role:
@@ -93,7 +89,6 @@ def _socket(fd: int) -> socket.socket:
 
 
 def _url(host: str, port: int, *, tls: bool) -> str:
-    shown = f"[{host}]" if ":" in host else host
-    if host not in LOOPBACK and host in ("0.0.0.0", "::"):
-        shown = "127.0.0.1"
+    reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    shown = f"[{reached}]" if ":" in reached else reached
     return f"{'https' if tls else 'http'}://{shown}:{port}"

@@ -22,6 +22,7 @@ from outrider.supervisor.plan import Plan
 from outrider.supervisor.roles import Role
 
 ENDED, UNSTARTABLE, KILLED = 0, 3, 4
+SAME_STOP = 1.0
 SHORT_LIFE = 1.0
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 5.0
@@ -77,7 +78,9 @@ class Tree:
         self._plan = plan
         self._monotonic = monotonic
         self._poll = select.poll()
-        self._stops: list[int] = []
+        self._stop = 0
+        self._stopped_at = 0.0
+        self._hurry = False
         self._children: list[Child] = []
         self._url = ""
         self._wakeup = -1
@@ -105,11 +108,20 @@ class Tree:
         signal.set_wakeup_fd(writer)
         self._poll.register(self._wakeup, select.POLLIN)
         for number in STOPS_BY:
-            signal.signal(number, lambda number, _: self._stops.append(number))
+            signal.signal(number, lambda number, _: self._heed(number))
+
+    def _heed(self, number: int) -> None:
+        """The first signal ends the tree in order, one some time after it at once. (One Ctrl-C can arrive twice: from
+        the terminal, and from a parent that passes it on.)"""
+        now = self._monotonic()
+        if self._stop == 0:
+            self._stop, self._stopped_at = number, now
+        elif now - self._stopped_at > SAME_STOP:
+            self._hurry = True
 
     def _watch(self) -> int:
         """Until told to stop, or until it is clear that a child can't live."""
-        while not self._stops:
+        while not self._stop:
             self._start_due()
             self._wait(self._next_due())
             hopeless = [child.role.name for child in self._children if child.hopeless()]
@@ -153,7 +165,7 @@ class Tree:
         child.ended(self._monotonic())
         code = os.waitstatus_to_exitcode(status)
         cause = {"signal": -code} if code < 0 else {"code": code}
-        pause = None if self._ending or self._stops else f"{max(0.0, child.due - self._monotonic()):.2f}s"
+        pause = None if self._ending or self._stop else f"{max(0.0, child.due - self._monotonic()):.2f}s"
         say("died", role=child.role.name, pid=child.pid, **cause, again_in=pause)
 
     def _publish(self) -> None:
@@ -164,12 +176,13 @@ class Tree:
     def _end(self) -> int:
         """Each child is told to end and waited for, last started first; a second signal kills."""
         self._ending = True
-        self._stops[1:] = []
-        say("ending", signal=self._stops[0] if self._stops else None)
+        say("ending", signal=self._stop or None)
         killed = False
         for child in reversed(self._children):
             killed |= self._end_child(child)
         (self._plan.settings.data / "server.json").unlink(missing_ok=True)
+        for number in STOPS_BY:
+            signal.signal(number, signal.SIG_IGN)  # from here on a signal would only spoil the exit code
         say("ended")
         return KILLED if killed else ENDED
 
@@ -179,7 +192,7 @@ class Tree:
         asked = False
         while child.pidfd >= 0:
             left = deadline - self._monotonic()
-            if left <= 0 or len(self._stops) > 1:
+            if left <= 0 or self._hurry:
                 signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
                 self._wait_for(child)
                 return True
