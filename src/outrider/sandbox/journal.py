@@ -29,7 +29,6 @@ class Journal:
         path = os.path.join(directory, "starts")
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._load()
-        _sync_directory(directory)
 
     def _load(self) -> None:
         with open(self._file, "rb", closefd=False) as file:
@@ -145,9 +144,3 @@ class Spool:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-
-
-def _sync_directory(path: str) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    os.fsync(fd)
-    os.close(fd)
