@@ -100,11 +100,11 @@ def _repeated_or_refused(tx: Transaction, lease: Lease, events: list[NewEvent]) 
     if found is None or found[3] != lease.epoch:
         raise Fenced(f"Session {lease.key.session} has another owner.")
     log, head, writer_head, epoch = found
-    if _stored(tx, log, events):
-        return Lease(lease.key, lease.worker, epoch, head, writer_head)
-    if writer_head != lease.writer_head:
+    if writer_head == lease.writer_head:  # so nothing of the owner's has come since: this can be no repetition
+        raise HeadMoved(f"The log's head is {head}.")
+    if not _stored(tx, log, events):
         raise Fenced(f"Session {lease.key.session} was written to by its owner since.")
-    raise HeadMoved(f"The log's head is {head}.")
+    return Lease(lease.key, lease.worker, epoch, head, writer_head)
 
 
 def _stored(tx: Transaction, log: int, events: list[NewEvent]) -> bool:

@@ -1,0 +1,135 @@
+"""How a database file comes to its schema, and how query files are read."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from outrider.errors import Internal
+from outrider.store import queries
+from outrider.store.sqlite import SqliteStore, connections
+from outrider.store.sqlite.migrations import Script, migrate, shipped, statements
+from outrider.store.sqlite.transaction import QUERIES
+
+GROWS: list[Script] = [
+    *shipped(),
+    (2, "0002_note.sql", "CREATE TABLE notes (text TEXT);\nCREATE TABLE copies (text TEXT);\n"),
+    (
+        3,
+        "0003_copy.sql",
+        "CREATE TRIGGER copy AFTER INSERT ON notes\nBEGIN\n  INSERT INTO copies VALUES (NEW.text);\nEND;\n",
+    ),
+]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    connections.create(tmp_path / "log.db")
+    return tmp_path / "log.db"
+
+
+@pytest.fixture
+def db(path: Path) -> Iterator[sqlite3.Connection]:
+    with closing(connections.writer(path)) as connection:
+        yield connection
+
+
+def versions(db: sqlite3.Connection) -> list[int]:
+    return [row[0] for row in db.execute("SELECT version FROM schema_version ORDER BY version")]
+
+
+def schema(db: sqlite3.Connection) -> list[tuple[str, str]]:
+    return db.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall()
+
+
+def test_the_shipped_scripts_are_numbered_without_a_gap() -> None:
+    assert [number for number, _, _ in shipped()] == list(range(1, len(shipped()) + 1))
+
+
+def test_an_empty_file_gets_every_script_once(db: sqlite3.Connection) -> None:
+    assert migrate(db) == len(shipped())
+    assert versions(db) == list(range(1, len(shipped()) + 1))
+
+
+def test_migrating_again_changes_nothing(db: sqlite3.Connection) -> None:
+    migrate(db)
+    before = schema(db)
+    migrate(db)
+    assert schema(db) == before
+
+
+def test_an_older_file_gets_only_what_is_missing(db: sqlite3.Connection) -> None:
+    migrate(db, GROWS[:1])
+    db.execute("INSERT INTO workspaces (id, is_default) VALUES ('wrkspc_1', 1)")
+    assert migrate(db, GROWS) == 3
+    assert versions(db) == [1, 2, 3]
+    db.execute("INSERT INTO notes VALUES ('n')")
+    assert db.execute("SELECT text FROM copies").fetchall() == [("n",)]
+    assert db.execute("SELECT id FROM workspaces").fetchall() == [("wrkspc_1",)]
+
+
+def test_a_script_that_fails_leaves_nothing_of_itself(db: sqlite3.Connection) -> None:
+    broken = (2, "0002_broken.sql", "CREATE TABLE half (text TEXT);\nCREATE TABLE heads (again TEXT);\n")
+    with pytest.raises(sqlite3.OperationalError, match="heads"):
+        migrate(db, [*shipped(), broken])
+    assert versions(db) == [1]
+    assert "half" not in dict(schema(db))
+    assert migrate(db, GROWS) == 3
+
+
+@pytest.mark.anyio
+async def test_a_newer_file_is_refused_with_both_versions_named_and_left_alone(path: Path) -> None:
+    with closing(connections.writer(path)) as db:
+        migrate(db, GROWS)
+        before = schema(db)
+    with pytest.raises(Internal, match=r"schema version 3.*knows 1"):
+        await SqliteStore.open(path)
+    with closing(connections.writer(path)) as db:
+        assert schema(db) == before
+
+
+def test_servers_that_start_together_migrate_once(path: Path) -> None:
+    start, problems = threading.Barrier(4, timeout=10), list[BaseException]()
+
+    def begin() -> None:
+        with closing(connections.writer(path)) as own:
+            start.wait()
+            try:
+                migrate(own, GROWS)
+            except sqlite3.Error as error:
+                problems.append(error)
+
+    threads = [threading.Thread(target=begin) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert problems == []
+    with closing(connections.writer(path)) as db:
+        assert versions(db) == [1, 2, 3]
+
+
+def test_statements_end_where_sqlite_says_so() -> None:
+    trigger = "CREATE TRIGGER g AFTER INSERT ON t\nBEGIN\n  DELETE FROM t;\nEND;\n"
+    text = f"-- a; b\nCREATE TABLE t (x);\n\n{trigger}-- the end\n"
+    assert [statement.strip().splitlines()[-1] for statement in statements(text)] == ["CREATE TABLE t (x);", "END;"]
+
+
+def test_every_query_names_the_workspace_or_a_log_or_says_why_not() -> None:
+    """A query about one workspace's things must not be able to reach another's."""
+    of_the_server = {
+        "wake", "waiting_workspaces", "disown", "runnable", "session_ids", "key_by_digest", "put_key",
+        "forget_answers", "default_workspace", "insert_default_workspace", "insert_event",
+    }  # fmt: skip
+    loose = {name for name, text in QUERIES.items() if ":workspace" not in text and ":log" not in text}
+    assert loose <= of_the_server
+
+
+def test_a_query_without_a_purpose_is_refused() -> None:
+    with pytest.raises(ValueError, match="two does not say"):
+        queries.parse("-- name: one\n-- Counts.\nSELECT 1;\n\n-- name: two\nSELECT 2;\n")
