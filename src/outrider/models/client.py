@@ -23,7 +23,6 @@ from outrider.models import failures
 from outrider.models.reply import ReplyBuilder
 from outrider.ports.model import Delta, ModelCall, ModelReply
 
-API_VERSION = "2026-10-21"  # what the pinned SDK sends; a test compares
 CONNECT_TIMEOUT = 10.0
 WRITE_TIMEOUT = 60.0
 DRAIN_TIMEOUT = 0.25
@@ -46,16 +45,7 @@ class PlainClient(AsyncAnthropic):
             max_retries=0,
             open_telemetry=False,
         )
-
-    @property
-    @override
-    def default_headers(self) -> dict[str, str | Omit]:
-        return {
-            "accept": "application/json",
-            "content-type": "application/json",
-            "user-agent": self.user_agent,
-            "anthropic-version": API_VERSION,
-        }
+        self._custom_headers = {}  # else ANTHROPIC_CUSTOM_HEADERS
 
     @property
     @override
