@@ -152,8 +152,9 @@ def _result(state: State, row: Row) -> None:
 
 def _result_block(call: Call) -> dict[str, Any]:
     block: dict[str, Any] = {"type": "tool_result", "tool_use_id": call.model_id}
-    if call.content:
-        block["content"] = call.content
+    content = [part for part in call.content if part["type"] != "text" or part["text"]]  # models refuse empty texts
+    if content:
+        block["content"] = content
     if call.is_error:
         block["is_error"] = True
     return block
