@@ -16,6 +16,7 @@ from outrider.models.scripted.builtin import BUILTIN
 from outrider.models.scripted.cache import PromptCache
 from outrider.models.scripted.control import Control
 from outrider.models.scripted.script import Script
+from outrider.models.scripted.validation import known_fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ async def running(
 
     `keep` says whether requests are kept for `control`; `cache_minimum` is in tokens.
     """
+    known_fields()  # now, because it may import the SDK's types for a second
     control = Control(keep=keep)
     cache = PromptCache(clock or SystemClock(), minimum=cache_minimum)
     app = ScriptedApp(script, control, cache, key=key, control_routes=control_routes)
