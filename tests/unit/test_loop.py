@@ -51,7 +51,7 @@ async def test_tools_of_one_reply_run_side_by_side_and_the_next_request_waits_fo
         await both.wait()
         return text_outcome(call.id)
 
-    uses = [use("bash", "toolu_1", command="a"), use("bash", "toolu_2", command="b")]
+    uses = [use("bash", "toolu_1", command="a"), use("read", "toolu_2", file_path="b")]
     room = Room(WrittenModel(reply(*uses), reply("done")), MemorySandboxes(hand))
     await room.open()
     async with room.worker():
@@ -61,6 +61,24 @@ async def test_tools_of_one_reply_run_side_by_side_and_the_next_request_waits_fo
     assert [block["tool_use_id"] for block in results] == ["toolu_1", "toolu_2"]
     intents = [row.type for row in await room.rows()].index(events.INTENT)
     assert intents < [row.type for row in await room.rows()].index("agent.tool_result")
+
+
+async def test_commands_of_one_shell_run_in_the_models_order() -> None:
+    order: list[str] = []
+
+    async def hand(call: ToolCall) -> ToolOutcome:
+        order.append(f"begin {call.input['command']}")
+        await asyncio.sleep(0)
+        order.append(f"end {call.input['command']}")
+        return text_outcome("")
+
+    uses = [use("bash", f"toolu_{n}", command=str(n)) for n in range(3)]
+    room = Room(WrittenModel(reply(*uses), reply("done")), MemorySandboxes(hand))
+    await room.open()
+    async with room.worker():
+        await room.say("go")
+        await room.until("session.status_idle")
+    assert order == ["begin 0", "end 0", "begin 1", "end 1", "begin 2", "end 2"]
 
 
 async def test_each_failed_attempt_is_logged_and_the_turn_goes_on() -> None:

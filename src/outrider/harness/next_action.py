@@ -8,6 +8,7 @@ from typing import Any
 from outrider.session.state import State
 
 CUT_REPLIES_IN_A_ROW = 3
+SHELL = "bash"
 END_TURN: dict[str, Any] = {"type": "end_turn"}
 EXHAUSTED: dict[str, Any] = {"type": "retries_exhausted"}
 
@@ -117,11 +118,23 @@ def _rest(state: State) -> Action:
 
 
 def _tools(state: State) -> Action:
-    start = [call.id for call in state.calls if call.runnable]
     running = [call.id for call in state.calls if call.started and not call.answered]
+    start = _startable(state)
     if start or running:
         return RunTools(start, running)
     return EndTurn({"type": "requires_action", "event_ids": state.awaited})
+
+
+def _startable(state: State) -> list[str]:
+    """Calls that may begin now: all at once, but those that share the thread's shell one after the other."""
+    start: list[str] = []
+    shell_busy = any(call.name == SHELL and call.started and not call.answered for call in state.calls)
+    for call in state.calls:
+        if not call.runnable or (call.name == SHELL and shell_busy):
+            continue
+        start.append(call.id)
+        shell_busy = shell_busy or call.name == SHELL
+    return start
 
 
 def _model(state: State, bounds: Bounds) -> Action:
