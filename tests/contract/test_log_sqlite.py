@@ -7,6 +7,7 @@ import os
 import sqlite3
 import stat
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
 import anyio
@@ -88,6 +89,20 @@ async def test_a_deleted_sessions_bytes_are_gone_from_the_file(
             gone.append(marks[n])
             assert path.with_name("log.db-wal").read_bytes() == b""
             assert not [mark for mark in gone if mark in path.read_bytes()]
+
+
+async def test_a_reader_that_holds_the_wal_puts_its_emptying_off_but_not_for_good(tmp_path: Path) -> None:
+    path, wal = tmp_path / "log.db", tmp_path / "log.db-wal"
+    async with await SqliteStore.open(path) as store:
+        lease, other = await owned(store, "sesn_1"), await owned(store, "sesn_2")
+        await store.append_owned(lease, [big("a", b"canary" * 100)])
+        with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            assert reader.execute("SELECT count(*) FROM events").fetchall() == [(1,)]
+            await store.delete_session(lease.key, if_head=1)
+            assert b"canary" in wal.read_bytes()
+        await store.append_owned(other, [event("next")])  # at the latest now; when nothing is written, within moments
+        assert b"canary" not in path.read_bytes() + wal.read_bytes()
 
 
 async def test_a_full_file_refuses_with_529_stores_nothing_and_recovers(tmp_path: Path) -> None:
@@ -210,6 +225,9 @@ async def test_closing_finishes_what_was_asked_for_and_refuses_the_rest(tmp_path
     assert [lease.head for lease in await asyncio.gather(*appends)] == [1] * 20
     with pytest.raises(Internal, match="closed"):
         await store.append_owned(leases[0], [event("b")])
+    with pytest.raises(Internal, match="closed"):
+        await store.read(leases[0].key)
+    assert os.listdir(tmp_path) == ["log.db"]
     async with await SqliteStore.open(tmp_path / "log.db") as again:
         assert [await again.head(lease.key) for lease in leases] == [1] * 20
 

@@ -172,6 +172,21 @@ async def repeating_a_stored_client_append_succeeds_without_writing(trial: Trial
 
 
 @contract
+async def twins_of_an_append_in_flight_at_once_are_stored_once(trial: Trial) -> None:
+    lease = await trial.owned()
+    heads: list[int] = []
+
+    async def send() -> None:
+        heads.append(await trial.store.append_client(lease.key, [waiting("a"), waiting("b")], if_head=0, wake=True))
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(5):
+            tasks.start_soon(send)
+    assert heads == [2] * 5
+    assert await ids(trial, lease.key) == ["a", "b"]
+
+
+@contract
 async def an_append_that_is_stored_in_part_is_refused_whole(trial: Trial) -> None:
     lease = await trial.owned()
     await trial.store.append_client(lease.key, [waiting("a")], if_head=None, wake=False)

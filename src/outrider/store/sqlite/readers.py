@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
+from outrider.errors import Internal
 from outrider.store.sqlite import connections, problems
 from outrider.store.sqlite.transaction import QUERIES, Values
 
@@ -22,13 +23,18 @@ class Readers:
         self._path = path
         self._own = threading.local()
         self._all: list[sqlite3.Connection] = []
+        self._closed = False
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="outrider-store-reader")
 
     async def fetch(self, query: str, values: Values, shape: Callable[[list[Any]], T]) -> T:
         """Run one named query and give its rows to `shape`, both in a reading thread."""
+        if self._closed:
+            raise Internal("The store is closed.")
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._fetch, query, values, shape)
 
     async def close(self) -> None:
+        """Finish the reads that have begun."""
+        self._closed = True
         await asyncio.to_thread(self._pool.shutdown, wait=True)
         for connection in self._all:
             connection.close()

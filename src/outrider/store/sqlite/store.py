@@ -44,8 +44,8 @@ class SqliteStore(SqliteLog, SqliteRecords):
 
     async def close(self) -> None:
         """Finish what was asked for, then let go of the file. A store that is not closed loses nothing either."""
-        await self._writer.close()
         await self._readers.close()
+        await self._writer.close()  # last, so that it is the one that empties the WAL and removes it
 
     async def __aenter__(self) -> SqliteStore:
         return self
