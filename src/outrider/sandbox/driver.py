@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 ANSWER_DEADLINE = 30.0
 ZYGOTE_DEADLINE = 15.0
 ROOM_DEADLINE = 30.0
+ADOPTION_DEADLINE = 2.0
 MOST_STARTS = 4  # of the shim, for one call
 _LONGEST_LINE = 64 * 1024**2
 _PAUSE = 0.02
@@ -132,11 +133,17 @@ class BubblewrapSandboxes:
                 self._freed.notify_all()
 
     async def _adopt(self) -> None:
-        """Once: learn which shims of an earlier process still live."""
+        """Once: learn which shims of an earlier process still live, so that they count. A zygote that is being
+        restarted is not waited for: the next call asks again."""
         if self._adopted:
             return
         self._adopted = True
-        found = await self._zygote({"op": "sockets"})
+        try:
+            async with asyncio.timeout(ADOPTION_DEADLINE):
+                found = await _converse(self._control, {"op": "sockets"})
+        except (_NoAnswer, TimeoutError):
+            self._adopted = False
+            return
         for name in found.get("sessions", []):
             try:
                 async with asyncio.timeout(2.0):
