@@ -79,6 +79,7 @@ prepare() {
         make_venv
         install_pinned "$kind"
         fingerprint "$kind" >"$VENV/outrider-$kind.stamp"
+        say "done; the command is $VENV/bin/outrider"
     fi
     exec 9<&-
 }

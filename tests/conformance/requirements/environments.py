@@ -41,6 +41,11 @@ LEDGER = (
         SDK,
     ),
     not_yet(
+        "environments:create:name",
+        "`name` is required.",
+        SDK,
+    ),
+    not_yet(
         "environments:scope",
         "`scope` is `organization`; `account` is refused.",
         SDK,

@@ -31,6 +31,11 @@ LEDGER = (
         "`order=desc` turns the list round.",
         SDK,
     ),
+    not_yet(
+        "events:stream",
+        "`GET /v1/sessions/{id}/events/stream` streams what is emitted from now on.",
+        SDK,
+    ),
     # Sending
     not_yet(
         "events:send:at-once",
@@ -179,7 +184,7 @@ LEDGER = (
     # user.interrupt
     not_yet(
         "events:interrupt:thread",
-        "An interrupt may name one thread with `session_thread_id`.",
+        "A `user.interrupt` may name one thread with `session_thread_id`.",
         SDK,
     ),
     not_yet(
@@ -190,7 +195,7 @@ LEDGER = (
     # user.tool_confirmation
     not_yet(
         "events:confirmation:fields",
-        "A confirmation has the use event's id and `allow` or `deny`.",
+        "A `user.tool_confirmation` has the use event's id and `allow` or `deny`.",
         SDK,
     ),
     not_yet(
@@ -206,7 +211,7 @@ LEDGER = (
     # user.custom_tool_result
     not_yet(
         "events:custom-result:content",
-        "A custom result may carry text, images, documents and search results.",
+        "A `user.custom_tool_result` may carry text, images, documents and search results.",
         SDK,
     ),
     not_yet(
