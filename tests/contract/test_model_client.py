@@ -138,6 +138,7 @@ async def test_a_refusal_keeps_its_details() -> None:
 @pytest.mark.parametrize(
     ("answer", "kind", "retryable", "after"),
     [
+        (HttpError(409, "conflict_error"), "model_request_failed_error", True, None),
         (HttpError(429, "rate_limit_error", retry_after="7"), "model_rate_limited_error", True, 7.0),
         (HttpError(529, "overloaded_error", retry_after="x"), "model_overloaded_error", True, None),
         (HttpError(500), "model_request_failed_error", True, None),
@@ -217,6 +218,21 @@ async def test_requests_share_a_connection() -> None:
 
 async def test_no_vault_is_worth_a_retry(tmp_path: Path) -> None:
     model = connect("http://vault", path=tmp_path / "absent.sock")
+    with pytest.raises(ModelFailure) as caught:
+        await model.respond(CALL, ignore)
+    assert caught.value.retryable
+    await model.close()
+
+
+async def test_a_vault_that_was_restarted_is_found_again(tmp_path: Path) -> None:
+    path = tmp_path / "vault.sock"
+    model = connect("http://vault", path=path)
+    for turn in ("before", "after"):
+        path.unlink(missing_ok=True)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(str(path))
+        async with running(in_order(Turn(turn)), listener=listener):
+            assert (await model.respond(CALL, ignore)).content[0]["text"] == turn
     with pytest.raises(ModelFailure) as caught:
         await model.respond(CALL, ignore)
     assert caught.value.retryable
