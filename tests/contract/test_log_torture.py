@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -159,16 +160,19 @@ async def content(store: Store, key: SessionKey) -> dict[str, Any]:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("seed", range(6))
-async def test_the_stores_agree_operation_by_operation(seed: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("burst", [1, 12])
+async def test_the_stores_agree_operation_by_operation(seed: int, burst: int, tmp_path: Path) -> None:
+    """A burst is handed over at once and shares commits, yet each is answered as if it came alone, in its turn."""
     ours, model, player = Trial(), Trial(), Player(seed)
     memory: Store = MemoryStore(on_commit=model.commit, on_delete=model.delete)
     async with await SqliteStore.open(tmp_path / "log.db", on_commit=ours.commit, on_delete=ours.delete) as sqlite:
-        for step in range(400):
-            operation = player.draw()
-            expected = await outcome(memory, operation)
-            assert await outcome(sqlite, operation) == expected, f"step {step}"
-            player.learn(expected)
-            if step % 40 == 39:
+        for step in range(400 // burst):
+            operations = [player.draw() for _ in range(burst)]
+            expected = [await outcome(memory, operation) for operation in operations]
+            assert await asyncio.gather(*(outcome(sqlite, op) for op in operations)) == expected, f"step {step}"
+            for answer in expected:
+                player.learn(answer)
+            if step % 10 == 9:
                 for key in KEYS:
                     assert await content(sqlite, key) == await content(memory, key), f"step {step}"
         assert ours.commits == model.commits
