@@ -164,6 +164,19 @@ async def test_a_workspace_that_outgrows_its_limit_stops_the_call(host: SandboxH
     assert await hands.bash("rm f*; sleep 0.4; echo room") == "room"
 
 
+async def test_what_grows_in_the_background_is_stopped_too(host: SandboxHost) -> None:
+    host.kill_zygote()
+    host.options["workspace_bytes"] = 4 * 1024**2
+    host.start()
+    hands = Hands(host.driver(), "sesn_a")
+    filler = "i=0; while head -c 256K /dev/zero > f$i; do i=$((i+1)); sleep 0.02; done"
+    await hands.bash(f"setsid sh -c '{filler}' & x=1")
+    async with asyncio.timeout(20):
+        while await hands.bash("echo ${x-stopped}") != "stopped":  # noqa: ASYNC110
+            await asyncio.sleep(1.0)
+    assert await hands.bash("pgrep -c head || true") == "0"
+
+
 async def test_only_so_many_sandboxes_live_and_the_longest_idle_goes_first(host: SandboxHost) -> None:
     driver = host.driver(replace(ROOMY, live_sandboxes=2))
     for name in ("sesn_a", "sesn_b", "sesn_a"):
@@ -198,7 +211,7 @@ async def test_erasing_follows_no_link_and_knows_no_depth(host: SandboxHost) -> 
     hands = Hands(host.driver(), "sesn_a")
     await hands.bash(
         f"ln -s {outside} link; ln -s {outside}/kept file; mkdir -m 000 closed; mkdir -p a; ln -s ../.. a/up;"
-        'mkfifo pipe; python3 -c \'import os; [(os.mkdir("d"), os.chdir("d")) for _ in range(5000)]\''
+        'mkfifo pipe; python3 -c \'import os; [(os.mkdir("d"), os.chdir("d")) for _ in range(2000)]\''
     )
     await host.driver().delete("sesn_a")
     assert (outside / "kept").read_text() == "kept"

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 ANSWER_DEADLINE = 30.0
 ZYGOTE_DEADLINE = 15.0
+ERASE_DEADLINE = 600.0
 ROOM_DEADLINE = 30.0
 ADOPTION_DEADLINE = 2.0
 MOST_STARTS = 4  # of the shim, for one call
@@ -101,7 +102,7 @@ class BubblewrapSandboxes:
 
     async def delete(self, session: str) -> None:
         await self.stop(session)
-        answer = await self._zygote({"op": "delete", "session": session})
+        answer = await self._zygote({"op": "delete", "session": session}, within=ERASE_DEADLINE)
         self._uses.pop(session, None)
         if "error" in answer:
             raise SandboxUnavailable(answer["message"])
@@ -221,10 +222,10 @@ class BubblewrapSandboxes:
     async def _shim(self, session: str, request: dict[str, Any]) -> dict[str, Any]:
         return await _converse(self._run / session, request)
 
-    async def _zygote(self, request: dict[str, Any]) -> dict[str, Any]:
+    async def _zygote(self, request: dict[str, Any], *, within: float = ZYGOTE_DEADLINE) -> dict[str, Any]:
         """Ask the zygote; one that is being restarted is waited for."""
         try:
-            async with asyncio.timeout(ZYGOTE_DEADLINE):
+            async with asyncio.timeout(within):
                 while True:
                     try:
                         return await _converse(self._control, request)

@@ -8,11 +8,15 @@ from __future__ import annotations
 import os
 import signal
 import stat
+import time
 from collections.abc import Callable
+from typing import Protocol
 
 from outrider.sandbox import linux
+from outrider.sandbox.options import ShimOptions
 from outrider.sandbox.reactor import Reactor
 
+IDLE_FACTOR = 5  # how much less often a sandbox without running calls is looked at
 NEARLY_FULL = "the disk that holds the sandboxes is nearly full; free some space on the server, then try again"
 
 
@@ -34,6 +38,83 @@ def used(directory: str) -> int:
                 continue
             total += found.st_blocks * 512 if stat.S_ISREG(found.st_mode) else 0
     return total
+
+
+class Watched(Protocol):
+    """The sandbox as the watch sees it."""
+
+    def lives(self) -> bool: ...
+    def busy(self) -> bool: ...
+
+    def end_calls(self, reason: str) -> None: ...
+    def end_all(self, reason: str) -> None: ...
+
+
+class Watch:
+    """While a sandbox lives, keeps the disk's reserve and the session's limit: ends what would go on past them.
+
+    A session over its limit may still work, as long as it does not grow: deleting must be possible.
+    """
+
+    def __init__(self, reactor: Reactor, options: ShimOptions, watched: Watched) -> None:
+        self._reactor = reactor
+        self._options = options
+        self._watched = watched
+        self._on = False
+        self._measurement: Measurement | None = None
+        self._measured = 0
+        self._next_measurement = 0.0
+        self._disk_then = 0
+
+    def begin(self) -> None:
+        """Look now and then until the sandbox has ended."""
+        if not self._on:
+            self._on = True
+            self._reactor.after(self._options["watch"], self._look)
+
+    def _look(self) -> None:
+        if not self._watched.lives():
+            self._on = False
+            return
+        options = self._options
+        if low(options["own"], options["reserve_share"], options["reserve_bytes"]):
+            self._watched.end_all(f"stopped: {NEARLY_FULL}")
+        elif self._measurement is None and time.monotonic() >= self._next_measurement and self._may_have_grown():
+            self._measure()
+        self._reactor.after(options["watch"] * (1 if self._watched.busy() else IDLE_FACTOR), self._look)
+
+    def _may_have_grown(self) -> bool:
+        """The disk as a whole is cheap to ask: the session can't have grown by more than it did."""
+        limit = self._options["workspace_bytes"]
+        return self._measured > limit or disk_used(self._options["own"]) - self._disk_then > limit // 64
+
+    def _measure(self) -> None:
+        places = [os.path.join(self._options["own"], name) for name in ("workspace", "outputs")]
+        began = time.monotonic()
+        self._disk_then = disk_used(self._options["own"])
+
+        def done(total: int | None) -> None:
+            # At most a twentieth of one core goes into counting.
+            self._next_measurement = time.monotonic() + 20 * (time.monotonic() - began)
+            self._measurement = None
+            self._judge(total)
+
+        self._measurement = Measurement(self._reactor, places, done)
+
+    def _judge(self, total: int | None) -> None:
+        limit, before, self._measured = self._options["workspace_bytes"], self._measured, total or 0
+        if total is None or total <= max(limit, before if before > limit else 0):
+            return
+        reason = f"stopped: the workspace holds {total:,} bytes, over its limit of {limit:,}; delete some files"
+        if self._watched.busy():
+            self._watched.end_calls(reason)
+        else:
+            self._watched.end_all(reason)  # what grows was left in the background
+
+
+def disk_used(path: str) -> int:
+    found = os.statvfs(path)
+    return (found.f_blocks - found.f_bfree) * found.f_frsize
 
 
 class Measurement:

@@ -43,9 +43,7 @@ class Shim:
         self._workers: dict[str, worker.Worker] = {}
         self._waiting: Waiting = {}
         self._last_active = time.monotonic()
-        self._measurement: room.Measurement | None = None
-        self._measured = 0
-        self._measured_at = 0.0
+        self._watch = room.Watch(self._reactor, options, self)
         self._gate = Gate(self._reactor, listener, frozenset({0, options["harness_uid"]}), self._ask)
         self._reactor.after(options["idle"], self._check_idle)
 
@@ -108,8 +106,6 @@ class Shim:
             reply({"error": "unavailable", "message": str(problem)})
             return
         self._journal.start(call["id"], epoch, call["name"])
-        if not self._waiting:
-            self._reactor.after(self._options["watch"], self._watch)
         self._waiting[call["id"]] = [reply]
         given = {name: value for name, value in call["input"].items() if value is not None}
         if call["name"] == "bash":
@@ -185,7 +181,17 @@ class Shim:
             if one.interrupt(call, reason):
                 return
 
-    def _end_all(self, reason: str) -> None:
+    def lives(self) -> bool:
+        return self._box is not None
+
+    def busy(self) -> bool:
+        return bool(self._waiting)
+
+    def end_calls(self, reason: str) -> None:
+        for call in list(self._waiting):
+            self._end_call(call, reason)
+
+    def end_all(self, reason: str) -> None:
         for call in list(self._workers):
             self._workers[call].end(reason)
         shells, self._shells = self._shells, {}
@@ -207,6 +213,7 @@ class Shim:
             self._box = launch.ready()
             self._reactor.watch(self._box.monitor_fd, self._drop_box)
             self._write_state()
+            self._watch.begin()
         return self._box
 
     def _launched(self, bwrap: str) -> namespaces.Launch:
@@ -242,7 +249,7 @@ class Shim:
 
     def _stop(self, request: dict[str, Any], reply: Reply) -> None:
         self._gate.close()
-        self._end_all("the sandbox was stopped; this may have partly run")
+        self.end_all("the sandbox was stopped; this may have partly run")
         reply({"ok": True})
         self._reactor.running = False
 
@@ -252,35 +259,8 @@ class Shim:
             self._reactor.after(max(left, 1.0), self._check_idle)
             return
         self._gate.close()
-        self._end_all("idle")
+        self.end_all("idle")
         self._reactor.running = False
-
-    def _watch(self) -> None:
-        """While calls run: keep the disk's reserve and the workspace's limit."""
-        if not self._waiting:
-            return
-        if room.low(self._own, self._options["reserve_share"], self._options["reserve_bytes"]):
-            self._end_all(f"stopped: {room.NEARLY_FULL}")
-            return
-        if self._measurement is None and time.monotonic() > self._measured_at:
-            places = [os.path.join(self._own, name) for name in ("workspace", "outputs")]
-            began = time.monotonic()
-            self._measurement = room.Measurement(
-                self._reactor, places, lambda total: self._measured_now(total, time.monotonic() - began)
-            )
-        self._reactor.after(self._options["watch"], self._watch)
-
-    def _measured_now(self, total: int | None, took: float) -> None:
-        self._measurement = None
-        self._measured_at = time.monotonic() + 20 * took  # at most a twentieth of one core goes into counting
-        before, self._measured = self._measured, total or 0
-        limit = self._options["workspace_bytes"]
-        if total is not None and total > max(limit, before if before > limit else 0):
-            for call in list(self._waiting):
-                self._end_call(
-                    call,
-                    f"stopped: the workspace holds {total:,} bytes, over its limit of {limit:,}; delete some files",
-                )
 
 
 def _rules(options: ShimOptions) -> namespaces.Rules:
