@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -320,6 +321,36 @@ async def test_a_server_that_breaks_the_protocol_is_a_failure(answer: bytes, ret
         await model.close()
     assert (caught.value.kind, caught.value.retryable) == ("model_request_failed_error", retryable)
     assert said in caught.value.message
+
+
+async def test_an_input_counts_although_its_block_was_never_stopped() -> None:
+    events: list[dict[str, Any]] = [
+        {
+            "type": "content_block_start",
+            "index": 0,
+            "content_block": {"type": "tool_use", "id": "t", "name": "n", "input": {}},
+        },
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": '{"a": 1}'}},
+        {"type": "message_delta", "delta": {"stop_reason": "tool_use"}},
+        {"type": "message_stop"},
+    ]
+    lines = START + "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events)
+    async with bare(http(lines, STREAM)) as url:
+        model = connect(url)
+        reply = await model.respond(CALL, ignore)
+        await model.close()
+    assert reply.content == [{"type": "tool_use", "id": "t", "name": "n", "input": {"a": 1}}]
+
+
+async def test_a_fault_of_the_listener_is_not_taken_for_the_models() -> None:
+    def faulty(delta: Delta) -> None:
+        raise KeyError(delta.index)
+
+    async with running(in_order(Turn("ok"))) as server:
+        model = connect(server.url)
+        with pytest.raises(KeyError):
+            await model.respond(CALL, faulty)
+        await model.close()
 
 
 async def test_a_date_in_retry_after_counts_from_the_servers_own_date() -> None:

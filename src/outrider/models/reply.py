@@ -22,6 +22,7 @@ class ReplyBuilder:
 
     def __init__(self, on_delta: Callable[[Delta], None]) -> None:
         self._on_delta = on_delta
+        self._news: list[Delta] = []
         self._blocks: dict[int, dict[str, Any]] = {}
         self._json: dict[int, list[str]] = {}
         self._usage: dict[str, Any] = {}
@@ -47,10 +48,15 @@ class ReplyBuilder:
                 self.finished = True
         except (KeyError, TypeError, AttributeError) as error:
             raise broken(f"malformed {kind} event") from error
+        news, self._news = self._news, []
+        for delta in news:  # outside the try: a fault of the listener is not the model's
+            self._on_delta(delta)
 
     def reply(self) -> ModelReply:
         if not (self.finished and self._started and self._stop_reason):
             raise broken("the stream ended before the message did")
+        for index in list(self._json):  # blocks that the server never stopped
+            self._close_input(index)
         content = [self._blocks[index] for index in sorted(self._blocks)]
         return ModelReply(content, self._stop_reason, self._stop_details, self._usage)
 
@@ -70,16 +76,16 @@ class ReplyBuilder:
         if index in self._blocks:
             raise broken(f"content block {index} started twice")
         self._blocks[index] = dict(block)
-        self._on_delta(Delta("start", index, block["type"]))
+        self._news.append(Delta("start", index, block["type"]))
         if block["type"] == "text" and block.get("text"):
-            self._on_delta(Delta("text", index, "text", block["text"]))
+            self._news.append(Delta("text", index, "text", block["text"]))
 
     def _grow(self, index: int, delta: dict[str, Any]) -> None:
         block = self._blocks[index]
         kind = delta["type"]
         if kind == "text_delta":
             block["text"] = block.get("text", "") + delta["text"]
-            self._on_delta(Delta("text", index, "text", delta["text"]))
+            self._news.append(Delta("text", index, "text", delta["text"]))
         elif kind == "input_json_delta":
             self._json.setdefault(index, []).append(delta["partial_json"])
         elif kind == "thinking_delta":
@@ -93,10 +99,13 @@ class ReplyBuilder:
 
     def _stop(self, index: int) -> None:
         block = self._blocks[index]
+        self._close_input(index)
+        self._news.append(Delta("stop", index, block["type"]))
+
+    def _close_input(self, index: int) -> None:
         text = "".join(self._json.pop(index, ()))
-        if text and block["type"] in JSON_KINDS:
-            block["input"] = parse_input(text)
-        self._on_delta(Delta("stop", index, block["type"]))
+        if text and self._blocks[index]["type"] in JSON_KINDS:
+            self._blocks[index]["input"] = parse_input(text)
 
 
 def parse_input(text: str) -> dict[str, Any]:
