@@ -5,6 +5,7 @@ As root these look into every process; as an ordinary user they see that nobody 
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -82,6 +83,12 @@ def test_the_supervisor_alone_keeps_the_sealed_file_for_the_next_vault(after: Sc
     found = {role: in_open_files(pid, wanted) for role, pid in after.pids().items()}
     assert found.pop("supervisor") == {"/memfd:outrider-secrets (deleted)"}
     assert not any(found.values())
+
+
+@pytest.mark.parametrize("before", [b"", b"a", b"ab", b"abc"])
+def test_the_search_knows_a_disguise_whatever_stands_around_it(before: bytes) -> None:
+    hidden = [one(before + b"sk-canary-0123" + b"yz") for one in (base64.b64encode, lambda text: text.hex().encode())]
+    assert all(any(secret in text for secret in disguises(b"sk-canary-0123")) for text in hidden)
 
 
 @pytest.mark.parametrize("role", ["vault", "supervisor"])
