@@ -87,7 +87,8 @@ def test_the_supervisor_alone_keeps_the_sealed_file_for_the_next_vault(after: Sc
 
 @pytest.mark.parametrize("before", [b"", b"a", b"ab", b"abc"])
 def test_the_search_knows_a_disguise_whatever_stands_around_it(before: bytes) -> None:
-    hidden = [one(before + b"sk-canary-0123" + b"yz") for one in (base64.b64encode, lambda text: text.hex().encode())]
+    text = before + b"sk-canary-0123" + b"yz"
+    hidden = (base64.b64encode(text), text.hex().encode())
     assert all(any(secret in text for secret in disguises(b"sk-canary-0123")) for text in hidden)
 
 
