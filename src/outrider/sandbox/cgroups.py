@@ -59,7 +59,7 @@ def _second_version(mount: str, path: str, *, root: bool) -> Found:
     group = os.path.join(home, GROUP)
     os.makedirs(group, exist_ok=True)
     _enable(group)
-    return Found(2, dict.fromkeys(_controllers(group, "cgroup.subtree_control"), group))
+    return Found(2, dict.fromkeys(_controllers(group), group))
 
 
 def _move_aside(home: str) -> None:
@@ -72,14 +72,15 @@ def _move_aside(home: str) -> None:
         _write(os.path.join(leaf, "cgroup.procs"), pid)
 
 
-def _controllers(directory: str, file: str) -> list[str]:
-    with open(os.path.join(directory, file), encoding="utf-8") as found:
+def _controllers(directory: str) -> list[str]:
+    with open(os.path.join(directory, "cgroup.controllers"), encoding="utf-8") as found:
         return [name for name in found.read().split() if name in ("memory", "pids", "cpu")]
 
 
 def _enable(directory: str) -> None:
-    for name in _controllers(directory, "cgroup.controllers"):
-        _write(os.path.join(directory, "cgroup.subtree_control"), f"+{name}")
+    wanted = " ".join(f"+{name}" for name in _controllers(directory))
+    if wanted:
+        _write(os.path.join(directory, "cgroup.subtree_control"), wanted)
 
 
 def _first_version(mount: str, memberships: str) -> Found:
