@@ -8,15 +8,19 @@ import sqlite3
 import stat
 from collections.abc import AsyncIterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import anyio
 import pytest
 
-from outrider.errors import Internal, StorageFull
+from outrider.errors import Conflict, Internal, StorageFull
 from outrider.ids import CountingIds, MonotonicIds
 from outrider.ports.log import Lease, NewEvent, Row, SessionKey, SessionPatch, Snapshot
-from outrider.store.sqlite import SqliteStore
+from outrider.store.sqlite import SqliteStore, connections
+from outrider.store.sqlite.migrations import migrate
+from outrider.store.sqlite.transaction import Transaction
+from outrider.store.sqlite.writer import Writer
 from outrider.testing.store_trial import THREAD, event, record, waiting
 
 pytestmark = pytest.mark.anyio
@@ -197,6 +201,26 @@ async def test_values_that_cannot_be_stored_fail_alone(store: SqliteStore) -> No
 
 def event_named(name: str) -> NewEvent:
     return NewEvent(name, "agent.message", b"{}", THREAD, processed_at="2026-01-01T00:00:00.000000Z")
+
+
+async def test_a_job_that_refuses_after_it_has_written_leaves_nothing_and_spoils_no_other(tmp_path: Path) -> None:
+    connections.create(tmp_path / "log.db")
+    db = connections.writer(tmp_path / "log.db")
+    migrate(db)
+    writer = Writer(db, tmp_path / "log.db", None, None)
+
+    def job(name: str, tx: Transaction) -> str:
+        tx.run("take_turn", {"workspace": name})
+        if name == "second":
+            raise Conflict("too late")
+        return name
+
+    jobs = [writer.run(partial(job, name)) for name in ("first", "second", "third")]
+    first, second, third = await asyncio.gather(*jobs, return_exceptions=True)
+    await writer.close()
+    assert (first, type(second), third) == ("first", Conflict, "third")
+    with closing(sqlite3.connect(tmp_path / "log.db")) as reader:
+        assert reader.execute("SELECT workspace FROM turns ORDER BY served").fetchall() == [("first",), ("third",)]
 
 
 async def test_an_append_whose_caller_goes_away_is_stored_and_announced_all_the_same(tmp_path: Path) -> None:
