@@ -6,11 +6,13 @@ import itertools
 from collections.abc import Callable, Generator
 from typing import Any
 
+import httpx2
 import pytest
 from anthropic import Anthropic
 from conftest_types import Play
 from live_server import Server, Stage, data_directory, serving
 from session_talk import Talk
+from strict_wire import Inspector, StrictTransport
 
 from outrider.models.scripted.script import Answer, Request
 
@@ -21,6 +23,16 @@ backoff_most = 0.05
 heartbeat = 1.0
 tool_rounds = 8
 replay_window = 0.2
+"""
+ENDPOINT = """
+[endpoints.pro]
+base_url = "{url}"
+auth = "none"
+models = ["listed-one", "listed-two", "pro-*"]
+effort = true
+speed = true
+inference_geo = true
+mid_conversation_system = true
 """
 _numbers = itertools.count(1)
 
@@ -38,13 +50,36 @@ def stage() -> Generator[Stage]:
 def server(stage: Stage) -> Generator[Server]:
     with data_directory() as data:
         environment = {"OUTRIDER_MODEL_URL": stage.url, "OUTRIDER_MODEL_KEY": "model-key-for-tests"}
-        with serving(data, environment, config=CONFIG) as server:
+        with serving(data, environment, config=CONFIG + ENDPOINT.format(url=stage.url)) as server:
             yield server
 
 
 @pytest.fixture(scope="session")
-def client(server: Server) -> Generator[Anthropic]:
-    with server.client() as client:
+def inspector() -> Inspector:
+    return Inspector()
+
+
+@pytest.fixture(autouse=True)
+def nothing_breaks_the_sdk_types(inspector: Inspector) -> Generator[None]:
+    """Fails each test in which an answer or an event on a stream did not parse strictly."""
+    yield
+    breaches, inspector.breaches = inspector.breaches, []
+    assert not breaches, "\n".join(breaches)
+
+
+@pytest.fixture(scope="session")
+def client(server: Server, inspector: Inspector) -> Generator[Anthropic]:
+    with server.client(http_client=httpx2.Client(transport=StrictTransport(inspector))) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def raw(server: Server, inspector: Inspector) -> Generator[httpx2.Client]:
+    """Plain HTTP to the server, with the headers that every request needs."""
+    headers = {"authorization": f"Bearer {server.key}", "anthropic-beta": "managed-agents-2026-04-01"}
+    with httpx2.Client(
+        base_url=server.url, headers=headers, timeout=20, transport=StrictTransport(inspector)
+    ) as client:
         yield client
 
 

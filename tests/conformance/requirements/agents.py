@@ -2,92 +2,92 @@
 
 from __future__ import annotations
 
-from conformance.requirements.entry import INFERRED, SDK, docs, not_yet
+from conformance.requirements.entry import INFERRED, SDK, docs, met, not_yet
 
 LEDGER = (
     # Endpoints
-    not_yet(
+    met(
         "agents:create",
         "`POST /v1/agents` makes an agent at version 1 and returns it.",
         SDK,
     ),
-    not_yet(
+    met(
         "agents:list",
         "`GET /v1/agents` lists the latest version of each agent.",
         SDK,
     ),
-    not_yet(
+    met(
         "agents:list:created-at",
         "The list can be bounded by `created_at[gte]` and `created_at[lte]`.",
         SDK,
     ),
-    not_yet(
+    met(
         "agents:list:include-archived",
         "Archived agents are listed only with `include_archived=true`.",
         SDK,
     ),
-    not_yet(
+    met(
         "agents:retrieve",
         "`GET /v1/agents/{id}` returns the latest version.",
         SDK,
     ),
-    not_yet(
+    met(
         "agents:retrieve:version",
         "`?version=n` returns that version; an unknown one is 404, one below 1 is 400.",
         SDK,
     ),
-    not_yet(
+    met(
         "agents:update",
         "`POST /v1/agents/{id}` changes the sent fields and returns the agent.",
         SDK,
     ),
-    not_yet(
+    met(
         "agents:archive",
         "`POST /v1/agents/{id}/archive` sets `archived_at`.",
         SDK,
     ),
-    not_yet(
+    met(
         "agents:versions",
         "`GET /v1/agents/{id}/versions` lists all versions.",
         SDK,
     ),
-    not_yet(
+    met(
         "agents:no-delete",
         "Agents have no delete: `DELETE` on one is refused.",
         SDK,
     ),
     # Create body
-    not_yet(
+    met(
         "agents:create:model:string",
         "`model` may be a bare string and is required.",
         SDK,
     ),
-    not_yet(
+    met(
         "agents:create:model:config",
         "`model` may be an object with `id`, `effort`, `speed` and `inference_geo`.",
         SDK,
     ),
-    not_yet(
+    met(
         "agents:create:name",
         "`name` is required and has 1 to 256 characters.",
         SDK,
     ),
-    not_yet(
+    met(
         "agents:create:description",
         "`description` has at most 2,048 characters and may be null.",
         docs("Define your agent"),
     ),
-    not_yet(
+    met(
         "agents:create:system",
         "`system` has at most 100,000 characters and may be null.",
         docs("Define your agent"),
     ),
-    not_yet(
+    met(
         "agents:create:tools",
         "`tools` takes built-in toolsets, MCP toolsets and custom tools.",
         SDK,
     ),
-    not_yet(
+    met(
         "agents:create:tools:limit",
         "At most 256 tools count over all toolsets.",
         docs("Define your agent"),
@@ -110,7 +110,7 @@ LEDGER = (
         SDK,
         "waits for multiagent sessions",
     ),
-    not_yet(
+    met(
         "agents:create:execution-identity:default",
         "A missing or null `execution_identity` is stored as `service_account`.",
         SDK,
@@ -121,28 +121,28 @@ LEDGER = (
         SDK,
         "no cloud provider's roles are used yet",
     ),
-    not_yet(
+    met(
         "agents:create:metadata",
         "`metadata` has at most 16 pairs, keys of 64 and values of 512 characters.",
         SDK,
     ),
-    not_yet(
+    met(
         "agents:create:refused-not-offered",
         "A valid field that this server doesn't offer yet is a clear 400, never ignored.",
         INFERRED,
     ),
     # Object
-    not_yet(
+    met(
         "agents:object:fields",
         "The agent object has every field of the SDK's type, null where there is no value.",
         SDK,
     ),
-    not_yet(
+    met(
         "agents:object:tools-resolved",
         "`tools` reads back with `default_config` and every entry's values filled in.",
         SDK,
     ),
-    not_yet(
+    met(
         "agents:object:configs-as-sent",
         "`configs` lists the entries that were sent, resolved against the default.",
         INFERRED,
@@ -153,48 +153,48 @@ LEDGER = (
         INFERRED,
         "waits for skills",
     ),
-    not_yet(
+    met(
         "agents:object:updated-at-per-version",
         "In a version's reading `updated_at` is that version's own time.",
         docs("Define your agent"),
     ),
     # Update rules
-    not_yet(
+    met(
         "agents:update:missing-keeps",
         "A field left out of an update keeps its value.",
         SDK,
     ),
-    not_yet(
+    met(
         "agents:update:name-model-required",
         "`name` and `model` can't be cleared.",
         SDK,
     ),
-    not_yet(
+    met(
         "agents:update:clear-text",
         "`description` and `system` are cleared by null and by the empty string.",
         SDK,
     ),
-    not_yet(
+    met(
         "agents:update:lists-replace",
         "`tools`, `mcp_servers` and `skills` are replaced whole; null or `[]` clears them.",
         SDK,
     ),
-    not_yet(
+    met(
         "agents:update:metadata-merges",
         "`metadata` is merged by key; null deletes a key.",
         SDK,
     ),
-    not_yet(
+    met(
         "agents:update:execution-identity-null",
         "A null `execution_identity` resets it to the default.",
         SDK,
     ),
-    not_yet(
+    met(
         "agents:update:model-replaces",
         "`model` is replaced whole, so a left out `inference_geo` is cleared.",
         SDK,
     ),
-    not_yet(
+    met(
         "agents:update:effort-kept",
         "`effort` left out is kept while the model's id stays the same, else falls back to the default.",
         SDK,
@@ -205,47 +205,47 @@ LEDGER = (
         SDK,
         "waits for multiagent sessions",
     ),
-    not_yet(
+    met(
         "agents:update:version-stale",
         "A `version` that isn't the current one is 409, even if nothing would change.",
         docs("Define your agent"),
     ),
-    not_yet(
+    met(
         "agents:update:version-absent",
         "Without `version` the last write wins.",
         docs("Define your agent"),
     ),
-    not_yet(
+    met(
         "agents:update:no-change",
         "An update that changes nothing makes no version and returns the current one.",
         docs("Define your agent"),
     ),
-    not_yet(
+    met(
         "agents:update:version-counts",
         "A change counts the version up by one.",
         docs("Define your agent"),
     ),
-    not_yet(
+    met(
         "agents:update:archived",
         "An archived agent refuses updates with 400.",
         docs("Define your agent"),
     ),
-    not_yet(
+    met(
         "agents:archive:no-new-sessions",
         "A new session can't use an archived agent.",
         docs("Define your agent"),
     ),
-    not_yet(
+    met(
         "agents:archive:running-go-on",
         "Sessions that run on an archived agent go on.",
         docs("Define your agent"),
     ),
-    not_yet(
+    met(
         "agents:archive:twice",
         "Archiving twice returns the same object.",
         INFERRED,
     ),
-    not_yet(
+    met(
         "agents:snapshot",
         "A session holds its own copy: agent updates don't reach it.",
         docs("Permission policies"),

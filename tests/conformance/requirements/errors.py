@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conformance.requirements.entry import INFERRED, SDK, docs, not_yet
+from conformance.requirements.entry import INFERRED, SDK, docs, met, not_yet
 
 LEDGER = (
     not_yet(
@@ -20,7 +20,7 @@ LEDGER = (
         "A typed error names its code in `error.details.error_code`.",
         SDK,
     ),
-    not_yet(
+    met(
         "errors:400",
         "A broken rule is 400 `invalid_request_error`.",
         docs("Errors"),
@@ -51,12 +51,12 @@ LEDGER = (
         "An id of another workspace is the same 404 as an unknown one.",
         INFERRED,
     ),
-    not_yet(
+    met(
         "errors:405",
         "A known path with a method that it doesn't have is answered with the envelope.",
         INFERRED,
     ),
-    not_yet(
+    met(
         "errors:409",
         "A conflict is 409 `conflict_error`.",
         SDK,

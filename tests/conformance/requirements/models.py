@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from conformance.requirements.entry import INFERRED, SDK, docs, not_yet
+from conformance.requirements.entry import INFERRED, SDK, docs, met, not_yet
 
 LEDGER = (
-    not_yet(
+    met(
         "models:bare-string",
         "A bare string reads back as an object with that `id`.",
         SDK,
     ),
-    not_yet(
+    met(
         "models:effort:string",
         "`effort` takes a level as a string or as `{type}`, and reads back as the object.",
         SDK,
@@ -20,12 +20,12 @@ LEDGER = (
         "A left out `effort` reads back as the model's default, and may be absent for models without it.",
         SDK,
     ),
-    not_yet(
+    met(
         "models:speed",
         "`speed` is `standard` or `fast`.",
         SDK,
     ),
-    not_yet(
+    met(
         "models:inference-geo",
         "`inference_geo` pins where a model runs and is checked at save, at create and on each turn.",
         docs("Multiagent orchestration"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conformance.requirements.entry import INFERRED, SDK, docs, not_yet
+from conformance.requirements.entry import INFERRED, SDK, docs, met, not_yet
 
 LEDGER = (
     # Endpoints
@@ -79,7 +79,7 @@ LEDGER = (
         "`agent` as a reference may pin a version.",
         SDK,
     ),
-    not_yet(
+    met(
         "sessions:create:agent:archived",
         "An archived agent is 400.",
         docs("Define your agent"),

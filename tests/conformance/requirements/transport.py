@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conformance.requirements.entry import INFERRED, OBSERVED, SDK, docs, not_yet
+from conformance.requirements.entry import INFERRED, OBSERVED, SDK, docs, met, not_yet
 
 LEDGER = (
     not_yet(
@@ -102,7 +102,7 @@ LEDGER = (
         "The array form without brackets is accepted too.",
         INFERRED,
     ),
-    not_yet(
+    met(
         "transport:query:ranges",
         "Time ranges arrive as `created_at[gt]`, `[gte]`, `[lt]` and `[lte]`.",
         SDK,
@@ -137,6 +137,11 @@ LEDGER = (
         "Responses name the organisation in `anthropic-organization-id`.",
         SDK,
         "a server has no organisations above its workspaces",
+    ),
+    met(
+        "transport:response:types",
+        "Every answer and every event on a stream parses strictly as the SDK's type for it, without unknown keys.",
+        SDK,
     ),
     not_yet(
         "transport:timestamps",
