@@ -29,7 +29,7 @@ OWNERS = {
     "anthropic": {"models", "wire", "testing", "cli"},
     "anyio": {"models", "proxy", "vaultd", "api", "server", "testing", "harness"},
     "click": {"cli"},
-    "httpx2": {"links", "models", "proxy", "server", "vaultd", "testing"},
+    "httpx2": {"cli", "links", "models", "proxy", "server", "vaultd", "testing"},
     "msgspec": {"api", "harness", "links", "models", "proxy", "resources", "session", "store", "testing", "wire"},
     "pydantic": {"testing", "wire"},
     "rich": {"cli"},
@@ -207,3 +207,10 @@ def test_links_between_pages_lead_somewhere() -> None:
     for page in pages:
         for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.relative_to(ROOT)} links to {target}"
+
+
+@pytest.mark.parametrize("folder", ["how-to", "reference", "decisions"])
+def test_every_page_is_listed_in_an_index(folder: str) -> None:
+    index = (ROOT / "docs" / "README.md").read_text() + (ROOT / "docs" / "decisions" / "README.md").read_text()
+    for page in (ROOT / "docs" / folder).glob("*.md"):
+        assert page.name == "README.md" or f"{page.name})" in index, f"docs/{folder}/{page.name} is in no index"
