@@ -268,12 +268,12 @@ async def the_tools_own_processes_cannot_be_looked_into(sandboxes: Sandboxes, se
     """They come from outside and are inside for a moment: nothing of theirs may lead out, nor be changed."""
     hands = Hands(sandboxes, session)
     spy = (
-        "import os, signal, time\nfound = set()\nfor _ in range(4000):\n"
+        "import os, time\nfound = set()\nend = time.monotonic() + 20\nwhile time.monotonic() < end:\n"
         "    for pid in os.listdir('/proc'):\n"
         "        if not pid.isdigit() or int(pid) == os.getpid():\n            continue\n"
         "        try:\n"
         "            comm = open(f'/proc/{pid}/comm').read().strip()\n"
-        "            if comm in ('sleep', 'bash', 'python3', 'cat'):\n                continue\n"
+        "            if comm in ('sleep', 'bash'):\n                continue\n"
         "            found.add('seen')\n"
         "            for name in os.listdir(f'/proc/{pid}/fd'):\n"
         "                found.add(os.readlink(f'/proc/{pid}/fd/{name}'))\n"
@@ -288,7 +288,8 @@ async def the_tools_own_processes_cannot_be_looked_into(sandboxes: Sandboxes, se
     for _ in range(40):
         await worker.use("read", file_path="/tmp/spy.py")
     await hands.use("write", file_path="stop", content="")
-    assert await spying in ("[]", "['seen']")
+    found = await spying
+    assert found in ("[]", "['seen']"), found
 
 
 async def the_host_is_never_seen_while_a_sandbox_starts(sandboxes: Sandboxes, session: str) -> None:
