@@ -1,0 +1,252 @@
+"""`outrider doctor`: tries what a server here would need, and says how to mend what fails."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import sqlite3
+import sys
+import tempfile
+import time
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from outrider import config
+from outrider.cli.options import data_option
+from outrider.config import Settings
+from outrider.errors import OutriderError
+
+if TYPE_CHECKING:
+    from outrider.endpoints import Endpoint, Endpoints
+    from outrider.models.probe import ProbeReport
+
+NO_ISOLATION = 3  # exit code
+SYNC_ROUNDS = 20
+CALL_SECONDS = 60
+GOOD, BAD, NOTE = "ok  ", "FAIL", "    "
+
+
+class Findings:
+    """Prints each finding as it comes; remembers whether something failed."""
+
+    def __init__(self) -> None:
+        self.failed = False
+
+    def good(self, what: str) -> None:
+        click.echo(f"{click.style(GOOD, 'green')} {what}")
+
+    def bad(self, what: str, fix: str | None = None) -> None:
+        self.failed = True
+        click.echo(f"{click.style(BAD, 'red')} {what}")
+        if fix:
+            click.echo(f"{NOTE} -> {fix}")
+
+    def note(self, what: str) -> None:
+        click.echo(f"{NOTE} {what}")
+
+
+@click.command()
+@click.option("--model", "models", multiple=True, help="Probe this model; may be repeated.  [default: one an endpoint]")
+@click.option("--no-model", is_flag=True, help="Send nothing to a model.")
+@data_option
+def doctor(models: tuple[str, ...], no_model: bool, data: Path | None) -> None:
+    """Check this host: sandboxes and their limits, model endpoints, database, disk.
+
+    Each model probe is one short streaming request with a tool. Exit code 3: no isolation here; 1: something else fails.
+    """
+    environment = dict(os.environ)
+    settings = config.load(environment, data=data)
+    found = Findings()
+    isolated = _sandbox(settings, found)
+    _database(settings, found)
+    _disk(settings, found)
+    if not no_model:
+        asyncio.run(_models(settings, environment, models, found))
+    sys.exit(NO_ISOLATION if not isolated else 1 if found.failed else 0)
+
+
+# -- sandboxes
+
+
+def _sandbox(settings: Settings, found: Findings) -> bool:
+    with tempfile.TemporaryDirectory(prefix="outrider-doctor-") as name:
+        place = Path(name)
+        place.chmod(0o711)
+        with _zygote(settings, place):
+            return asyncio.run(_try_sandbox(settings, place, found))
+
+
+@contextmanager
+def _zygote(settings: Settings, place: Path) -> Generator[None]:
+    """A zygote of our own, forked before anything heavy is imported."""
+    from outrider.sandbox import plan, zygote
+
+    options = plan.zygote_options(place / "root", place / "run", settings.limits, strict=settings.strict_sandbox)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            zygote.main(str(place / "z.sock"), options)
+        finally:
+            os._exit(1)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGTERM)
+        os.waitpid(pid, 0)
+
+
+async def _try_sandbox(settings: Settings, place: Path, found: Findings) -> bool:
+    from outrider.ports.sandbox import ToolCall
+    from outrider.sandbox.driver import BubblewrapSandboxes
+
+    sandboxes = BubblewrapSandboxes(place / "root", place / "z.sock", place / "run", settings.limits)
+    able = await sandboxes.probe()
+    if not able.available:
+        found.bad(f"sandbox: {able.problem}", able.fix)
+        return False
+    start = time.monotonic()
+    call = ToolCall("sevt_doctor", "sthr_doctor", "bash", {"command": "id -u; ls /"})
+    try:
+        async with asyncio.timeout(CALL_SECONDS):
+            outcome = await sandboxes.execute("sesn_doctor", call, epoch=1)
+    except (OutriderError, TimeoutError) as error:
+        found.bad(f"sandbox: a first command failed: {error}")
+        return False
+    took = (time.monotonic() - start) * 1000
+    await sandboxes.delete("sesn_doctor")
+    if outcome.is_error:
+        found.bad(f"sandbox: a first command failed: {outcome.content[0]['text']}")
+        return False
+    found.good(f"sandbox: {able.isolation} (first command after {took:.0f} ms)")
+    for limit, how in able.limits.items():
+        found.note(f"{limit}: {how}")
+    return True
+
+
+# -- database and disk
+
+
+def _database(settings: Settings, found: Findings) -> None:
+    if not settings.database.exists():
+        found.good(f"database: none yet in {settings.data}; the first start makes it")
+        return
+    try:
+        with closing(sqlite3.connect(f"file:{settings.database}?mode=ro", uri=True)) as db:
+            (said,) = db.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.Error as error:
+        found.bad(f"database: {settings.database}: {error}", "is this the user that the server runs as?")
+        return
+    if said == "ok":
+        found.good(f"database: {settings.database} is sound ({settings.database.stat().st_size // 1024} kB)")
+    else:
+        found.bad(f"database: {settings.database}: {said}", "stop the server and restore a backup")
+
+
+def _disk(settings: Settings, found: Findings) -> None:
+    place = next(path for path in (settings.data, *settings.data.parents) if path.exists())
+    usage = shutil.disk_usage(place)
+    share = usage.free / usage.total
+    text = f"disk: {usage.free / 1024**3:.1f} GB free ({share:.0%}) for {settings.data}"
+    limits = settings.limits
+    if usage.free < limits.reserve_bytes or share < limits.reserve_share:
+        found.bad(text, "sandboxes do not run below 5 % or 1 GB; make room, or move the data")
+    else:
+        found.good(text)
+    if os.access(place, os.W_OK):
+        found.note(f"a durable write takes {_sync_time(place) * 1000:.2f} ms here")
+    else:
+        found.note(f"{place} can't be written by this user")
+
+
+def _sync_time(place: Path) -> float:
+    """Seconds that the file system takes to make 4 kB durable (median)."""
+    taken: list[float] = []
+    with tempfile.TemporaryFile(dir=place) as file:
+        for _ in range(SYNC_ROUNDS):
+            start = time.perf_counter()
+            os.write(file.fileno(), b"x" * 4096)
+            os.fdatasync(file.fileno())
+            taken.append(time.perf_counter() - start)
+    return sorted(taken)[SYNC_ROUNDS // 2]
+
+
+# -- models
+
+
+async def _models(settings: Settings, environment: dict[str, str], asked: tuple[str, ...], found: Findings) -> None:
+    from outrider.endpoints import load_endpoints, usable_secrets
+
+    endpoints = load_endpoints(settings.endpoints, environment, usable_secrets(environment, settings.endpoints))
+    async with _scripted(endpoints) as reachable:
+        names = asked or _one_each(reachable, found)
+        for name in names:
+            await _probe(reachable, name, environment, found)
+
+
+@asynccontextmanager
+async def _scripted(endpoints: Endpoints) -> AsyncGenerator[Endpoints]:
+    """The scripted model runs inside the server, so it is started here when it is configured."""
+    if not endpoints.needs_scripted_server():
+        yield endpoints
+        return
+    from outrider.models.scripted import running
+
+    async with running() as server:
+        yield endpoints.with_scripted_at(server.url)
+
+
+def _one_each(endpoints: Endpoints, found: Findings) -> list[str]:
+    names: dict[str, str] = {}
+    for name in endpoints.names():
+        names.setdefault(endpoints.resolve(name)[0].name, name)
+    for endpoint in endpoints.all:
+        if endpoint.name not in names:
+            found.note(
+                f"model endpoint {endpoint.name} at {endpoint.base_url}: name a model of it with --model to try it"
+            )
+    if "scripted" in names:
+        names["scripted"] = "scripted/tools"
+    return list(names.values())
+
+
+async def _probe(endpoints: Endpoints, name: str, environment: dict[str, str], found: Findings) -> None:
+    from outrider.clock import SystemClock
+    from outrider.models.client import AnthropicModel, http_client
+    from outrider.models.probe import probe
+
+    try:
+        endpoint, _, profile = endpoints.resolve(name)
+        key = _key(endpoint, environment)
+    except OutriderError as error:
+        found.bad(f"model {name}: {error.message}")
+        return
+    model = AnthropicModel(endpoint.base_url, http_client(CALL_SECONDS), key=key)
+    try:
+        _say(name, await probe(model, endpoint.name, profile, SystemClock()), found)
+    finally:
+        await model.close()
+
+
+def _key(endpoint: Endpoint, environment: dict[str, str]) -> tuple[str, str] | None:
+    """The header that carries the endpoint's key. Only this command reads a key outside of the vault."""
+    if endpoint.secret is None or endpoint.auth == "none":
+        return None
+    kind, _, where = endpoint.secret.partition(":")
+    value = environment[where] if kind == "env" else Path(where).read_text().strip()
+    return ("authorization", f"Bearer {value}") if endpoint.auth == "bearer" else ("x-api-key", value)
+
+
+def _say(name: str, report: ProbeReport, found: Findings) -> None:
+    if not report.works:
+        reason = report.problem or report.tool_problem or "it did not call the tool"
+        found.bad(f"model {name} on {report.endpoint}: {reason}")
+        return
+    first = f"{report.first_block * 1000:.0f} ms" if report.first_block is not None else "unknown"
+    found.good(f"model {name} on {report.endpoint}: streams and calls tools (first block after {first})")
+    found.note(f"usage: {'yes' if report.usage else 'no'}; cache fields: {'yes' if report.cache_fields else 'no'}")
