@@ -17,6 +17,7 @@ from outrider.api.services import Services
 from outrider.clock import SystemClock
 from outrider.config import Limits, Settings
 from outrider.doorbell.local import LocalDoorbell
+from outrider.errors import InvalidRequest
 from outrider.harness.loop import Hands
 from outrider.harness.worker import Worker
 from outrider.ids import MonotonicIds
@@ -41,6 +42,9 @@ class WrittenModel:
         self._answers = list(answers)
         self.calls: list[ModelCall] = []
 
+    async def prepare(self, endpoint: str, session: str, epoch: int) -> None:
+        """Nothing to get ready."""
+
     async def respond(self, call: ModelCall, on_delta: Callable[[Delta], None]) -> ModelReply:
         self.calls.append(call)
         answer = self._answers.pop(0)
@@ -58,6 +62,8 @@ class OneModel:
         self._profile = profile
 
     def profile(self, model: str) -> ModelProfile:
+        if model == "gone":
+            raise InvalidRequest("no endpoint serves the model gone")
         return replace(self._profile, model=model)
 
     def names(self) -> list[str]:

@@ -156,7 +156,7 @@ class Sim:
             self.append(self.factory.internal(events.SUMMARY, record))
             self.append(self.factory.public("agent.thread_context_compacted"))
         else:
-            draft = ReplyDraft(self.factory.id, lambda *_: None)
+            draft = ReplyDraft(self.factory.id, unseen)
             self.append(*reply_rows(self._reply(), draft, AGENT, self.factory, span))
 
     def _reply(self) -> ModelReply:
@@ -204,3 +204,7 @@ class Sim:
 
 def _text(text: str) -> list[dict[str, Any]]:
     return [{"type": "text", "text": text}]
+
+
+def unseen(_event_id: str, _frame: bytes, _kind: str, _start: bool) -> None:
+    """Nobody watches the previews."""

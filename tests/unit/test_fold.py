@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
+from typing import Any
 
 import msgspec
 from hypothesis import given, settings
@@ -126,19 +128,17 @@ def test_every_prompt_is_well_formed_and_a_pure_function_of_the_log(seed: int) -
         check_messages(body["messages"])
 
 
-def check_messages(messages: list[dict[str, object]]) -> None:
+def check_messages(messages: list[dict[str, Any]]) -> None:
     """Roles alternate from a user's turn on; every tool use is answered in the very next message."""
     assert messages[0]["role"] == "user"
-    for earlier, later in zip(messages, messages[1:], strict=False):
+    for earlier, later in pairwise(messages):
         assert earlier["role"] != later["role"]
         assert ids(earlier, "tool_use", "id") == ids(later, "tool_result", "tool_use_id")
     assert not ids(messages[-1], "tool_use", "id")
 
 
-def ids(message: dict[str, object], kind: str, name: str) -> list[str]:
-    content = message["content"]
-    assert isinstance(content, list)
-    return [block[name] for block in content if block["type"] == kind]
+def ids(message: dict[str, Any], kind: str, name: str) -> list[str]:
+    return [block[name] for block in message["content"] if block["type"] == kind]
 
 
 def test_system_and_tools_are_the_same_bytes_whatever_happened() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from harness_room import KEY, Room, WrittenModel, reply, use
+from session_sim import AGENT
 
 from outrider.config import Limits
 from outrider.errors import ModelFailure
@@ -94,6 +95,16 @@ async def test_each_failed_attempt_is_logged_and_the_turn_goes_on() -> None:
     assert types.count("session.status_rescheduled") == 2
     assert types.count("session.status_running") == 3
     assert [body["is_error"] for body in await room.bodies("span.model_request_end")] == [True, True, False]
+
+
+async def test_a_model_that_no_endpoint_serves_any_more_ends_the_turn_with_the_reason() -> None:
+    room = Room(WrittenModel())
+    await room.open(AGENT | {"model": {"id": "gone"}})
+    async with room.worker():
+        await room.say("hi")
+        await room.until("session.status_idle")
+    (error,) = await room.bodies("session.error")
+    assert "no endpoint serves" in error["error"]["message"]
 
 
 async def test_retries_run_out_and_the_queue_is_dropped() -> None:
@@ -188,13 +199,11 @@ async def test_asked_and_custom_calls_wait_without_a_lease_and_go_on_when_answer
     uses = [use("write", "toolu_1", file_path="a", content="b"), use("lookup", "toolu_2", key="k")]
     room = Room(WrittenModel(reply(*uses), reply("thanks")))
     await room.open()
-    async with room.worker() as worker:
+    async with room.worker():
         await room.say("go")
         await room.until("session.status_idle")
         ask, custom = (await room.bodies("session.status_idle"))[0]["stop_reason"]["event_ids"]
-        async with asyncio.timeout(5):
-            while worker.running:
-                await asyncio.sleep(0)
+        assert await room.store.disown(None) == 0
         found = {"type": "user.custom_tool_result", "custom_tool_use_id": custom, "content": events.text_blocks("v")}
         await room.send(found)
         again = (await room.bodies("session.status_idle"))[1]["stop_reason"]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from outrider import faults
 from outrider.clock import Clock
 from outrider.config import Limits
-from outrider.errors import CallLost, HeadMoved, ModelFailure, SandboxUnavailable
+from outrider.errors import CallLost, HeadMoved, InvalidRequest, ModelFailure, SandboxUnavailable
 from outrider.harness import context as prompts
 from outrider.harness.backoff import delay
 from outrider.harness.journal import Journal
@@ -41,6 +41,7 @@ from outrider.session.inbox import close_call
 from outrider.session.state import Call, State
 
 TOOL_STOP_SECONDS = 10.0
+UNKNOWN_WINDOW = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,7 @@ class Driver:
         self._tail = tail
         self._news = tail.news
         self._request: _Request | None = None
+        self._ready: asyncio.Task[None] | None = None
         self._tools: dict[str, asyncio.Task[None]] = {}
         self._finished: dict[str, ToolOutcome] = {}
         self._intended: set[str] = set()  # calls whose intent this driver wrote, so that nobody else can have begun
@@ -90,12 +92,27 @@ class Driver:
             self._group = group
             try:
                 await self._journal.load()
+                self._ready = group.create_task(self._prepare())
                 while not await self._step():
                     pass
             finally:
-                for task in [*self._tools.values(), *([self._request.task] if self._request else [])]:
-                    if task is not None:
-                        task.cancel()
+                for task in self._under_way():
+                    task.cancel()
+
+    def _under_way(self) -> list[asyncio.Task[None]]:
+        request = self._request.task if self._request is not None else None
+        return [task for task in (*self._tools.values(), self._ready, request) if task is not None]
+
+    async def _prepare(self) -> None:
+        """Have the way to the model ready by the time the turn's first rows are stored."""
+        profile = self._profile()
+        if isinstance(profile, InvalidRequest) or next_action(self._state, self._bounds()) == Release():
+            return
+        lease = self._journal.lease
+        try:
+            await self._hands.model.prepare(profile.endpoint, lease.key.session, lease.epoch)
+        except ModelFailure:
+            return  # the request itself will say so
 
     async def _step(self) -> bool:
         """One decision carried out; True when the lease is gone."""
@@ -115,11 +132,16 @@ class Driver:
         return self._journal.state
 
     def _bounds(self) -> Bounds:
-        limits = self._hands.limits
-        return Bounds(self._profile().window, limits.tool_rounds, limits.compactions_in_a_row, limits.model_attempts)
+        limits, profile = self._hands.limits, self._profile()
+        window = UNKNOWN_WINDOW if isinstance(profile, InvalidRequest) else profile.window
+        return Bounds(window, limits.tool_rounds, limits.compactions_in_a_row, limits.model_attempts)
 
-    def _profile(self) -> ModelProfile:
-        return self._hands.models.profile(self._journal.context.agent["model"]["id"])
+    def _profile(self) -> ModelProfile | InvalidRequest:
+        """The agent's model as it is configured now, or why no endpoint serves it (any more)."""
+        try:
+            return self._hands.models.profile(self._journal.context.agent["model"]["id"])
+        except InvalidRequest as problem:
+            return problem
 
     async def _perform(self, action: Action) -> bool:
         match action:
@@ -130,7 +152,7 @@ class Driver:
             case TakeUp(event_ids):
                 self._take_up(event_ids)
             case CallModel(purpose):
-                await self._call_model(purpose)
+                return await self._call_model(purpose)
             case AwaitModel(span):
                 await self._await_model(span)
             case Retry(attempts):
@@ -172,8 +194,11 @@ class Driver:
 
     # -- the model
 
-    async def _call_model(self, purpose: str) -> None:
+    async def _call_model(self, purpose: str) -> bool:
         journal, profile = self._journal, self._profile()
+        if isinstance(profile, InvalidRequest):
+            problem = ("model_request_failed_error", profile.message)
+            return await self._end_turn(EndTurn({"type": "retries_exhausted"}, error=problem, drop_queue=True))
         body = prompts.build_request(journal.context, profile, purpose=purpose)
         start = journal.factory.public("span.model_request_start")
         facts = prompts.request_facts(body, profile, purpose=purpose, attempt=self._state.attempts + 1)
@@ -183,10 +208,13 @@ class Driver:
         self._request = _Request(start.id, purpose, profile, draft)
         call = ModelCall(profile.endpoint, body, journal.lease.key.session, journal.lease.epoch)
         self._request.task = self._group.create_task(self._respond(self._request, call))
+        return False
 
     async def _respond(self, request: _Request, call: ModelCall) -> None:
         faults.point("harness.model.before")
         try:
+            if self._ready is not None:
+                await self._ready
             request.outcome = await self._hands.model.respond(call, request.draft.on_delta)
         except ModelFailure as failure:
             request.outcome = failure

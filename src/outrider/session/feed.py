@@ -61,7 +61,7 @@ class Tail:
 
     def __init__(self) -> None:
         self.news = asyncio.Event()
-        self._fresh = True
+        self._fresh = False
 
     def tell(self) -> None:
         self._fresh = True
