@@ -91,7 +91,7 @@ def parse(name: str, body: bytes) -> dict[str, Any]:
     """Decode and check a body. Raises InvalidRequest that names the first wrong field and the rule it breaks."""
     try:
         value = _decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest(f"The request body is not valid JSON: {error}") from None
     if not isinstance(value, dict):
         raise InvalidRequest("The request body must be a JSON object.")
