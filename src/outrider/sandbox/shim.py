@@ -57,8 +57,12 @@ class Shim:
             "status": self._status,
             "stop": self._stop,
         }
+        handler = handlers.get(request.get("op", ""))
+        if handler is None:
+            reply({"error": "unavailable", "message": "The sandbox does not know this request."})
+            return
         try:
-            handlers[request["op"]](request, reply)
+            handler(request, reply)
         except OSError as error:
             reply({"error": "unavailable", "message": f"The sandbox's own storage failed: {error.strerror}"})
 
