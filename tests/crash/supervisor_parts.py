@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import socket
@@ -17,7 +18,7 @@ PROGRAM = """
 import os, sys
 from pathlib import Path
 from outrider import config, supervisor
-sys.path.append(sys.argv[2])
+sys.path.extend(sys.argv[2].split(os.pathsep))
 parts = "supervisor_parts"
 roles = supervisor.Roles(server=f"{parts}:{sys.argv[3]}", scripted=f"{parts}:scripted")
 environment = dict(os.environ)
@@ -25,9 +26,10 @@ sys.exit(supervisor.run(config.load(environment, data=Path(sys.argv[1]), port=0)
 """
 
 
-def command(data: Path, server: str = "server") -> list[str]:
-    """Starts the tree with the stand-in called `server`; vault and zygote are the real ones."""
-    return [sys.executable, "-c", PROGRAM, str(data), str(Path(__file__).parent), server]
+def command(data: Path, server: str = "server", *paths: Path) -> list[str]:
+    """Starts the tree with the stand-in called `server`; vault and zygote are the real ones. `paths`: more code."""
+    search = os.pathsep.join(map(str, (Path(__file__).parent, *paths)))
+    return [sys.executable, "-c", PROGRAM, str(data), search, server]
 
 
 def server(settings: Settings, listener: socket.socket, *, endpoints: Endpoints, key_digest: str) -> None:
@@ -56,6 +58,13 @@ def draining_server(settings: Settings, listener: socket.socket, *, endpoints: E
 
     signal.signal(signal.SIGTERM, drain)
     _answer(listener, "here")
+
+
+def late_server(settings: Settings, listener: socket.socket, *, endpoints: Endpoints, key_digest: str) -> None:
+    """Imports modules only when it is its own user: one of the library's, one of the test's."""
+    del settings, endpoints, key_digest
+    late = [importlib.import_module(name).__name__ for name in ("tabnanny", "late_module")]
+    _answer(listener, " ".join(late))
 
 
 def broken_server(settings: Settings, listener: socket.socket, *, endpoints: Endpoints, key_digest: str) -> None:

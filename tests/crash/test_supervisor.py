@@ -163,6 +163,23 @@ def test_a_taken_port_is_refused_with_its_number(tree: ServerProcess) -> None:
     assert f"port {port}" in second.stderr
 
 
+def test_a_directory_with_other_things_in_it_is_not_taken_for_data(data: Path) -> None:
+    data.mkdir()
+    data.chmod(0o750)
+    (data / "thesis.txt").touch()
+    with running_server(data, command=command(data)) as tree:
+        assert tree.process.wait(DEADLINE) == 2
+        assert "thesis.txt" in tree.said()
+    assert stat.S_IMODE(data.stat().st_mode) == 0o750
+
+
+def test_a_data_directory_too_deep_for_unix_sockets_is_refused(data: Path) -> None:
+    deep = data / ("d" * 60)
+    with running_server(data, command=command(deep)) as tree:
+        assert tree.process.wait(DEADLINE) == 2
+        assert "too long" in tree.said()
+
+
 def test_the_first_key_is_made_once_and_is_its_owners_alone(tree: ServerProcess) -> None:
     place = tree.data / "api-key"
     assert tree.key().startswith("outr_")
@@ -217,3 +234,17 @@ def test_as_root_a_data_directory_that_the_servers_user_can_not_reach_is_refused
     with running_server(data / "inner", command=command(data / "inner")) as tree:
         assert tree.process.wait(DEADLINE) == 2
         assert f"can't enter {data}" in tree.said()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="users are only apart as root")
+def test_as_root_code_in_a_closed_directory_can_still_be_imported_by_the_servers_user(data: Path) -> None:
+    code = data.parent / "closed" / "inner" / "code"
+    code.mkdir(parents=True)
+    (code / "late_module.py").touch()
+    (data.parent / "closed" / "secret").touch()
+    (data.parent / "closed").chmod(0o700)
+    with running_server(data, command=command(data, "late_server", code), environment=MODEL) as tree:
+        assert get(tree.until_up()) == "tabnanny late_module"
+        seen = Path(f"/proc/{tree.children()['server']}/root") / code.relative_to("/").parent.parent
+        assert [entry.name for entry in seen.iterdir()] == ["inner"]
+    assert (data.parent / "closed" / "secret").exists()

@@ -16,7 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-from outrider.supervisor import linux, plan, zygote_start
+from outrider.supervisor import linux, plan, reach, zygote_start
 
 MODULES_DIRECTORY = "OUTRIDER_TEST_MODULES_DIR"
 FAULTS = "OUTRIDER_FAULTS_FD"
@@ -54,6 +54,7 @@ def _play(part: Part, parent: int) -> NoReturn:
         module, _, name = part.target.partition(":")
         entry = getattr(import_module(module), name)
         if part.uid is not None:
+            reach.open_code_to(part.uid)
             linux.become(part.uid)
             linux.die_with(parent)
         _tell_modules(part.name)

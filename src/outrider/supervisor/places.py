@@ -18,11 +18,13 @@ LONGEST_SOCKET_PATH = 100
 ROOM_FOR_NAMES = 48  # the sandboxes' sockets, one a session, lie deeper than the vault's
 BIND_SECONDS = 2.0
 BACKLOG = 2048
+OURS = frozenset({"outrider.lock", "outrider.db", "config.toml", "api-key"})
 
 
 def prepare(settings: Settings, users: Users) -> None:
     """Make the directories. With users apart, the server may add files beside others' but touch none of them."""
     _check_length(settings)
+    _check_content(settings.data)
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     settings.run.mkdir(mode=0o700, exist_ok=True)
     if not users.apart:
@@ -33,6 +35,16 @@ def prepare(settings: Settings, users: Users) -> None:
     for name in (settings.database.name, f"{settings.database.name}-wal", f"{settings.database.name}-shm"):
         _give(settings.data / name, users.server)
     check_way(settings.data, users.server)
+    for file in (settings.tls_cert, settings.tls_key):
+        if file is not None:
+            check_readable(file.absolute(), users.server)
+
+
+def _check_content(data: Path) -> None:
+    """Modes and owners are about to change: not those of a directory that was named by mistake."""
+    names = {entry.name for entry in data.iterdir()} if data.exists() else set[str]()
+    if names and not names & OURS:
+        raise InvalidRequest(f"{data} holds other things ({min(names)}, ...): choose a new or empty data directory.")
 
 
 def _check_length(settings: Settings) -> None:
@@ -54,14 +66,23 @@ def check_way(path: Path, uid: int) -> None:
     """Raise InvalidRequest, naming the obstacle, when a directory on the way to `path` is closed to user `uid`."""
     for directory in path.parents:
         status = directory.stat()
-        if not _may_enter(status, uid):
+        if not may_enter(status, uid):
             raise InvalidRequest(
                 f"The server's user ({uid}) can't enter {directory} (mode {stat.filemode(status.st_mode)}), which is"
-                f" on the way to {path}: choose a data directory elsewhere, such as /var/lib/outrider."
+                f" on the way to {path}: choose a place elsewhere, such as /var/lib/outrider."
             )
 
 
-def _may_enter(status: os.stat_result, uid: int) -> bool:
+def check_readable(file: Path, uid: int) -> None:
+    """Raise InvalidRequest when user `uid` can't read a file that the server needs."""
+    check_way(file, uid)
+    status = file.stat()
+    bits = stat.S_IRUSR if status.st_uid == uid else stat.S_IRGRP if status.st_gid == uid else stat.S_IROTH
+    if not status.st_mode & bits:
+        raise InvalidRequest(f"The server's user ({uid}) can't read {file}: make {uid} its owner or its group.")
+
+
+def may_enter(status: os.stat_result, uid: int) -> bool:
     if status.st_uid == uid:
         return bool(status.st_mode & stat.S_IXUSR)
     return bool(status.st_mode & (stat.S_IXGRP if status.st_gid == uid else stat.S_IXOTH))

@@ -208,7 +208,11 @@ class Tree:
 
 
 def _import_heavy() -> None:
+    """What takes long is done once, before the forks: it would delay each recovery. Nothing of a single role's."""
     for name in HEAVY:
         import_module(name)
+    from outrider.wire.requests import compile_all
+
+    compile_all()
     gc.collect()
     gc.freeze()  # keeps the children's pages shared: the collector won't touch what they inherit
