@@ -1,4 +1,4 @@
-"""Edits the ledger's source: turns `not_yet` into `met` for the entries that tests name by now."""
+"""Edits the ledger's source: `met` for the entries that tests name by now, `not_yet` for those that none names any more."""
 
 from __future__ import annotations
 
@@ -12,21 +12,23 @@ LEDGER = Path(__file__).parent / "requirements"
 MAKERS = ("differs", "met", "not_yet")
 
 
-def claim() -> list[str]:
-    """Rewrite the modules that hold such entries; returns the entries' ids."""
-    ready = [id for id in witnesses() if id in ALL and ALL[id].status == "not_yet"]
+def claim() -> tuple[list[str], list[str]]:
+    """Rewrite the modules whose entries changed; returns the ids that are met now, and those that no longer are."""
+    named = witnesses()
+    ready = [id for id in named if id in ALL and ALL[id].status == "not_yet"]
+    bare = [id for id, entry in ALL.items() if entry.status == "met" and id not in named]
     for path in sorted(LEDGER.glob("*.py")):
         if path.stem not in ("__init__", "entry"):
             text = path.read_text()
-            claimed = _imports_what_it_uses(_claimed(text, ready))
-            if claimed != text:
-                path.write_text(claimed)
-    return ready
+            changed = _moved(_moved(text, ready, "not_yet", "met"), bare, "met", "not_yet")
+            if changed != text:
+                path.write_text(_imports_what_it_uses(changed))
+    return ready, bare
 
 
-def _claimed(text: str, ready: list[str]) -> str:
-    for id in ready:
-        text = re.sub(rf'\bnot_yet\((\s*"{re.escape(id)}",)', r"met(\1", text)
+def _moved(text: str, ids: list[str], before: str, after: str) -> str:
+    for id in ids:
+        text = re.sub(rf'\b{before}\((\s*"{re.escape(id)}",)', rf"{after}(\1", text)
     return text
 
 
