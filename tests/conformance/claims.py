@@ -1,4 +1,4 @@
-"""Edits the ledger's source: `met` for the entries that tests name by now, `not_yet` for those that none names any more."""
+"""Edits the ledger's source: an entry is `met` when a test names it, and `not_yet` when none does any more."""
 
 from __future__ import annotations
 
