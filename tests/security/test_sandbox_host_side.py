@@ -182,7 +182,9 @@ async def test_what_grows_in_the_background_is_stopped_too(host: SandboxHost) ->
     filler = "i=0; while head -c 256K /dev/zero > f$i; do i=$((i+1)); sleep 0.02; done"
     await hands.bash(f"setsid sh -c '{filler}' & x=1")
     async with asyncio.timeout(20):
-        while await hands.bash("echo ${x-stopped}") != "stopped":  # noqa: ASYNC110
+        # The call that asks may itself be the one that is stopped.
+        ask = {"command": "echo ${x-stopped}"}
+        while (await hands.outcome("bash", ask)).content[0]["text"] != "stopped":  # noqa: ASYNC110
             await asyncio.sleep(1.0)
     assert await hands.bash("pgrep -c head || true") == "0"
 
@@ -227,6 +229,16 @@ async def test_erasing_follows_no_link_and_knows_no_depth(host: SandboxHost) -> 
     assert (outside / "kept").read_text() == "kept"
     assert not host.own("sesn_a").parent.exists()
     assert not (host.run / "sesn_a").exists()
+
+
+async def test_a_shim_that_hangs_is_ended_all_the_same(host: SandboxHost) -> None:
+    hands = Hands(host.driver(), "sesn_a")
+    await hands.bash("x=1; echo kept > f")
+    os.kill(host.shim_pid("sesn_a"), signal.SIGSTOP)
+    driver = host.driver()
+    driver.stop_deadline = 0.2
+    await driver.stop("sesn_a")
+    assert await hands.bash("echo ${x-gone}; cat f") == "gone\nkept"
 
 
 async def test_a_session_is_erased_even_if_its_shim_hangs(host: SandboxHost) -> None:

@@ -96,8 +96,10 @@ class BubblewrapSandboxes:
         try:
             async with asyncio.timeout(self.stop_deadline):
                 await self._shim(session, {"op": "stop"})
-        except (_NoAnswer, TimeoutError):
+        except _NoAnswer:
             pass
+        except TimeoutError:
+            await self._zygote({"op": "end", "session": session})
         self._gone(session)
 
     async def delete(self, session: str) -> None:

@@ -127,6 +127,9 @@ class Zygote:
             reply({"error": "unavailable", "message": f"{request['session']!r} can't name a sandbox"})
         elif request["op"] == "start":
             reply(self._start(request["session"], create=request["create"]))
+        elif request["op"] == "end":
+            session = request["session"]
+            self._apart(lambda: self._end(session), reply)
         elif request["op"] == "delete":
             self._delete_apart(request["session"], reply)
 
@@ -230,17 +233,20 @@ class Zygote:
         self._shims[pid] = session
         listener.close()
 
+    def _end(self, session: str) -> dict[str, Any]:
+        """Kill a shim that does not answer; its sandbox dies with it."""
+        user, own = self._user(session), os.path.join(self._place(session), "own")
+        if user is not None and not _done_as(user, lambda: _end_living(own)):
+            return {"error": "unavailable", "message": f"the sandbox of session {session} could not be ended"}
+        return {"ok": True}
+
     def _delete(self, session: str) -> dict[str, Any]:
         """In a child of the zygote: erase as the session's own user, then remove what is left as ourselves."""
         place = self._place(session)
         user = self._user(session)
         if user is not None:
             lock = os.open(os.path.join(place, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            eraser = os.fork()
-            if eraser == 0:
-                _erase(os.path.join(place, "own"), *user, lock)
-            _, status = os.waitpid(eraser, 0)
-            if status:
+            if not _done_as(user, lambda: _erase(os.path.join(place, "own"), lock)):
                 return {"error": "unavailable", "message": f"session {session} could not be erased"}
             self._unlink(self.socket_path(session))
             self._unlink(os.path.join(place, "lock"))
@@ -288,22 +294,33 @@ def _be_shim(options: ShimOptions, listener: socket.socket, lock: int) -> None:
         os._exit(0)
 
 
-def _erase(own: str, uid: int, gid: int, lock: int) -> None:
-    """Make an end of a living shim, wait for its lock, then empty the session's directory; all as its user."""
-    try:
-        shim.become(uid, gid)
-        if not os.path.isdir(own):
-            os._exit(0)
-        state = shim.read_state(own)
-        if state is not None and state["boot"] == shim.boot_id():
-            namespaces.end_leftover(state["pid"], state["start"])
-            namespaces.end_leftover(state["init"], state["init_start"])
-        if not _locked(lock) and not _lock_in_time(lock):
+def _done_as(user: tuple[int, int], work: Callable[[], bool]) -> bool:
+    """Whether the work succeeded, done in a child that has dropped to the session's own user."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            shim.become(*user)
+            os._exit(0 if work() else 1)
+        finally:
             os._exit(1)
-        erase.empty(own)
-        os._exit(0)
-    finally:
-        os._exit(1)
+    return os.waitpid(pid, 0)[1] == 0
+
+
+def _end_living(own: str) -> bool:
+    state = shim.read_state(own)
+    if state is not None and state["boot"] == shim.boot_id():
+        namespaces.end_leftover(state["pid"], state["start"])
+        namespaces.end_leftover(state["init"], state["init_start"])
+    return True
+
+
+def _erase(own: str, lock: int) -> bool:
+    """Make an end of a living shim, wait for its lock, then empty the session's directory."""
+    _end_living(own)
+    if not _lock_in_time(lock):
+        return False
+    erase.empty(own)
+    return True
 
 
 def _lock_in_time(lock: int) -> bool:
