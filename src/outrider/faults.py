@@ -1,7 +1,7 @@
 """Named points at which tests stop or kill a process. Without an inherited control socket every point is a no-op.
 
 The test passes one end of a socketpair and its number in `OUTRIDER_FAULTS_FD`. At each point the process writes
-`<pid> <name>\\n`, then waits for one byte before it goes on; the test may kill it instead. Points are listed in `POINTS`.
+`<pid> <name>\\n`, then waits for one byte before it goes on; the test may kill it instead. `POINTS` lists them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Prefixed ids, sortable by creation (48 bits of milliseconds, then a counter and randomness). Uniqueness is all that callers may rely on."""
+"""Prefixed ids, sortable by creation: 48 bits of milliseconds, then a counter and randomness.
+
+Uniqueness is all that callers may rely on.
+"""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ import logging
 import os
 import shutil
 import socket
+import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -43,6 +44,7 @@ from outrider.wire.requests import compile_all
 HOUSEKEEPING_SECONDS = 60.0
 ANSWERS_KEPT = timedelta(hours=24)
 DRAIN_SECONDS = 5
+SWITCH_SECONDS = 0.0005  # the store's threads must get their turn beside a busy event loop
 CONNECT_SECONDS = 10.0
 WRITE_SECONDS = 60.0
 
@@ -52,6 +54,7 @@ log = logging.getLogger("outrider.server")
 def main(settings: Settings, listener: socket.socket, *, endpoints: Endpoints, key_digest: str) -> None:
     """Serve until SIGTERM. `key_digest` is the SHA-256 (hex) of the first API key."""
     compile_all()
+    sys.setswitchinterval(SWITCH_SECONDS)
     uvloop.run(_serve(settings, listener, endpoints, key_digest))
 
 
@@ -109,7 +112,7 @@ async def _wired(settings: Settings, endpoints: Endpoints, key_digest: str) -> A
         stack.push_async_callback(model.close)
         await stack.enter_async_context(worker.working())
         await stack.enter_async_context(_housekeeping(store, sandboxes))
-        yield Services(settings, store, store, feed, doorbell, endpoints, ids, clock, forget, room, sandboxes.probe)
+        yield Services(settings, store, store, feed, worker, endpoints, ids, clock, forget, room, sandboxes.probe)
 
 
 def _model_http(vault: VaultLink, settings: Settings) -> httpx2.AsyncClient:

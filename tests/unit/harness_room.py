@@ -21,7 +21,7 @@ from outrider.errors import InvalidRequest
 from outrider.harness.loop import Hands
 from outrider.harness.worker import Worker
 from outrider.ids import MonotonicIds
-from outrider.ports.log import Row, SessionKey
+from outrider.ports.log import Lease, Row, SessionKey
 from outrider.ports.model import Delta, ModelCall, ModelProfile, ModelReply
 from outrider.ports.records import SessionRecord
 from outrider.session import events
@@ -80,6 +80,22 @@ def use(name: str, id: str = "toolu_1", **given: Any) -> dict[str, Any]:
     return {"type": "tool_use", "id": id, "name": name, "input": given}
 
 
+class Rings:
+    """Implements the `Dispatch` port of an API that has no harness in its process."""
+
+    def __init__(self, doorbell: LocalDoorbell) -> None:
+        self._doorbell = doorbell
+
+    def ring(self) -> None:
+        self._doorbell.ring()
+
+    def claimant(self) -> str | None:
+        return None
+
+    def take(self, lease: Lease) -> None:
+        raise AssertionError(f"{lease} was claimed for nobody")
+
+
 class Room:
     """One session and everything that works on it."""
 
@@ -126,9 +142,9 @@ class Room:
 
         services = Services(
             Settings(data=__import__("pathlib").Path("/nonexistent")), self.store, self.store, self.feed,
-            self.doorbell, self.models, self.ids, self.clock, nothing, lambda: True, nothing,
+            Rings(self.doorbell), self.models, self.ids, self.clock, nothing, lambda: True, nothing,
         )  # fmt: skip
-        await send_once(services, KEY, requests, allow_system=False)
+        await send_once(services, KEY, requests, allow_system=False, keep=lambda _: None)
 
     async def say(self, text: str) -> None:
         await self.send({"type": "user.message", "content": [{"type": "text", "text": text}]})

@@ -8,22 +8,52 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import Any
 
+import msgspec
 from starlette.requests import Request
 
 from outrider.clock import Clock, rfc3339
 from outrider.errors import InvalidRequest
-from outrider.ports.records import ApiKey, Records, StoredAnswer
+from outrider.ports.log import KeptAnswer, StoredAnswer
+from outrider.ports.records import ApiKey, Records
 
 KEYED = timedelta(hours=24)
 RETRIED = timedelta(minutes=10)
 LARGEST = 1024 * 1024  # bytes of an answer worth keeping
 DIGEST_BYTES = 32
 
-T = TypeVar("T")
+Keep = Callable[[bytes], KeptAnswer | None]
+
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A JSON answer: an object to encode, or bytes that are encoded already."""
+
+    value: Any = None
+    encoded: bytes | None = None
+    status: int = 200
+    kept: bool = False
+
+    def bytes(self) -> bytes:
+        return self.encoded if self.encoded is not None else _encode(self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamReply:
+    """A server-sent event stream; `close` runs when it ends, however it ends."""
+
+    frames: AsyncIterator[bytes]
+    close: Callable[[], None] = field(default=lambda: None)
+
+
+def keep_nothing(_body: bytes) -> None:
+    """For requests that change nothing."""
 
 
 class Answers:
@@ -35,9 +65,11 @@ class Answers:
         self._under_way: dict[str, asyncio.Future[None]] = {}
 
     async def once(
-        self, request: Request, key: ApiKey, body: bytes, answer: Callable[[], Awaitable[StoredAnswer | T]]
-    ) -> StoredAnswer | T:
+        self, request: Request, key: ApiKey, body: bytes, answer: Callable[[Keep], Awaitable[Reply | StreamReply]]
+    ) -> Reply | StreamReply:
         """The stored answer to this request, or `answer()`'s, stored before it is given."""
+        if request.method != "POST":
+            return await answer(keep_nothing)
         content = hashlib.sha256(body).digest()
         keyed = request.headers.get("idempotency-key")
         name = _name(key.id, request.url.path, keyed.encode() if keyed else content, keyed=bool(keyed))
@@ -57,14 +89,18 @@ class Answers:
         return await self._records.answer(workspace, name, not_before=rfc3339(datetime.now(UTC) - age))
 
     async def _run(
-        self, workspace: str, name: str, content: bytes, answer: Callable[[], Awaitable[StoredAnswer | T]]
-    ) -> StoredAnswer | T:
+        self, workspace: str, name: str, content: bytes, answer: Callable[[Keep], Awaitable[Reply | StreamReply]]
+    ) -> Reply | StreamReply:
+        def keep(body: bytes) -> KeptAnswer | None:
+            if len(body) > LARGEST:
+                return None
+            return KeptAnswer(name, self._clock.now(), StoredAnswer(200, content + body))
+
         done = self._under_way[name] = asyncio.get_running_loop().create_future()
         try:
-            result = await answer()
-            if isinstance(result, StoredAnswer) and len(result.body) <= LARGEST:
-                kept = StoredAnswer(result.status, content + result.body)
-                await self._records.put_answer(workspace, name, self._clock.now(), kept)
+            result = await answer(keep)
+            if isinstance(result, Reply) and not result.kept and (kept := keep(result.bytes())) is not None:
+                await self._records.put_answer(workspace, name, kept.at, kept.answer)
             return result
         finally:
             if self._under_way.get(name) is done:
@@ -77,7 +113,7 @@ def _name(key_id: str, path: str, what: bytes, *, keyed: bool) -> str:
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
-def _checked(stored: StoredAnswer, content: bytes) -> StoredAnswer:
+def _checked(stored: StoredAnswer, content: bytes) -> Reply:
     if stored.body[:DIGEST_BYTES] != content:
         raise InvalidRequest("Idempotency-Key: this key was used with another body.")
-    return StoredAnswer(stored.status, stored.body[DIGEST_BYTES:])
+    return Reply(encoded=stored.body[DIGEST_BYTES:], status=stored.status)

@@ -6,58 +6,38 @@ This is one of the two places that catch everything: an unforeseen error is logg
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
-from outrider.api.answers import Answers
+from outrider.api.answers import Answers, Keep, Reply, StreamReply
 from outrider.api.auth import Authenticator, require_beta
 from outrider.api.services import Services
 from outrider.errors import Conflict, InvalidRequest, OutriderError, RequestTooLarge
-from outrider.ports.records import ApiKey, StoredAnswer
+from outrider.ports.records import ApiKey
 from outrider.wire.envelope import error_bytes
 
 log = logging.getLogger("outrider.api")
-_encode = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One authenticated request, as handlers see it."""
+    """One authenticated request, as handlers see it. `keep` makes the answer's record for retries: a handler that
+    stores it in its own transaction says so in the reply (`kept`); else it is stored after the handler."""
 
     services: Services
     key: ApiKey
     path: Mapping[str, str]
     query: str
     body: bytes
+    keep: Keep
 
     @property
     def workspace(self) -> str:
         return self.key.workspace
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """A JSON answer: an object to encode, or bytes that are encoded already."""
-
-    value: Any = None
-    encoded: bytes | None = None
-    status: int = 200
-
-    def bytes(self) -> bytes:
-        return self.encoded if self.encoded is not None else _encode(self.value)
-
-
-@dataclass(frozen=True, slots=True)
-class StreamReply:
-    """A server-sent event stream; `close` runs when it ends, however it ends."""
-
-    frames: AsyncIterator[bytes]
-    close: Callable[[], None] = field(default=lambda: None)
 
 
 Handler = Callable[[Call], Awaitable[Reply | StreamReply]]
@@ -91,20 +71,15 @@ class Endpoints:
         if beta and self._services.settings.require_beta_header:
             require_beta(request.headers, request.url.path)
         body = await read_body(request, self._services.settings.limits.body_bytes)
-        call = Call(self._services, key, request.path_params, request.url.query, body)
 
-        async def answer() -> StoredAnswer | StreamReply:
-            reply = await handler(call)
-            return reply if isinstance(reply, StreamReply) else StoredAnswer(reply.status, reply.bytes())
+        async def answer(keep: Keep) -> Reply | StreamReply:
+            return await handler(Call(self._services, key, request.path_params, request.url.query, body, keep))
 
-        if request.method == "POST":
-            result = await self._answers.once(request, key, body, answer)
-        else:
-            result = await answer()
+        result = await self._answers.once(request, key, body, answer)
         headers = {"request-id": request_id, "anthropic-workspace-id": key.workspace}
         if isinstance(result, StreamReply):
             return _Stream(result, headers)
-        return Response(result.body, result.status, headers, "application/json")
+        return Response(result.bytes(), result.status, headers, "application/json")
 
 
 class _Stream(StreamingResponse):

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
+from outrider.api.answers import Keep
 from outrider.errors import HeadMoved, Overloaded
-from outrider.ports.log import Row, SessionKey
+from outrider.ports.log import Lease, Row, SessionKey
 from outrider.session import state as states
 from outrider.session.events import EventFactory
 from outrider.session.fold import fold
@@ -25,14 +26,12 @@ PAGE = 1000
 
 async def light_state(services: Services, key: SessionKey) -> State:
     """The folded state without the model's context. Raises NotFound for an unknown session."""
-    snapshot = await services.log.snapshot(key)
-    usable = snapshot is not None and snapshot.version == states.VERSION
-    state = states.load(snapshot.body, light=True) if snapshot is not None and usable else State()
-    while True:
+    snapshot, rows = await services.log.resume(key, states.VERSION, limit=PAGE)
+    state = State() if snapshot is None else states.load(snapshot.body, light=True)
+    fold(rows, state)
+    while len(rows) == PAGE:
         rows = await services.log.read(key, after=state.seq, limit=PAGE)
         fold(rows, state)
-        if len(rows) < PAGE:
-            break
     if state.seq == 0:
         await services.log.head(key)
     return state
@@ -49,31 +48,54 @@ class Intake:
         self._locks: WeakValueDictionary[SessionKey, asyncio.Lock] = WeakValueDictionary()
 
     async def send(
-        self, services: Services, key: SessionKey, requests: Sequence[Mapping[str, Any]], *, allow_system: bool
-    ) -> Admission:
-        """Append client events, all or none, and wake a harness. Raises InvalidRequest, NotFound, StorageFull."""
+        self,
+        services: Services,
+        key: SessionKey,
+        requests: Sequence[Mapping[str, Any]],
+        *,
+        allow_system: bool,
+        keep: Keep,
+    ) -> bytes:
+        """Append client events, all or none, and wake a harness; the response's body, which is kept for retries.
+
+        Raises InvalidRequest, NotFound, StorageFull.
+        """
         lock = self._locks.setdefault(key, asyncio.Lock())
         async with lock:
             for _ in range(TRIES):
                 try:
-                    return await _send(services, key, requests, allow_system=allow_system)
+                    return await _send(services, key, requests, allow_system=allow_system, keep=keep)
                 except HeadMoved:
                     continue
         raise Overloaded("The session's log is changing too fast; try again.", retry_after=1)
 
 
 async def _send(
-    services: Services, key: SessionKey, requests: Sequence[Mapping[str, Any]], *, allow_system: bool
-) -> Admission:
+    services: Services, key: SessionKey, requests: Sequence[Mapping[str, Any]], *, allow_system: bool, keep: Keep
+) -> bytes:
     state = await light_state(services, key)
     named = answered_ids(requests)
     known = await services.log.find(key, named) if named else dict[str, Row]()
     admission = admit(state, requests, factory_for(services, state), known, allow_system=allow_system)
+    answer = b'{"data":[' + b",".join(admission.echoes) + b"]}"
+    head, lease = await services.log.take_in(
+        key,
+        admission.rows,
+        if_head=state.seq,
+        patch=admission.patch,
+        wake=admission.wake,
+        worker=services.dispatch.claimant(),
+        keep=keep(answer),
+    )
     if admission.rows:
-        head = await services.log.append_client(
-            key, admission.rows, if_head=state.seq, patch=admission.patch, wake=admission.wake
-        )
         services.feed.note_client(key, head - len(admission.rows) + 1)
-    if admission.rows and admission.wake:
-        services.doorbell.ring()
-    return admission
+    hand_over(services, admission, lease)
+    return answer
+
+
+def hand_over(services: Services, admission: Admission, lease: Lease | None) -> None:
+    """Have a woken session driven: here, if it was claimed for this process, else by whoever hears the ring."""
+    if lease is not None:
+        services.dispatch.take(lease)
+    elif admission.wake:
+        services.dispatch.ring()

@@ -9,7 +9,7 @@ from outrider.api.intake import Intake
 from outrider.clock import Clock
 from outrider.config import Settings
 from outrider.ids import IdSource
-from outrider.ports.doorbell import Doorbell
+from outrider.ports.doorbell import Dispatch
 from outrider.ports.log import EventLog, SessionKey
 from outrider.ports.model import Models
 from outrider.ports.records import Records
@@ -26,7 +26,7 @@ class Services:
     log: EventLog
     records: Records
     feed: Feed
-    doorbell: Doorbell
+    dispatch: Dispatch
     models: Models
     ids: IdSource
     clock: Clock

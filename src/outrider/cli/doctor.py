@@ -58,7 +58,7 @@ class Findings:
 def doctor(models: tuple[str, ...], no_model: bool, data: Path | None) -> None:
     """Check this host: sandboxes and their limits, model endpoints, database, disk.
 
-    Each model probe is one short streaming request with a tool. Exit code 3: no isolation here; 1: something else fails.
+    Each model probe is one short streaming request with a tool. Exit code 3: no isolation here; 1: another failure.
     """
     environment = dict(os.environ)
     settings = config.load(environment, data=data)

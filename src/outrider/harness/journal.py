@@ -44,13 +44,12 @@ class Journal:
     async def load(self) -> None:
         """Read the state anew: the latest snapshot, then what follows. Staged rows are forgotten."""
         self._staged = []
-        snapshot = await self._log.snapshot(self.lease.key)
-        if snapshot is not None and snapshot.version == states.VERSION:
-            self.state = states.load(snapshot.body)
-        else:
-            self.state = State(context=Context())
+        snapshot, rows = await self._log.resume(self.lease.key, states.VERSION, limit=PAGE)
+        self.state = State(context=Context()) if snapshot is None else states.load(snapshot.body)
         self._snapshot_seq = self.state.seq
-        await self.catch_up()
+        fold(rows, self.state)
+        if len(rows) == PAGE:
+            await self.catch_up()
         self.factory = EventFactory(self.state.thread, self.state.agent_name, self._ids, self._clock)
 
     async def catch_up(self) -> None:

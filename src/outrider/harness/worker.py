@@ -29,7 +29,10 @@ log = logging.getLogger("outrider.harness")
 
 
 class Worker:
-    """Drives up to `limits.running_sessions` sessions at once; the rest wait their turn in the store."""
+    """Drives up to `limits.running_sessions` sessions at once; the rest wait their turn in the store.
+
+    Implements the `Dispatch` port for the API of the same process.
+    """
 
     def __init__(self, hands: Hands, feed: Feed, doorbell: Doorbell, worker_id: str) -> None:
         self._hands = hands
@@ -37,6 +40,7 @@ class Worker:
         self._doorbell = doorbell
         self._id = worker_id
         self._running: set[SessionKey] = set()
+        self._group: asyncio.TaskGroup | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
@@ -44,10 +48,12 @@ class Worker:
         """Work while the block runs; on leaving, drop every session where it stands (the log says where to go on)."""
         await self._hands.log.disown(None, but=self._id)
         async with asyncio.TaskGroup() as group:
-            task = group.create_task(self._claim_loop(group))
+            self._group = group
+            task = group.create_task(self._claim_loop())
             try:
                 yield
             finally:
+                self._group = None
                 task.cancel()
                 for child in list(self._tasks):
                     child.cancel()
@@ -57,12 +63,29 @@ class Worker:
     def running(self) -> int:
         return len(self._running)
 
-    async def _claim_loop(self, group: asyncio.TaskGroup) -> None:
+    def ring(self) -> None:
+        self._doorbell.ring()
+
+    def claimant(self) -> str | None:
+        """As `Dispatch`: whoever has sessions waiting for room takes none past the queue."""
+        has_room = self._group is not None and len(self._running) < self._hands.limits.running_sessions
+        return self._id if has_room else None
+
+    def take(self, lease: Lease) -> None:
+        """As `Dispatch`. A lease that comes too late is found by the next start's sweep."""
+        if self._group is None:
+            return
+        self._running.add(lease.key)
+        task = self._group.create_task(self._drive(lease))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _claim_loop(self) -> None:
         while True:
-            await self._claim(group)
+            await self._claim()
             await self._doorbell.wait(SWEEP_SECONDS)
 
-    async def _claim(self, group: asyncio.TaskGroup) -> None:
+    async def _claim(self) -> None:
         """Take what there is room for. A full disk must not end the loop: the next sweep tries again."""
         room = self._hands.limits.running_sessions - len(self._running)
         try:
@@ -71,10 +94,7 @@ class Worker:
             log.warning("no session claimed: %s", error.message)
             return
         for lease in leases:
-            self._running.add(lease.key)
-            task = group.create_task(self._drive(lease))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self.take(lease)
 
     async def _drive(self, lease: Lease) -> None:
         journal = Journal(self._hands.log, lease, self._hands.ids, self._hands.clock)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import Protocol
 
-from outrider.ports.log import Row, SessionKey
+from outrider.ports.log import Lease, Row, SessionKey
 
 
 class Doorbell(Protocol):
@@ -15,6 +15,22 @@ class Doorbell(Protocol):
 
     def wait(self, timeout: float) -> Awaitable[None]:
         """Return at the next ring, or at once if one came since the last wait, or after `timeout` seconds."""
+        ...
+
+
+class Dispatch(Protocol):
+    """How the API hands runnable sessions to harnesses. A ring may be lost or doubled; a taken lease is driven."""
+
+    def ring(self) -> None:
+        """Say that some session may be runnable."""
+        ...
+
+    def claimant(self) -> str | None:
+        """The worker of this process for which a session may be claimed at once, if it has room for one more."""
+        ...
+
+    def take(self, lease: Lease) -> None:
+        """Drive this session, claimed for `claimant()`."""
         ...
 
 

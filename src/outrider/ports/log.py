@@ -103,6 +103,23 @@ class HistoryEntry:
     processed_at: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class StoredAnswer:
+    """A POST's committed answer, kept so that a retry of the same request gets it again."""
+
+    status: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class KeptAnswer:
+    """An answer to store together with what it answers; `at` is RFC 3339."""
+
+    name: str
+    at: str
+    answer: StoredAnswer
+
+
 class EventLog(Protocol):
     """Append-only logs, one per session.
 
@@ -114,6 +131,10 @@ class EventLog(Protocol):
 
     async def read(self, key: SessionKey, *, after: int = 0, limit: int = 1000) -> list[Row]:
         """Rows with `seq` > `after`, oldest first, at most `limit`, internal ones included."""
+        ...
+
+    async def resume(self, key: SessionKey, version: int, *, limit: int = 1000) -> tuple[Snapshot | None, list[Row]]:
+        """Where to go on: the snapshot if the fold `version` made it, and the first rows after it, in one read."""
         ...
 
     async def find(self, key: SessionKey, event_ids: list[str]) -> dict[str, Row]:
@@ -142,6 +163,21 @@ class EventLog(Protocol):
         With `if_head`, raises HeadMoved (nothing written) unless it is the log's head. `wake` marks the session
         runnable in the same transaction. Returns the new head. Raises NotFound for an unknown session.
         """
+        ...
+
+    async def take_in(
+        self,
+        key: SessionKey,
+        events: list[NewEvent],
+        *,
+        if_head: int,
+        patch: SessionPatch | None,
+        wake: bool,
+        worker: str | None = None,
+        keep: KeptAnswer | None = None,
+    ) -> tuple[int, Lease | None]:
+        """`append_client` with what belongs to it, in one transaction: the answer is kept, and a woken session that
+        nobody owns is claimed for `worker`. Returns the new head and that lease."""
         ...
 
     async def append_owned(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from outrider.ports.log import NewEvent, SessionKey
+from outrider.ports.log import KeptAnswer, Lease, NewEvent, SessionKey
+from outrider.ports.log import StoredAnswer as StoredAnswer
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +85,6 @@ class ApiKey:
     revoked_at: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class StoredAnswer:
-    """A POST's committed answer, kept so that a retry of the same request gets it again."""
-
-    status: int
-    body: bytes
-
-
 class Records(Protocol):
     """Every call names the workspace; another workspace's id behaves like an unknown one (NotFound or None)."""
 
@@ -116,8 +109,16 @@ class Records(Protocol):
         """Raises Conflict while a session refers to it."""
         ...
 
-    async def create_session(self, record: SessionRecord, events: list[NewEvent], *, wake: bool) -> None:
-        """Record, empty log and first events in one transaction."""
+    async def create_session(
+        self,
+        record: SessionRecord,
+        events: list[NewEvent],
+        *,
+        wake: bool,
+        worker: str | None = None,
+        keep: KeptAnswer | None = None,
+    ) -> Lease | None:
+        """Record, log and first events in one transaction; `worker` and `keep` as in `EventLog.take_in`."""
         ...
 
     async def session(self, key: SessionKey) -> SessionRecord | None: ...

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """One built-in tool call. `id` is the id of its `agent.tool_use` event; `thread` owns the shell that `bash` uses."""
+    """One built-in tool call. `id` is that of its `agent.tool_use` event; `thread` owns the shell that `bash` uses."""
 
     id: str
     thread: str

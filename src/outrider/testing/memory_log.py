@@ -13,6 +13,7 @@ from outrider.errors import Conflict, Fenced, HeadMoved, NotFound
 from outrider.ports.log import (
     HistoryEntry,
     HistoryQuery,
+    KeptAnswer,
     Lease,
     NewEvent,
     Row,
@@ -49,6 +50,11 @@ class MemoryStore(MemoryRecords):
 
     async def read(self, key: SessionKey, *, after: int = 0, limit: int = 1000) -> list[Row]:
         return self._rows(key)[after : after + limit]
+
+    async def resume(self, key: SessionKey, version: int, *, limit: int = 1000) -> tuple[Snapshot | None, list[Row]]:
+        snapshot = await self.snapshot(key)
+        usable = snapshot if snapshot is not None and snapshot.version == version else None
+        return usable, await self.read(key, after=usable.seq if usable else 0, limit=limit)
 
     async def find(self, key: SessionKey, event_ids: list[str]) -> dict[str, Row]:
         return {row.id: row for row in self._rows(key) if row.id in event_ids}
@@ -90,6 +96,25 @@ class MemoryStore(MemoryRecords):
         if wake:
             self._wake(kept)
         return len(kept.rows)
+
+    async def take_in(
+        self,
+        key: SessionKey,
+        events: list[NewEvent],
+        *,
+        if_head: int,
+        patch: SessionPatch | None,
+        wake: bool,
+        worker: str | None = None,
+        keep: KeptAnswer | None = None,
+    ) -> tuple[int, Lease | None]:
+        head = await self.append_client(key, events, if_head=if_head, patch=patch, wake=wake)
+        return head, await self._settle(key, worker if wake else None, keep)
+
+    async def _settle(self, key: SessionKey, worker: str | None, keep: KeptAnswer | None) -> Lease | None:
+        if keep is not None:
+            await self.put_answer(key.workspace, keep.name, keep.at, keep.answer)
+        return next(iter(await self.claim(worker, limit=1, key=key)), None) if worker is not None else None
 
     async def append_owned(
         self,
@@ -155,7 +180,15 @@ class MemoryStore(MemoryRecords):
     async def snapshot(self, key: SessionKey) -> Snapshot | None:
         return self._kept[key].snapshot if key in self._kept else None
 
-    async def create_session(self, record: SessionRecord, events: list[NewEvent], *, wake: bool) -> None:
+    async def create_session(
+        self,
+        record: SessionRecord,
+        events: list[NewEvent],
+        *,
+        wake: bool,
+        worker: str | None = None,
+        keep: KeptAnswer | None = None,
+    ) -> Lease | None:
         key = SessionKey(record.workspace, record.id)
         if key in self._kept:
             raise Conflict(f"Session {record.id} exists already.")
@@ -164,6 +197,7 @@ class MemoryStore(MemoryRecords):
         self._kept[key] = kept
         if wake:
             self._wake(kept)
+        return await self._settle(key, worker if wake else None, keep)
 
     async def update_session(
         self,

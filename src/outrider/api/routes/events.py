@@ -33,8 +33,8 @@ async def send_events(call: Call) -> Reply:
         raise StorageFull("The disk of the session log is nearly full; no events are taken until there is room.")
     key = SessionKey(call.workspace, record.id)
     allow_system = _allows_system(call, record)
-    admission = await call.services.intake.send(call.services, key, requests, allow_system=allow_system)
-    return Reply(encoded=b'{"data":[' + b",".join(admission.echoes) + b"]}")
+    answer = await call.services.intake.send(call.services, key, requests, allow_system=allow_system, keep=call.keep)
+    return Reply(encoded=answer, kept=True)
 
 
 def _allows_system(call: Call, record: SessionRecord) -> bool:

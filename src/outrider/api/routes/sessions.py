@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import msgspec
+
 from outrider.api.endpoint import Call, Reply
-from outrider.api.intake import factory_for, light_state
+from outrider.api.intake import factory_for, hand_over, light_state
 from outrider.api.lists import mark_created, page_of
 from outrider.api.lookup import agent_record, environment_record
 from outrider.api.lookup import session_record as stored
@@ -56,11 +58,18 @@ async def create(call: Call) -> Reply:
     record = session_record(
         request, key=key, thread=thread, agent=agent, now=services.clock.now(), patch=admission.patch
     )
-    await services.records.create_session(record, [opening, *admission.rows], wake=admission.wake)
+    body = msgspec.json.encode(_shown(call, record))
+    lease = await services.records.create_session(
+        record,
+        [opening, *admission.rows],
+        wake=admission.wake,
+        worker=services.dispatch.claimant(),
+        keep=call.keep(body),
+    )
     if admission.rows:
         services.feed.note_client(key, 2)
-        services.doorbell.ring()
-    return Reply(_shown(call, record))
+    hand_over(services, admission, lease)
+    return Reply(encoded=body, kept=True)
 
 
 async def _usable_environment(call: Call, environment_id: str) -> dict[str, Any]:

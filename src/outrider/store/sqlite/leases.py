@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from outrider.errors import Fenced
-from outrider.ports.log import Lease, SessionKey
+from outrider.ports.log import KeptAnswer, Lease, SessionKey
+from outrider.store.sqlite import catalog
 from outrider.store.sqlite.appends import named
 from outrider.store.sqlite.transaction import Transaction
 
@@ -25,6 +26,13 @@ def claim(tx: Transaction, worker: str, limit: int) -> list[Lease]:
 def claim_one(tx: Transaction, worker: str, key: SessionKey) -> list[Lease]:
     found = tx.one("waiting_one", named(key))
     return [] if found is None else [_own(tx, worker, found[0])]
+
+
+def settle(tx: Transaction, key: SessionKey, worker: str | None, keep: KeptAnswer | None) -> Lease | None:
+    """The rest of a client's transaction: its answer is kept, its session claimed if nobody owns it."""
+    if keep is not None:
+        catalog.put_answer(tx, key.workspace, keep.name, keep.at, keep.answer)
+    return next(iter(claim_one(tx, worker, key)), None) if worker is not None else None
 
 
 def release(tx: Transaction, lease: Lease, if_head: int) -> bool:

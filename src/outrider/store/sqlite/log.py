@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from functools import partial
 
 from outrider.errors import NotFound
 from outrider.ports.log import (
     HistoryEntry,
     HistoryQuery,
+    KeptAnswer,
     Lease,
     NewEvent,
     Row,
@@ -19,6 +21,7 @@ from outrider.ports.log import (
 from outrider.store.sqlite import appends, leases, shapes
 from outrider.store.sqlite.appends import named
 from outrider.store.sqlite.readers import Readers
+from outrider.store.sqlite.transaction import QUERIES, Transaction
 from outrider.store.sqlite.writer import Writer
 
 
@@ -31,6 +34,15 @@ class SqliteLog:
 
     async def read(self, key: SessionKey, *, after: int = 0, limit: int = 1000) -> list[Row]:
         return await self._readers.fetch("read", named(key, after=after, limit=limit), shapes.rows)
+
+    async def resume(self, key: SessionKey, version: int, *, limit: int = 1000) -> tuple[Snapshot | None, list[Row]]:
+        def read(db: sqlite3.Connection) -> tuple[Snapshot | None, list[Row]]:
+            snapshot = shapes.snapshot(db.execute(QUERIES["snapshot"], named(key)).fetchall())
+            usable = snapshot if snapshot is not None and snapshot.version == version else None
+            after = usable.seq if usable is not None else 0
+            return usable, shapes.rows(db.execute(QUERIES["read"], named(key, after=after, limit=limit)).fetchall())
+
+        return await self._readers.run(read)
 
     async def find(self, key: SessionKey, event_ids: list[str]) -> dict[str, Row]:
         return await self._readers.fetch("find", named(key, ids=json.dumps(event_ids)), shapes.rows_by_id)
@@ -55,6 +67,23 @@ class SqliteLog:
         wake: bool,
     ) -> int:
         job = partial(appends.append_client, key=key, events=events, if_head=if_head, patch=patch, wake=wake)
+        return await self._writer.run(job)
+
+    async def take_in(
+        self,
+        key: SessionKey,
+        events: list[NewEvent],
+        *,
+        if_head: int,
+        patch: SessionPatch | None,
+        wake: bool,
+        worker: str | None = None,
+        keep: KeptAnswer | None = None,
+    ) -> tuple[int, Lease | None]:
+        def job(tx: Transaction) -> tuple[int, Lease | None]:
+            head = appends.append_client(tx, key, events, if_head=if_head, patch=patch, wake=wake)
+            return head, leases.settle(tx, key, worker if wake else None, keep)
+
         return await self._writer.run(job)
 
     async def append_owned(

@@ -28,9 +28,13 @@ class Readers:
 
     async def fetch(self, query: str, values: Values, shape: Callable[[list[Any]], T]) -> T:
         """Run one named query and give its rows to `shape`, both in a reading thread."""
+        return await self.run(lambda db: shape(db.execute(QUERIES[query], values).fetchall()))
+
+    async def run(self, read: Callable[[sqlite3.Connection], T]) -> T:
+        """Run some queries in a reading thread."""
         if self._closed:
             raise Internal("The store is closed.")
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._fetch, query, values, shape)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._read, read)
 
     async def close(self) -> None:
         """Finish the reads that have begun."""
@@ -39,9 +43,9 @@ class Readers:
         for connection in self._all:
             connection.close()
 
-    def _fetch(self, query: str, values: Values, shape: Callable[[list[Any]], T]) -> T:
+    def _read(self, read: Callable[[sqlite3.Connection], T]) -> T:
         try:
-            return shape(self._connection().execute(QUERIES[query], values).fetchall())
+            return read(self._connection())
         except (sqlite3.Error, ValueError, OverflowError) as error:
             raise problems.translate(error, self._path) from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Literal
 
-from outrider.ports.log import NewEvent, SessionKey
+from outrider.ports.log import KeptAnswer, Lease, NewEvent, SessionKey
 from outrider.ports.records import (
     AgentRecord,
     ApiKey,
@@ -15,9 +15,10 @@ from outrider.ports.records import (
     SessionRecord,
     StoredAnswer,
 )
-from outrider.store.sqlite import catalog, sessions, shapes
+from outrider.store.sqlite import catalog, leases, sessions, shapes
 from outrider.store.sqlite.appends import named
 from outrider.store.sqlite.readers import Readers
+from outrider.store.sqlite.transaction import Transaction
 from outrider.store.sqlite.writer import Writer
 
 
@@ -75,8 +76,20 @@ class SqliteRecords:
         job = partial(catalog.delete_environment, workspace=workspace, environment_id=environment_id)
         await self._writer.run(job)
 
-    async def create_session(self, record: SessionRecord, events: list[NewEvent], *, wake: bool) -> None:
-        await self._writer.run(partial(sessions.create_session, record=record, events=events, wake=wake))
+    async def create_session(
+        self,
+        record: SessionRecord,
+        events: list[NewEvent],
+        *,
+        wake: bool,
+        worker: str | None = None,
+        keep: KeptAnswer | None = None,
+    ) -> Lease | None:
+        def job(tx: Transaction) -> Lease | None:
+            sessions.create_session(tx, record=record, events=events, wake=wake)
+            return leases.settle(tx, SessionKey(record.workspace, record.id), worker if wake else None, keep)
+
+        return await self._writer.run(job)
 
     async def session(self, key: SessionKey) -> SessionRecord | None:
         return next(iter(await self._readers.fetch("session", named(key), _sessions)), None)
