@@ -134,7 +134,7 @@ def _read(path: Path, *, required: bool) -> dict[str, Any]:
 
 
 def _limits(values: dict[str, Any], path: Path) -> Limits:
-    known = {name: type(getattr(Limits(), name)) for name in Limits.__dataclass_fields__}
+    known: dict[str, Any] = {name: type(getattr(Limits(), name)) for name in Limits.__dataclass_fields__}
     unknown = sorted(set(values) - set(known))
     if unknown:
         raise InvalidRequest(f"Config file {path}: unknown key limits.{unknown[0]}; known: {', '.join(known)}")
