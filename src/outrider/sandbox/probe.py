@@ -6,7 +6,7 @@ import os
 import shutil
 from typing import Any
 
-from outrider.sandbox import cgroups, enter, launcher, namespaces, shim
+from outrider.sandbox import cgroups, ending, enter, launcher, namespaces, shim
 from outrider.sandbox.options import ZygoteOptions
 
 ISOLATION = "bubblewrap: user, mount, pid, network, ipc and uts namespaces, no capabilities, seccomp"
@@ -72,7 +72,7 @@ def _tried(options: ZygoteOptions, place: str, user: tuple[int, int]) -> str | N
 
 def _try(options: ZygoteOptions, own: str, user: tuple[int, int], writer: int) -> None:
     try:
-        shim.become(*user)
+        ending.become(*user)
         for name in shim.DIRECTORIES:
             os.mkdir(os.path.join(own, name))
         rules = namespaces.Rules(options["processes"], options["open_files"], 1 << 30, options["memory_bytes"])

@@ -5,14 +5,26 @@ Outlives whoever asked; when it dies its sandbox dies. Single-threaded, standard
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import time
 from collections.abc import Callable
 from typing import Any
 
-from outrider.sandbox import enter, inputs, launcher, linux, namespaces, output, process, room, shell, worker
+from outrider.sandbox import (
+    ending,
+    enter,
+    inputs,
+    launcher,
+    linux,
+    namespaces,
+    output,
+    process,
+    room,
+    shell,
+    state,
+    worker,
+)
 from outrider.sandbox.journal import Journal
 from outrider.sandbox.lines import Gate, Reply
 from outrider.sandbox.options import ShimOptions
@@ -216,7 +228,7 @@ class Shim:
             launch, self._launch = self._launch or self._launched(options["bwrap"]), None
             self._box = launch.ready()
             self._reactor.watch(self._box.monitor_fd, self._drop_box)
-            self._write_state()
+            state.write(self._own, self._options["session"], self._box.init)
             self._watch.begin()
         return self._box
 
@@ -229,27 +241,11 @@ class Shim:
             self._reactor.forget(box.monitor_fd)
             box.end()
 
-    def _write_state(self) -> None:
-        assert self._box is not None
-        state = {
-            "session": self._options["session"],
-            "boot": boot_id(),
-            "uid": os.getuid(),
-            "pid": os.getpid(),
-            "start": namespaces.start_time(os.getpid()),
-            "init": self._box.init,
-            "init_start": namespaces.start_time(self._box.init),
-        }
-        path = os.path.join(self._own, "state.json")
-        with open(f"{path}.new", "w", encoding="utf-8") as file:
-            json.dump(state, file)
-        os.rename(f"{path}.new", path)
-
     def _end_leftover(self) -> None:
         """A shim that was killed takes its sandbox along, but not at once: make sure before there is another."""
-        state = read_state(self._own)
-        if state is not None and state["boot"] == boot_id():
-            namespaces.end_leftover(state["init"], state["init_start"])
+        before = state.read(self._own)
+        if before is not None:
+            namespaces.end_leftover(before["init"], before["init_start"])
 
     def _stop(self, request: dict[str, Any], reply: Reply) -> None:
         self._gate.close()
@@ -278,24 +274,11 @@ def _rules(options: ShimOptions) -> namespaces.Rules:
     )
 
 
-def boot_id() -> str:
-    with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:
-        return file.read().strip()
-
-
-def read_state(own: str) -> dict[str, Any] | None:
-    try:
-        with open(os.path.join(own, "state.json"), encoding="utf-8") as file:
-            return json.load(file)
-    except FileNotFoundError:
-        return None
-
-
 def serve(options: ShimOptions, listener: socket.socket, lock: int) -> None:
     """Be the shim: called in a fresh fork of the zygote, never returns. `lock` stays open for as long as it lives."""
     os.setsid()
     process.join(tuple(options["shim_cgroups"]))
-    become(options["uid"], options["gid"])
+    ending.become(options["uid"], options["gid"])
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     log = os.open(os.path.join(options["own"], "shim.log"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     process.lay_out([null, null, log, listener.detach(), lock])
@@ -303,11 +286,3 @@ def serve(options: ShimOptions, listener: socket.socket, lock: int) -> None:
     for fd in (3, 4):
         os.set_inheritable(fd, False)
     Shim(options, socket.socket(fileno=3)).run()
-
-
-def become(uid: int, gid: int) -> None:
-    """Drop to the session's own user; nothing to do when not root."""
-    if os.geteuid() == 0 and uid != 0:
-        os.setgroups([])
-        os.setresgid(gid, gid, gid)
-        os.setresuid(uid, uid, uid)

@@ -7,18 +7,16 @@ by a file lock that the shim holds for life.
 from __future__ import annotations
 
 import errno
-import fcntl
 import gc
 import json
 import os
 import signal
 import socket
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
-from outrider.sandbox import cgroups, erase, launcher, linux, namespaces, probe, seccomp, shim
+from outrider.sandbox import cgroups, ending, launcher, linux, namespaces, probe, seccomp, shim
 from outrider.sandbox.lines import Gate, Reply, listen
 from outrider.sandbox.options import SESSION, ShimOptions, ZygoteOptions
 from outrider.sandbox.reactor import Reactor
@@ -202,7 +200,7 @@ class Zygote:
         place = self._place(session)
         lock = os.open(os.path.join(place, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            new = _locked(lock) and os.fstat(lock).st_nlink > 0
+            new = ending.locked(lock) and os.fstat(lock).st_nlink > 0
             if new:
                 self._fork(session, place, user, lock, warm=create)
         finally:
@@ -236,7 +234,7 @@ class Zygote:
     def _end(self, session: str) -> dict[str, Any]:
         """Kill a shim that does not answer; its sandbox dies with it."""
         user, own = self._user(session), os.path.join(self._place(session), "own")
-        if user is not None and not _done_as(user, lambda: _end_living(own)):
+        if user is not None and not ending.done_as(user, lambda: ending.end_living(own)):
             return {"error": "unavailable", "message": f"the sandbox of session {session} could not be ended"}
         return {"ok": True}
 
@@ -246,7 +244,7 @@ class Zygote:
         user = self._user(session)
         if user is not None:
             lock = os.open(os.path.join(place, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            if not _done_as(user, lambda: _erase(os.path.join(place, "own"), lock)):
+            if not ending.done_as(user, lambda: ending.erase_all(os.path.join(place, "own"), lock)):
                 return {"error": "unavailable", "message": f"session {session} could not be erased"}
             self._unlink(self.socket_path(session))
             self._unlink(os.path.join(place, "lock"))
@@ -259,14 +257,6 @@ class Zygote:
 
 def _noticed(number: int, frame: object) -> None:
     """SIGCHLD needs a handler so that the wakeup pipe is written."""
-
-
-def _locked(lock: int) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _say(work: Callable[[], dict[str, Any]], writer: int) -> None:
@@ -292,41 +282,3 @@ def _be_shim(options: ShimOptions, listener: socket.socket, lock: int) -> None:
         if sys.exc_info()[0] is not None:
             sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
         os._exit(0)
-
-
-def _done_as(user: tuple[int, int], work: Callable[[], bool]) -> bool:
-    """Whether the work succeeded, done in a child that has dropped to the session's own user."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            shim.become(*user)
-            os._exit(0 if work() else 1)
-        finally:
-            os._exit(1)
-    return os.waitpid(pid, 0)[1] == 0
-
-
-def _end_living(own: str) -> bool:
-    state = shim.read_state(own)
-    if state is not None and state["boot"] == shim.boot_id():
-        namespaces.end_leftover(state["pid"], state["start"])
-        namespaces.end_leftover(state["init"], state["init_start"])
-    return True
-
-
-def _erase(own: str, lock: int) -> bool:
-    """Make an end of a living shim, wait for its lock, then empty the session's directory."""
-    _end_living(own)
-    if not _lock_in_time(lock):
-        return False
-    erase.empty(own)
-    return True
-
-
-def _lock_in_time(lock: int) -> bool:
-    """The holder is dying or idle in its socket: poll for up to five seconds."""
-    for _ in range(500):
-        if _locked(lock):
-            return True
-        time.sleep(0.01)
-    return False
