@@ -103,6 +103,8 @@ class AnthropicModel:
             await self._read(stream, builder)
         except httpx2.TransportError as error:
             raise failures.from_transport(error, self._idle) from error
+        except UnicodeDecodeError as error:
+            raise _no_event() from error
         finally:
             await stream.close()
         return builder.reply()
@@ -146,7 +148,7 @@ class AnthropicModel:
 
 async def _drain(events: Events) -> None:
     """Read to the body's end, so that the connection can serve the next request; the message is complete already."""
-    with move_on_after(DRAIN_TIMEOUT), suppress(httpx2.TransportError):
+    with move_on_after(DRAIN_TIMEOUT), suppress(httpx2.TransportError, UnicodeDecodeError):
         async for _ in events:
             pass
 
@@ -155,9 +157,12 @@ def _event(data: str) -> dict[str, Any]:
     try:
         return msgspec.json.decode(data, type=dict[str, Any])
     except msgspec.DecodeError as error:
-        raise ModelFailure(
-            "The model's stream holds an event that is no JSON object.", kind=failures.FAILED, retryable=True
-        ) from error
+        raise _no_event() from error
+
+
+def _no_event() -> ModelFailure:
+    text = "The model's stream holds an event that is no JSON object."
+    return ModelFailure(text, kind=failures.FAILED, retryable=True)
 
 
 def _decode(data: str) -> object:
