@@ -45,7 +45,7 @@ def scene() -> Generator[Scene]:
     """After the first model answer (an error with the key in it), an attack from the sandbox, and a last word."""
     canary = f"sk-canary-{secrets.token_hex(24)}"
     keys_seen: list[str] = []
-    with _model(keys_seen) as url, data_directory() as data:
+    with model_server(keys_seen) as url, data_directory() as data:
         modules = data.parent / "modules"
         modules.mkdir()
         modules.chmod(0o777)
@@ -77,7 +77,7 @@ def _talk(client: Anthropic) -> Iterator[str]:
 
 
 @contextmanager
-def _model(keys_seen: list[str]) -> Generator[str]:
+def model_server(keys_seen: list[str]) -> Generator[str]:
     """A Messages server: an error that echoes the key, then a bash call, then a text. Notes the keys that it gets."""
 
     class Handler(BaseHTTPRequestHandler):
