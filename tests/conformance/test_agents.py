@@ -15,7 +15,8 @@ from outrider.models.scripted.script import Turn
 
 
 def made(client: Anthropic, **fields: Any) -> Any:
-    return client.beta.agents.create(**({"name": "an agent", "model": "any-model"} | fields))
+    body: dict[str, Any] = {"name": "an agent", "model": "any-model"} | fields
+    return client.beta.agents.create(**body)
 
 
 @requirement("agents:create", "agents:object:fields", "agents:create:model:string", "models:bare-string")
@@ -64,7 +65,12 @@ def test_metadata_is_kept_and_limited(client: Anthropic) -> None:
 
 @requirement("agents:create:execution-identity:default", "agents:update:execution-identity-null")
 def test_an_agent_acts_as_a_service_account_unless_told_otherwise(client: Anthropic) -> None:
-    for identity in ({}, {"execution_identity": None}, {"execution_identity": {"type": "service_account"}}):
+    given: list[dict[str, Any]] = [
+        {},
+        {"execution_identity": None},
+        {"execution_identity": {"type": "service_account"}},
+    ]
+    for identity in given:
         assert made(client, **identity).execution_identity.type == "service_account"
     agent = made(client)
     assert client.beta.agents.update(agent.id, execution_identity=None).execution_identity.type == "service_account"
@@ -153,7 +159,7 @@ def test_an_update_changes_what_it_names_and_nothing_else(client: Anthropic) -> 
 @pytest.mark.parametrize("empty", [None, ""])
 def test_texts_and_lists_can_be_cleared(client: Anthropic, empty: str | None) -> None:
     agent = made(client, description="d", system="s", tools=[CUSTOM])
-    other = CUSTOM | {"name": "other"}
+    other: Any = CUSTOM | {"name": "other"}
     assert [tool.to_dict() for tool in client.beta.agents.update(agent.id, tools=[other]).tools] == [other]
     nothing: Any = None if empty is None else []
     cleared = client.beta.agents.update(
@@ -178,7 +184,7 @@ def test_metadata_is_merged_by_key(client: Anthropic) -> None:
     assert client.beta.agents.update(agent.id, metadata=patch).metadata == {"keep": "1", "change": "2", "add": "3"}
 
 
-@requirement("agents:create:model:config", "models:effort:string", "models:speed", "models:inference-geo")
+@requirement("agents:create:model:config", "models:effort:string", "models:speed")
 def test_a_model_may_be_given_with_its_options(client: Anthropic) -> None:
     options: Any = {"id": "pro-x", "effort": "high", "speed": "fast", "inference_geo": "us"}
     shown = made(client, model=options).model.to_dict()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conformance.requirements.entry import INFERRED, SDK, docs, not_yet
+from conformance.requirements.entry import INFERRED, SDK, docs, met, not_yet
 
 LEDGER = (
     # Common
@@ -98,7 +98,7 @@ LEDGER = (
         "`session.status_rescheduled` says that a failure is being retried.",
         SDK,
     ),
-    not_yet(
+    met(
         "emitted:session.status_terminated",
         "`session.status_terminated` is the last stored event.",
         SDK,
@@ -108,12 +108,12 @@ LEDGER = (
         "`session.error` carries type, message and retry status.",
         SDK,
     ),
-    not_yet(
+    met(
         "emitted:session.updated",
         "`session.updated` carries what changed.",
         SDK,
     ),
-    not_yet(
+    met(
         "emitted:session.deleted",
         "`session.deleted` is on live streams only.",
         SDK,
@@ -150,7 +150,7 @@ LEDGER = (
         "`session.thread_status_rescheduled` names thread and agent.",
         SDK,
     ),
-    not_yet(
+    met(
         "emitted:session.thread_status_terminated",
         "`session.thread_status_terminated` names thread and agent.",
         SDK,

@@ -2,65 +2,65 @@
 
 from __future__ import annotations
 
-from conformance.requirements.entry import INFERRED, SDK, differs, docs, not_yet
+from conformance.requirements.entry import INFERRED, SDK, differs, docs, met, not_yet
 
 LEDGER = (
-    not_yet(
+    met(
         "environments:create",
         "`POST /v1/environments` makes an environment; only `name` is required.",
         SDK,
     ),
-    not_yet(
+    met(
         "environments:list",
         "`GET /v1/environments` lists them; archived ones only with `include_archived=true`.",
         SDK,
     ),
-    not_yet(
+    met(
         "environments:retrieve",
         "`GET /v1/environments/{id}` returns one.",
         SDK,
     ),
-    not_yet(
+    met(
         "environments:update",
         "`POST /v1/environments/{id}` changes the sent fields.",
         SDK,
     ),
-    not_yet(
+    met(
         "environments:archive",
         "`POST /v1/environments/{id}/archive` sets `archived_at`.",
         SDK,
     ),
-    not_yet(
+    met(
         "environments:delete",
         "`DELETE /v1/environments/{id}` answers `environment_deleted`.",
         SDK,
     ),
-    not_yet(
+    met(
         "environments:object:fields",
         "The environment object has every field of the SDK's type.",
         SDK,
     ),
-    not_yet(
+    met(
         "environments:create:name",
         "`name` is required.",
         SDK,
     ),
-    not_yet(
+    met(
         "environments:scope",
         "`scope` is `organization`; `account` is refused.",
         SDK,
     ),
-    not_yet(
+    met(
         "environments:config:default",
         "A missing or null `config` is a cloud config with defaults.",
         INFERRED,
     ),
-    not_yet(
+    met(
         "environments:config:cloud",
         "A cloud config has `networking` and `packages`.",
         SDK,
     ),
-    not_yet(
+    met(
         "environments:config:packages",
         "`packages` always reads back with all six managers' lists.",
         SDK,
@@ -110,52 +110,57 @@ LEDGER = (
         docs("Cloud environment setup"),
         "waits for package layers",
     ),
-    not_yet(
+    met(
         "environments:update:missing-keeps",
         "A field left out of an update keeps its value, inside `config` too.",
         SDK,
     ),
-    not_yet(
+    met(
         "environments:update:description-null",
         "A null `description` clears it.",
         SDK,
     ),
-    not_yet(
+    met(
         "environments:update:metadata",
         "Metadata is merged by key; null or an empty string deletes one.",
         SDK,
     ),
-    not_yet(
+    met(
         "environments:update:type",
         "`config.type` can never change.",
         SDK,
     ),
-    not_yet(
+    met(
         "environments:update:archived",
         "An archived environment refuses updates.",
         SDK,
+    ),
+    met(
+        "environments:create:refused-not-offered",
+        "A valid config that this server doesn't offer yet is a clear 400, never ignored.",
+        INFERRED,
     ),
     not_yet(
         "environments:update:later-sandboxes",
         "A change reaches only sandboxes that are made later.",
         docs("Cloud environment setup"),
     ),
-    not_yet(
+    met(
         "environments:archive:no-new-sessions",
         "An archived environment takes no new session; existing ones go on.",
         docs("Cloud environment setup"),
     ),
-    not_yet(
+    met(
         "environments:archive:twice",
         "Archiving twice returns the same object.",
         INFERRED,
     ),
-    not_yet(
+    met(
         "environments:delete:in-use",
         "An environment that a session refers to can't be deleted.",
         docs("Cloud environment setup"),
     ),
-    not_yet(
+    met(
         "environments:names",
         "Two environments may have one name.",
         INFERRED,

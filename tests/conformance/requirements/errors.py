@@ -15,7 +15,7 @@ LEDGER = (
         "The SDK raises the exception class of the status, with the message and the request id.",
         SDK,
     ),
-    not_yet(
+    met(
         "errors:details",
         "A typed error names its code in `error.details.error_code`.",
         SDK,
@@ -41,7 +41,7 @@ LEDGER = (
         "A forbidden action is 403 `permission_error`.",
         docs("Errors"),
     ),
-    not_yet(
+    met(
         "errors:404",
         "An unknown id or route is 404 `not_found_error`.",
         docs("Errors"),
@@ -93,12 +93,12 @@ LEDGER = (
         "A server without room answers 529 `overloaded_error`.",
         docs("Errors"),
     ),
-    not_yet(
+    met(
         "errors:code:environment_not_found",
         "An unknown environment is 404 `environment_not_found`.",
         SDK,
     ),
-    not_yet(
+    met(
         "errors:code:environment_archived",
         "A write to an archived environment, or a session on it, is 400 `environment_archived`.",
         SDK,
@@ -115,12 +115,12 @@ LEDGER = (
         SDK,
         "no policy of this kind exists here",
     ),
-    not_yet(
+    met(
         "errors:code:invalid_metadata",
         "Environment metadata over its limits is 400 `invalid_metadata`.",
         SDK,
     ),
-    not_yet(
+    met(
         "errors:code:invalid_config_type_change",
         "Changing an environment's `config.type` is 400 `invalid_config_type_change`.",
         SDK,
@@ -137,7 +137,7 @@ LEDGER = (
         SDK,
         "waits for workflow runs",
     ),
-    not_yet(
+    met(
         "errors:reason:in-both-places",
         "A reason word stands both in the message and in `details.error_code`.",
         INFERRED,

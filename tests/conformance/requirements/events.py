@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conformance.requirements.entry import INFERRED, OBSERVED, SDK, docs, not_yet
+from conformance.requirements.entry import INFERRED, OBSERVED, SDK, docs, met, not_yet
 
 LEDGER = (
     # Endpoints
@@ -62,7 +62,7 @@ LEDGER = (
         "More than 50 events in one request are 400.",
         INFERRED,
     ),
-    not_yet(
+    met(
         "events:send:terminated",
         "A terminated session refuses events with 400.",
         docs("Session operations"),

@@ -25,7 +25,7 @@ LEDGER = (
         "`speed` is `standard` or `fast`.",
         SDK,
     ),
-    met(
+    not_yet(
         "models:inference-geo",
         "`inference_geo` pins where a model runs and is checked at save, at create and on each turn.",
         docs("Multiagent orchestration"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conformance.requirements.entry import INFERRED, SDK, docs, not_yet
+from conformance.requirements.entry import INFERRED, SDK, docs, met, not_yet
 
 LEDGER = (
     not_yet(
@@ -74,7 +74,7 @@ LEDGER = (
         "The next model request waits until every call has a result.",
         docs("Session event stream"),
     ),
-    not_yet(
+    met(
         "permissions:changed-by-update",
         "A policy of a session changes only by an update of its own `agent.tools`.",
         docs("Session operations"),

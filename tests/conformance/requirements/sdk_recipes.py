@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conformance.requirements.entry import SDK, not_yet
+from conformance.requirements.entry import SDK, met, not_yet
 
 LEDGER = (
     not_yet(
@@ -25,7 +25,7 @@ LEDGER = (
         "Nothing is emitted on an idle session by the server's own housekeeping.",
         SDK,
     ),
-    not_yet(
+    met(
         "helpers:ended",
         "`session.status_terminated` and `session.deleted` end a helper at once.",
         SDK,

@@ -6,32 +6,32 @@ from conformance.requirements.entry import INFERRED, SDK, docs, met, not_yet
 
 LEDGER = (
     # Endpoints
-    not_yet(
+    met(
         "sessions:create",
         "`POST /v1/sessions` makes a session and returns it.",
         SDK,
     ),
-    not_yet(
+    met(
         "sessions:list",
         "`GET /v1/sessions` lists sessions.",
         SDK,
     ),
-    not_yet(
+    met(
         "sessions:list:agent",
         "The list can be narrowed to an agent, and to a version of it; a version alone is 400.",
         SDK,
     ),
-    not_yet(
+    met(
         "sessions:list:created-at",
         "The list can be bounded by `created_at[gt]`, `[gte]`, `[lt]` and `[lte]`.",
         SDK,
     ),
-    not_yet(
+    met(
         "sessions:list:statuses",
         "The list can be narrowed to statuses.",
         SDK,
     ),
-    not_yet(
+    met(
         "sessions:list:include-archived",
         "Archived sessions are listed only with `include_archived=true`.",
         SDK,
@@ -48,33 +48,33 @@ LEDGER = (
         SDK,
         "waits for memory stores",
     ),
-    not_yet(
+    met(
         "sessions:retrieve",
         "`GET /v1/sessions/{id}` returns the session as it is now.",
         SDK,
     ),
-    not_yet(
+    met(
         "sessions:update",
         "`POST /v1/sessions/{id}` changes the sent fields.",
         SDK,
     ),
-    not_yet(
+    met(
         "sessions:archive",
         "`POST /v1/sessions/{id}/archive` ends the session for good and keeps its history.",
         SDK,
     ),
-    not_yet(
+    met(
         "sessions:delete",
         "`DELETE /v1/sessions/{id}` answers `session_deleted`.",
         SDK,
     ),
     # Create body
-    not_yet(
+    met(
         "sessions:create:agent:id",
         "`agent` as an id means its latest version.",
         SDK,
     ),
-    not_yet(
+    met(
         "sessions:create:agent:version",
         "`agent` as a reference may pin a version.",
         SDK,
@@ -84,17 +84,17 @@ LEDGER = (
         "An archived agent is 400.",
         docs("Define your agent"),
     ),
-    not_yet(
+    met(
         "sessions:create:environment",
         "`environment_id` is required and must not be archived.",
         SDK,
     ),
-    not_yet(
+    met(
         "sessions:create:title",
         "`title` may be given, left out or null.",
         SDK,
     ),
-    not_yet(
+    met(
         "sessions:create:metadata",
         "`metadata` has at most 16 pairs, keys of 64 and values of 512 characters.",
         SDK,
@@ -117,37 +117,42 @@ LEDGER = (
         SDK,
         "waits for budgets",
     ),
-    not_yet(
+    met(
+        "sessions:create:refused-not-offered",
+        "A valid field that this server doesn't offer yet is a clear 400, never ignored.",
+        INFERRED,
+    ),
+    met(
         "sessions:initial-events:running",
         "With `initial_events` the session is returned `running`.",
         docs("Start a session"),
     ),
-    not_yet(
+    met(
         "sessions:initial-events:empty",
         "An empty list equals leaving it out: the session is `idle`.",
         docs("Start a session"),
     ),
-    not_yet(
+    met(
         "sessions:initial-events:stored",
         "Each initial event is in the history, in order, with an id, before the answer.",
         docs("Start a session"),
     ),
-    not_yet(
+    met(
         "sessions:initial-events:not-in-response",
         "The create answer doesn't repeat the events.",
         docs("Start a session"),
     ),
-    not_yet(
+    met(
         "sessions:initial-events:all-or-nothing",
         "One bad initial event means 400 and no session.",
         docs("Start a session"),
     ),
-    not_yet(
+    met(
         "sessions:initial-events:kinds",
         "Only `user.message` and `user.define_outcome` may be initial.",
         SDK,
     ),
-    not_yet(
+    met(
         "sessions:initial-events:limit",
         "At most 50 initial events are accepted.",
         SDK,
@@ -159,22 +164,22 @@ LEDGER = (
         "waits for files",
     ),
     # Overrides
-    not_yet(
+    met(
         "sessions:overrides:inherit",
         "A missing override inherits the agent's value.",
         docs("Start a session"),
     ),
-    not_yet(
+    met(
         "sessions:overrides:clear",
         "Null, or `[]` for lists, clears the value for this session.",
         docs("Start a session"),
     ),
-    not_yet(
+    met(
         "sessions:overrides:replace",
         "A value replaces the agent's whole, never merged.",
         docs("Start a session"),
     ),
-    not_yet(
+    met(
         "sessions:overrides:model-null",
         "`model: null` is 400 `agent_model_required`.",
         docs("Start a session"),
@@ -191,48 +196,48 @@ LEDGER = (
         docs("Start a session"),
         "waits for MCP",
     ),
-    not_yet(
+    met(
         "sessions:overrides:effort",
         "A `model` override loses the agent's `effort`, and its own is ignored.",
         docs("Start a session"),
     ),
-    not_yet(
+    met(
         "sessions:overrides:inference-geo",
         "A `model` override without `inference_geo` clears the agent's pin.",
         docs("Start a session"),
     ),
-    not_yet(
+    met(
         "sessions:overrides:base-version",
         "The answer's agent names the base id and version and shows the effective values.",
         docs("Start a session"),
     ),
-    not_yet(
+    met(
         "sessions:overrides:agent-untouched",
         "The agent itself and its other sessions stay as they were.",
         docs("Start a session"),
     ),
-    not_yet(
+    met(
         "sessions:overrides:model-sees",
         "The effective values are what the model request carries.",
         docs("Start a session"),
     ),
     # Object
-    not_yet(
+    met(
         "sessions:object:fields",
         "The session object has every field of the SDK's type.",
         SDK,
     ),
-    not_yet(
+    met(
         "sessions:object:agent",
         "Its `agent` is a snapshot without metadata and times.",
         SDK,
     ),
-    not_yet(
+    met(
         "sessions:object:status",
         "Its `status` is `idle`, `running`, `rescheduling` or `terminated`.",
         SDK,
     ),
-    not_yet(
+    met(
         "sessions:object:stats",
         "Its `stats` give active time and time since creation.",
         SDK,
@@ -243,12 +248,12 @@ LEDGER = (
         SDK,
         "waits for deployments",
     ),
-    not_yet(
+    met(
         "sessions:usage:tokens",
         "`usage` sums input, output and cache tokens of all model requests.",
         SDK,
     ),
-    not_yet(
+    met(
         "sessions:usage:uncached",
         "`input_tokens` counts uncached tokens only.",
         docs("Session event stream"),
@@ -258,12 +263,12 @@ LEDGER = (
         "`list_cost` is whole cents as a string, rounded, where the model has a price.",
         docs("Session event stream"),
     ),
-    not_yet(
+    met(
         "sessions:usage:active-seconds",
         "`active_seconds` counts overlapping threads once.",
         docs("Session event stream"),
     ),
-    not_yet(
+    met(
         "sessions:usage:duration",
         "`stats.duration_seconds` stands still once the session is terminated.",
         SDK,
@@ -275,27 +280,27 @@ LEDGER = (
         "waits for the web tools",
     ),
     # Update
-    not_yet(
+    met(
         "sessions:update:title",
         "The title can be set and cleared until the session is terminated.",
         SDK,
     ),
-    not_yet(
+    met(
         "sessions:update:metadata",
         "Metadata is patched: a string sets a key, null deletes it.",
         SDK,
     ),
-    not_yet(
+    met(
         "sessions:update:agent:idle",
         "`agent.tools` and `agent.mcp_servers` are replaced whole, on an idle session.",
         docs("Session operations"),
     ),
-    not_yet(
+    met(
         "sessions:update:agent:running",
         "Changing the agent part of a running session is 400.",
         docs("Session operations"),
     ),
-    not_yet(
+    met(
         "sessions:update:agent:requires-action",
         "Waiting for answers counts as idle for an update.",
         INFERRED,
@@ -306,73 +311,73 @@ LEDGER = (
         docs("Session budgets"),
         "waits for budgets",
     ),
-    not_yet(
+    met(
         "sessions:update:vault-ids",
         "`vault_ids` can't be changed: 400.",
         SDK,
     ),
-    not_yet(
+    met(
         "sessions:update:event",
         "A real change emits `session.updated` with the changed fields only.",
         SDK,
     ),
-    not_yet(
+    met(
         "sessions:update:event:none",
         "An update that changes nothing emits no event.",
         SDK,
     ),
-    not_yet(
+    met(
         "sessions:update:event:agent",
         "In `session.updated` the agent is the full snapshot and the metadata the full map.",
         SDK,
     ),
-    not_yet(
+    met(
         "sessions:update:next-turn",
         "The new configuration counts from the next turn.",
         SDK,
     ),
-    not_yet(
+    met(
         "sessions:update:terminated",
         "A terminated session refuses updates.",
         SDK,
     ),
     # Archive and delete
-    not_yet(
+    met(
         "sessions:archive:running",
         "Archiving a running or rescheduling session is 400.",
         docs("Session operations"),
     ),
-    not_yet(
+    met(
         "sessions:archive:terminates",
         "Archiving sets `archived_at`, status `terminated`, and emits `session.status_terminated`.",
         docs("Session operations"),
     ),
-    not_yet(
+    met(
         "sessions:archive:readable",
         "The history of an archived session stays readable.",
         docs("Session operations"),
     ),
-    not_yet(
+    met(
         "sessions:archive:no-events",
         "An archived session refuses new events with 400.",
         docs("Session operations"),
     ),
-    not_yet(
+    met(
         "sessions:archive:twice",
         "Archiving twice returns the same object.",
         INFERRED,
     ),
-    not_yet(
+    met(
         "sessions:delete:running",
         "Deleting a running session is 400.",
         docs("Session operations"),
     ),
-    not_yet(
+    met(
         "sessions:delete:gone",
         "After a delete the session and its events are 404.",
         docs("Session operations"),
     ),
-    not_yet(
+    met(
         "sessions:delete:stream",
         "Open streams get `session.deleted` and end.",
         docs("Session operations"),
@@ -382,12 +387,12 @@ LEDGER = (
         "A delete erases the session's sandbox and files.",
         docs("Session operations"),
     ),
-    not_yet(
+    met(
         "sessions:delete:others-stay",
         "Agents, environments and other sessions stay.",
         docs("Session operations"),
     ),
-    not_yet(
+    met(
         "sessions:status-before-event",
         "Once `session.status_idle` is on the stream, reading the session says `idle`.",
         INFERRED,

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from conformance.requirements.entry import INFERRED, SDK, docs, not_yet
+from conformance.requirements.entry import INFERRED, SDK, docs, met, not_yet
 
 LEDGER = (
-    not_yet(
+    met(
         "status:start:idle",
         "Without initial events a session begins `idle`.",
         docs("Start a session"),
     ),
-    not_yet(
+    met(
         "status:start:no-events",
         "A new idle session has an empty history and no status event.",
         INFERRED,
@@ -86,7 +86,7 @@ LEDGER = (
         "An unrecoverable failure emits `session.error` (terminal) and terminates the session.",
         SDK,
     ),
-    not_yet(
+    met(
         "status:finished-is-idle",
         "Finished work is `idle`, never `terminated`.",
         docs("Session operations"),

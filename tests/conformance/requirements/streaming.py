@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conformance.requirements.entry import INFERRED, SDK, differs, docs, not_yet
+from conformance.requirements.entry import INFERRED, SDK, differs, docs, met, not_yet
 
 LEDGER = (
     # Framing
@@ -61,7 +61,7 @@ LEDGER = (
         "A stream stays open over idle.",
         docs("Reference"),
     ),
-    not_yet(
+    met(
         "streaming:ends:deleted",
         "A stream ends after `session.deleted`.",
         docs("Reference"),

@@ -92,12 +92,12 @@ LEDGER = (
         "Unknown query parameters are ignored.",
         INFERRED,
     ),
-    not_yet(
+    met(
         "transport:query:arrays",
         "Array parameters repeat a bracketed key, brackets percent-encoded.",
         SDK,
     ),
-    not_yet(
+    met(
         "transport:query:arrays:bare",
         "The array form without brackets is accepted too.",
         INFERRED,
@@ -107,7 +107,7 @@ LEDGER = (
         "Time ranges arrive as `created_at[gt]`, `[gte]`, `[lt]` and `[lte]`.",
         SDK,
     ),
-    not_yet(
+    met(
         "transport:query:booleans",
         "Booleans in the query are `true` and `false`.",
         SDK,
