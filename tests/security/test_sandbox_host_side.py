@@ -7,6 +7,8 @@ import os
 import signal
 import socket
 import stat
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -61,6 +63,13 @@ def said_by(client: socket.socket) -> bytes:
         return client.recv(1)
     except ConnectionResetError:
         return b""
+
+
+@as_root
+def test_a_harness_of_another_user_is_served_and_a_stranger_is_not() -> None:
+    script = Path(__file__).with_name("sandbox_as_harness.py")
+    finished = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=50, check=False)
+    assert finished.returncode == 0, finished.stderr[-3000:]
 
 
 async def test_a_stranger_at_the_socket_is_turned_away() -> None:

@@ -224,10 +224,10 @@ class BubblewrapSandboxes:
     async def _shim(self, session: str, request: dict[str, Any]) -> dict[str, Any]:
         return await _converse(self._run / session, request)
 
-    async def _zygote(self, request: dict[str, Any], *, within: float = ZYGOTE_DEADLINE) -> dict[str, Any]:
+    async def _zygote(self, request: dict[str, Any], *, within: float | None = None) -> dict[str, Any]:
         """Ask the zygote; one that is being restarted is waited for."""
         try:
-            async with asyncio.timeout(within):
+            async with asyncio.timeout(within or ZYGOTE_DEADLINE):
                 while True:
                     try:
                         return await _converse(self._control, request)
@@ -250,8 +250,8 @@ class BubblewrapSandboxes:
 
 async def _converse(path: Path, request: dict[str, Any]) -> dict[str, Any]:
     try:
-        reader, writer = await asyncio.open_unix_connection(path, limit=_LONGEST_LINE)
-    except (FileNotFoundError, ConnectionError, BlockingIOError) as error:
+        reader, writer = await asyncio.open_unix_connection(str(path), limit=_LONGEST_LINE)
+    except (FileNotFoundError, ConnectionError, BlockingIOError, PermissionError) as error:
         raise _NoAnswer from error
     try:
         writer.write(json.dumps(request).encode() + b"\n")
