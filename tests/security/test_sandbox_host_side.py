@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -298,3 +299,58 @@ async def test_the_outcome_of_a_big_write_and_read_survives_the_trip(host: Sandb
     await hands.bash("head -c 3000000 /dev/urandom > i.png")
     image = await hands.outcome("read", {"file_path": "i.png"})
     assert len(image.content[0]["source"]["data"]) == 4_000_000
+
+
+@pytest.fixture
+async def small_disk(anyio_backend: str) -> AsyncIterator[SandboxHost]:
+    """A host whose data lies on a file system of 64 MB."""
+    host = SandboxHost()
+    host.root.mkdir()
+    subprocess.run(  # noqa: ASYNC221
+        ["mount", "-t", "tmpfs", "-o", "size=64m,mode=711", "tmpfs", str(host.root)], check=True
+    )
+    yield host
+    await host.driver().sweep(set())
+    host.kill_zygote()
+    subprocess.run(["umount", "--lazy", str(host.root)], check=True)  # noqa: ASYNC221
+    host.root.rmdir()
+    shutil.rmtree(host.place)
+
+
+@as_root
+async def test_what_runs_is_stopped_when_the_disk_is_nearly_full(small_disk: SandboxHost) -> None:
+    small_disk.options["reserve_bytes"] = 24 * 1024**2
+    small_disk.start()
+    hands = Hands(small_disk.driver(), "sesn_a")
+    said = await hands.refused("bash", command="head -c 48M /dev/zero > f; echo written; sleep 1000")
+    assert said.startswith("stopped: the disk that holds the sandboxes is nearly full")
+    error = await raises(SandboxUnavailable, hands.outcome("bash", {"command": "true"}))
+    assert "nearly full" in str(error)
+    (small_disk.own("sesn_a") / "workspace" / "f").unlink()
+    assert await hands.bash("ls") == "(no output)"
+
+
+@as_root
+async def test_a_call_that_cannot_be_journalled_does_not_run(small_disk: SandboxHost) -> None:
+    small_disk.start()
+    hands = Hands(small_disk.driver(), "sesn_a")
+    await hands.outcome("bash", {"command": "echo stored"}, id="sevt_before")
+    await hands.outcome("bash", {"command": "head -c 80M /dev/zero > f; head -c 80M /dev/zero >> f"})
+    journal = small_disk.own("sesn_a") / "journal" / "starts"
+    with journal.open("ab") as file:  # use up what is left of the page that holds the journal's end
+        file.write(b"".join(b'{"epoch": 1, "pad": "%s"}\n' % (b"x" * 70) for _ in range(39)))
+    ran = 0
+    refused = ""
+    while not refused and ran < 60:
+        given = {"command": f"echo ran >> /tmp/ran; # {'x' * 40}"}
+        try:
+            await hands.outcome("bash", given, id=f"sevt_{'n' * 40}{ran}")
+            ran += 1
+        except SandboxUnavailable as error:
+            refused = str(error)
+    assert "No space left" in refused
+    (small_disk.own("sesn_a") / "workspace" / "f").unlink()
+    assert await hands.bash("wc -l < /tmp/ran") == str(ran)
+    await small_disk.driver().stop("sesn_a")
+    again = await hands.outcome("bash", {"command": "no"}, id="sevt_before")
+    assert text(again, is_error=False) == "stored"
