@@ -128,6 +128,7 @@ def _become_zygote(fd: int, parent: int) -> NoReturn:
     try:
         linux.die_with(parent)
         os.setpgid(0, 0)
+        os.chdir("/")  # the sandboxes' shims, which live on, must hold no place
         os.umask(0o022)  # what it makes for other users must be enterable; its modes are its own concern
         os.lseek(fd, 0, os.SEEK_SET)
         os.dup2(fd, 0)

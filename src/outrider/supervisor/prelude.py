@@ -64,7 +64,7 @@ def _plan(settings: Settings, environment: Mapping[str, str], roles: Roles) -> t
         endpoints=endpoints,
         key_digest=first_key.digest(settings.data, environment),
         zygote_options=options,
-        path=tuple(entry for entry in sys.path if entry),
+        path=tuple(os.path.abspath(entry) for entry in sys.path if entry),
         lock=lock,
         secrets=plan.memory_file("outrider-secrets", json.dumps(keys).encode()),
     )
