@@ -21,6 +21,12 @@ class Client:
         )
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
+    def forget(self) -> None:
+        """Drop the kept connections: the server they lead to is gone."""
+        for _, writer in self._idle:
+            writer.close()
+        self._idle.clear()
+
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection(self._host, self._port, limit=64 * 1024 * 1024)
 

@@ -49,9 +49,7 @@ def tool_reply(name: str, given: dict[str, object]) -> bytes:
         HEAD
         + frame("message_start", message=MESSAGE)
         + frame("content_block_start", index=0, content_block=use)
-        + frame(
-            "content_block_delta", index=0, delta={"type": "input_json_delta", "partial_json": json.dumps(given)}
-        )
+        + frame("content_block_delta", index=0, delta={"type": "input_json_delta", "partial_json": json.dumps(given)})
         + frame("content_block_stop", index=0)
         + frame("message_delta", delta={"stop_reason": "tool_use", "stop_sequence": None}, usage=USAGE)
         + frame("message_stop")
@@ -82,7 +80,9 @@ class FastModel:
                 first = await reader.readexactly(1)
                 at = time.perf_counter()
                 head = await reader.readuntil(b"\r\n\r\n")
-                length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+                length = next(
+                    int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")
+                )
                 body = await reader.readexactly(length)
                 assert first
                 await self._answer(body, at, writer)

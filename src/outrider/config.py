@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from outrider.errors import InvalidRequest
 
 FIRST_UID = 61_000  # as root: the server's user; the vault's and the scripted model's follow
+SERVER_KEYS = (
+    "host",
+    "port",
+    "behind_proxy",
+    "tls_cert",
+    "tls_key",
+    "require_beta_header",
+    "sse_event_names",
+    "first_uid",
+)
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -101,7 +111,9 @@ def load(
     where = (data or default_data(environment)).absolute()
     path = Path(environment.get("OUTRIDER_CONFIG") or where / "config.toml")
     document = _read(path, required="OUTRIDER_CONFIG" in environment)
-    server: dict[str, Any] = document.get("server", {})
+    _known(document, ("server", "sandbox", "limits", "endpoints"), "", path)
+    server = _table(document, "server", SERVER_KEYS, path)
+    sandbox = _table(document, "sandbox", ("strict",), path)
     settings = Settings(
         data=where,
         host=host or server.get("host", "127.0.0.1"),
@@ -111,9 +123,9 @@ def load(
         tls_key=tls_key or _path(server.get("tls_key")),
         require_beta_header=bool(server.get("require_beta_header", True)),
         sse_event_names=server.get("sse_event_names", "type"),
-        strict_sandbox=bool(document.get("sandbox", {}).get("strict", False)),
+        strict_sandbox=bool(sandbox.get("strict", False)),
         first_uid=int(server.get("first_uid", FIRST_UID)),
-        limits=_limits(document.get("limits", {}), path),
+        limits=_limits(_table(document, "limits", tuple(Limits.__dataclass_fields__), path), path),
         endpoints=document.get("endpoints", {}),
     )
     _check(settings)
@@ -133,12 +145,29 @@ def _read(path: Path, *, required: bool) -> dict[str, Any]:
         raise InvalidRequest(f"Config file {path}: {error}") from error
 
 
-def _limits(values: dict[str, Any], path: Path) -> Limits:
-    known: dict[str, Any] = {name: type(getattr(Limits(), name)) for name in Limits.__dataclass_fields__}
+def _known(values: Mapping[str, Any], known: Collection[str], table: str, path: Path) -> None:
     unknown = sorted(set(values) - set(known))
     if unknown:
-        raise InvalidRequest(f"Config file {path}: unknown key limits.{unknown[0]}; known: {', '.join(known)}")
-    return Limits(**{name: known[name](value) for name, value in values.items()})
+        raise InvalidRequest(f"Config file {path}: unknown key {table}{unknown[0]}; known: {', '.join(known)}")
+
+
+def _table(document: Mapping[str, Any], name: str, known: Collection[str], path: Path) -> dict[str, Any]:
+    values = document.get(name, {})
+    if not isinstance(values, dict):
+        raise InvalidRequest(f"Config file {path}: {name} must be a table, [{name}]")
+    table = cast("dict[str, Any]", values)
+    _known(table, known, f"{name}.", path)
+    return table
+
+
+def _limits(values: dict[str, Any], path: Path) -> Limits:
+    defaults = Limits()
+    for name, value in values.items():
+        whole = isinstance(getattr(defaults, name), int)
+        if isinstance(value, bool) or not isinstance(value, int if whole else int | float) or value < 0:
+            kind = "a whole number" if whole else "a number"
+            raise InvalidRequest(f"Config file {path}: limits.{name} must be {kind} that is not negative")
+    return Limits(**values)
 
 
 def _check(settings: Settings) -> None:

@@ -51,6 +51,11 @@ class _Hub:
             self.ring.popleft()
             self.base += 1
 
+    def recent(self, event_id: str) -> Row | None:
+        """The event's row, if it is still in the ring."""
+        rows = (entry.row for entry in reversed(self.ring) if entry.row is not None)
+        return next((row for row in rows if row.id == event_id), None)
+
     def tell(self) -> None:
         news, self.news = self.news, asyncio.Event()
         news.set()
@@ -255,14 +260,17 @@ class Subscription:
         shown = row
         if row.type == PROCESSED:
             assert row.processes is not None
-            found = await self._log.find(self._key, [row.processes])
-            if row.processes not in found:
+            waiting = self._hub.recent(row.processes) or await self._find(row.processes)
+            if waiting is None:
                 return None
-            shown = found[row.processes]
+            shown = waiting
         frame = self._feed.render(shown, row.processed_at if row.type == PROCESSED else shown.processed_at)
         if entry is not None:
             entry.frame = frame
         return frame
+
+    async def _find(self, event_id: str) -> Row | None:
+        return (await self._log.find(self._key, [event_id])).get(event_id)
 
     def _wants(self, entry: _Entry) -> bool:
         if entry.kind == "session.deleted":

@@ -1,0 +1,73 @@
+"""`python -m bench [part ...]`: measure, write bench/results/latest.json, and make docs/performance.md from it.
+
+Run it on a quiet machine: it takes some five minutes, and other work on the cores shows in every figure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench import latency, memory, readers, recovery, sandbox, store, wake
+from bench.deployment import Deployment, deployed
+from bench.page import write_page
+
+RESULTS = Path(__file__).parent / "results" / "latest.json"
+ON_A_SERVER: dict[str, Callable[[Deployment], Awaitable[dict[str, Any]]]] = {
+    "latency": latency.measure,
+    "readers": readers.measure,
+    "memory": memory.measure,
+    "recovery": recovery.measure,
+}
+ALONE: dict[str, Callable[[], Any]] = {
+    "store": store.measure,
+    "sandbox": lambda: sandbox.measure(60),
+    "wake": lambda: asyncio.run(wake.measure()),
+}
+
+
+def main() -> None:
+    parts = sys.argv[1:] or [*ALONE, *ON_A_SERVER]
+    found: dict[str, Any] = json.loads(RESULTS.read_text())["figures"] if RESULTS.exists() else {}
+    for part in parts:
+        load = os.getloadavg()[0]
+        found[part] = (ALONE[part]() if part in ALONE else asyncio.run(_on_a_server(part))) | {"load before": load}
+        print(json.dumps({part: _without_raw(found[part])}, indent=1))
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps({"about": _about(), "figures": found}, indent=1) + "\n")
+    write_page(RESULTS)
+
+
+async def _on_a_server(part: str) -> dict[str, Any]:
+    """Each part has a server of its own, so that what one leaves behind does not slow the next."""
+    async with deployed() as deployment:
+        return await ON_A_SERVER[part](deployment)
+
+
+def _about() -> dict[str, str]:
+    def said(*command: str) -> str:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+    dirty = " with changes" if said("git", "status", "--porcelain", "src") else ""
+    return {
+        "commit": said("git", "rev-parse", "--short", "HEAD") + dirty,
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "machine": f"{os.cpu_count()} cores, Linux {platform.release().split('-')[0]}, Python {platform.python_version()}",
+    }
+
+
+def _without_raw(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_raw(item) for key, item in value.items() if key != "raw"}
+    return value
+
+
+main()
