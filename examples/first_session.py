@@ -1,7 +1,7 @@
 """The shortest useful program: an agent, an environment, a session, one task, and its steps as they happen.
 
-    eval "$(outrider env)"
-    python examples/first_session.py
+eval "$(outrider env)"
+python examples/first_session.py
 """
 
 import os

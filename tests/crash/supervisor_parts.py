@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 from types import FrameType
 
+from outrider import faults
 from outrider.config import Settings
 from outrider.endpoints import Endpoints
 
@@ -65,6 +66,13 @@ def late_server(settings: Settings, listener: socket.socket, *, endpoints: Endpo
     del settings, endpoints, key_digest
     late = [importlib.import_module(name).__name__ for name in ("tabnanny", "late_module")]
     _answer(listener, " ".join(late))
+
+
+def stopping_server(settings: Settings, listener: socket.socket, *, endpoints: Endpoints, key_digest: str) -> None:
+    """Stands still at a named point before it serves, when the test holds the other end."""
+    faults.connect_from_environment()
+    faults.point("store.commit.before")
+    server(settings, listener, endpoints=endpoints, key_digest=key_digest)
 
 
 def broken_server(settings: Settings, listener: socket.socket, *, endpoints: Endpoints, key_digest: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import socket
 import stat
 import subprocess
 import urllib.request
@@ -212,6 +213,23 @@ def test_the_supervisor_has_one_thread_and_its_children_say_who_they_are(tree: S
 
 def _name(pid: int) -> str:
     return Path(f"/proc/{pid}/comm").read_text().strip()
+
+
+def test_a_tests_control_socket_reaches_the_server_and_each_that_replaces_it(data: Path) -> None:
+    ours, theirs = socket.socketpair()
+    ours.settimeout(DEADLINE)
+    with (
+        ours,
+        theirs,
+        running_server(data, command=command(data, "stopping_server"), environment=MODEL, faults=theirs) as tree,
+    ):
+        for _ in range(2):
+            pid, point = ours.recv(100).decode().split()
+            assert (int(pid), point) == (tree.children()["server"], "store.commit.before")
+            os.kill(int(pid), signal.SIGKILL)
+        ours.recv(100)
+        ours.send(b".")
+        assert get(tree.until_up())
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="users are only apart as root")

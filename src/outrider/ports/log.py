@@ -60,7 +60,7 @@ class SessionPatch:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The folded state after row `seq`. It can always be rebuilt from the log; `version` names the fold that made it."""
+    """The folded state after row `seq`; it can be rebuilt from the log. `version` names the fold that made it."""
 
     seq: int
     version: int
@@ -96,7 +96,7 @@ class HistoryQuery:
 
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
-    """A public event with its place in the history. `position` is opaque outside the store; it only goes into cursors."""
+    """A public event with its place in the history. `position` only goes into cursors: it is opaque elsewhere."""
 
     position: int
     row: Row
