@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 from outrider.session.state import State
@@ -138,6 +139,9 @@ def _startable(state: State) -> list[str]:
 
 
 def _model(state: State, bounds: Bounds) -> Action:
+    notes = _notes(state)
+    if notes:
+        return TakeUp(notes)
     if state.rounds >= bounds.tool_rounds:
         return _limit("tool_use_limit_reached_error", f"The turn reached its limit of {bounds.tool_rounds} rounds.")
     if state.cut_replies >= CUT_REPLIES_IN_A_ROW:
@@ -152,6 +156,16 @@ def _model(state: State, bounds: Bounds) -> Action:
             return _limit("compaction_limit_reached_error", text)
         return CallModel("compaction")
     return CallModel()
+
+
+def _notes(state: State) -> list[str]:
+    """System messages that came with a tool result: in front of all waiting prompts, they belong to this turn.
+
+    Not behind a reply that the model is to go on with: that one must stay the last message.
+    """
+    if state.context is not None and state.context.messages and state.context.messages[-1]["role"] == "assistant":
+        return []
+    return [item.id for item in takewhile(lambda item: item.type == "system.message", state.queue)]
 
 
 def _limit(kind: str, message: str) -> EndTurn:
