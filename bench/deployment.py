@@ -50,13 +50,15 @@ async def deployed(**limits: float) -> AsyncGenerator[Deployment]:
     model = FastModel()
     listening = await model.start()
     with tempfile.TemporaryDirectory(prefix="outrider-bench-") as name:
-        data = Path(name)
-        data.chmod(0o711)
+        place, data = Path(name), Path(name) / "data"
+        data.mkdir()
+        for directory in (place, data):
+            directory.chmod(0o711)
         lines = ["[limits]", *(f"{key} = {value}" for key, value in limits.items())]
         (data / "config.toml").write_text("\n".join(lines) + "\n")
         environment = os.environ | {"OUTRIDER_MODEL_URL": model.url, "OUTRIDER_API_KEY": "outr_bench_0123456789"}
-        command = [sys.executable, "-m", "outrider", "serve", "--port", "0", "--data", name]
-        with (data / "serve.log").open("wb") as log:
+        command = [sys.executable, "-m", "outrider", "serve", "--port", "0", "--data", str(data)]
+        with data.with_name("serve.log").open("wb") as log:
             process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         try:
             url = await _address(process, data)
@@ -71,7 +73,7 @@ async def _address(process: subprocess.Popen[bytes], data: Path) -> str:
     async with asyncio.timeout(START_SECONDS):
         while not (data / "server.json").exists():
             if process.poll() is not None:
-                raise RuntimeError((data / "serve.log").read_text()[-2000:])
+                raise RuntimeError(data.with_name("serve.log").read_text()[-2000:])
             await asyncio.sleep(0.05)
     url = json.loads((data / "server.json").read_text())["url"]
     client = Client(url, "outr_bench_0123456789")

@@ -103,18 +103,21 @@ class Server:
         return json.loads((self.data / "server.json").read_text())["children"]
 
     def log(self) -> str:
-        return (self.data / "serve.log").read_text()
+        return _log_file(self.data).read_text()
 
 
 @contextmanager
 def data_directory() -> Generator[Path]:
     """A short path (sockets lie below it) that the roles' users may pass through."""
-    data = Path(tempfile.mkdtemp(prefix="outr-", dir="/tmp"))
-    data.chmod(0o711)
+    place = Path(tempfile.mkdtemp(prefix="outr-", dir="/tmp"))
+    data = place / "d"
+    data.mkdir()
+    for directory in (place, data):
+        directory.chmod(0o711)
     try:
         yield data
     finally:
-        shutil.rmtree(data, ignore_errors=True)
+        shutil.rmtree(place, ignore_errors=True)
 
 
 @contextmanager
@@ -127,7 +130,7 @@ def serving(
     (data / "server.json").unlink(missing_ok=True)
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("OUTRIDER_", "ANTHROPIC_"))}
     command = [sys.executable, "-m", "outrider", "serve", "--port", "0", "--data", str(data), *options]
-    with (data / "serve.log").open("ab") as log:
+    with _log_file(data).open("ab") as log:
         process = subprocess.Popen(
             command, env=clean | {"OUTRIDER_API_KEY": key} | dict(environment), stdout=log, stderr=log
         )
@@ -143,14 +146,18 @@ def serving(
             raise
 
 
+def _log_file(data: Path) -> Path:
+    return data.with_name("serve.log")
+
+
 def _url(process: subprocess.Popen[bytes], data: Path) -> str:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
-        assert process.poll() is None, (data / "serve.log").read_text()[-3000:]
+        assert process.poll() is None, _log_file(data).read_text()[-3000:]
         try:
             url = json.loads((data / "server.json").read_text())["url"]
             httpx2.get(f"{url}/readyz", timeout=1).raise_for_status()
             return url
         except (OSError, ValueError, httpx2.HTTPError):
             threading.Event().wait(0.05)
-    raise AssertionError("the server did not answer: " + (data / "serve.log").read_text()[-3000:])
+    raise AssertionError("the server did not answer: " + _log_file(data).read_text()[-3000:])

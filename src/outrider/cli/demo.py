@@ -41,8 +41,9 @@ def demo(model: str | None, keep: bool) -> None:
 
     Needs no key and no service. With ANTHROPIC_API_KEY or OUTRIDER_MODEL_URL set, a real model does it.
     """
-    data = Path(tempfile.mkdtemp(prefix="outrider-demo-"))
-    data.chmod(0o711)  # as root, the roles drop to users who must be able to pass through
+    place = Path(tempfile.mkdtemp(prefix="outrider-demo-"))
+    place.chmod(0o711)  # as root, the roles drop to users who must be able to pass through
+    data = place / "data"
     try:
         with _server(data) as found:
             code = _run(found, data, model)
@@ -50,16 +51,16 @@ def demo(model: str | None, keep: bool) -> None:
         if keep:
             click.echo(f"The demo's data is in {data}.")
         else:
-            shutil.rmtree(data, ignore_errors=True)
+            shutil.rmtree(place, ignore_errors=True)
     sys.exit(code)
 
 
 @contextmanager
 def _server(data: Path) -> Generator[Address]:
-    """A real `outrider serve` on a free port. Its output goes to a file in the data directory."""
+    """A real `outrider serve` on a free port. Its output goes to a file beside the data directory."""
     command = [sys.executable, "-m", "outrider", "serve", "--port", "0", "--data", str(data)]
     environment = {k: v for k, v in os.environ.items() if k not in ("OUTRIDER_API_KEY", "OUTRIDER_DATA")}
-    with (data / "serve.log").open("wb") as log:
+    with _log(data).open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
         try:
             yield _address_of(process, data)
@@ -76,14 +77,18 @@ def _address_of(process: subprocess.Popen[bytes], data: Path) -> Address:
     deadline = time.monotonic() + START_SECONDS
     while not (data / "server.json").exists():
         if process.poll() is not None or time.monotonic() > deadline:
-            raise click.ClickException("The server did not start:\n" + (data / "serve.log").read_text()[-4000:])
+            raise click.ClickException("The server did not start:\n" + _log(data).read_text()[-4000:])
         time.sleep(POLL_SECONDS)
     found = address({}, data)
     while not _ready(found.url):
         if time.monotonic() > deadline:
-            raise click.ClickException("The server does not answer:\n" + (data / "serve.log").read_text()[-4000:])
+            raise click.ClickException("The server does not answer:\n" + _log(data).read_text()[-4000:])
         time.sleep(POLL_SECONDS)
     return found
+
+
+def _log(data: Path) -> Path:
+    return data.with_name("serve.log")
 
 
 def _ready(url: str) -> bool:
