@@ -97,10 +97,10 @@ def test_initial_events_are_stored_before_the_answer_and_start_the_session(
 ) -> None:
     barrier = f"started-{model_name}"
     talk = play(Turn(Text(Barrier(barrier), "Hi.")))
+    like = talk.client.beta.sessions.retrieve(talk.id)
+    events: list[Any] = [message("one"), message("two")]
     answer = talk.client.beta.sessions.with_raw_response.create(
-        agent=talk.client.beta.sessions.retrieve(talk.id).agent.id,
-        environment_id=talk.client.beta.sessions.retrieve(talk.id).environment_id,
-        initial_events=[message("one"), message("two")],
+        agent=like.agent.id, environment_id=like.environment_id, initial_events=events
     )
     session = answer.parse()
     assert session.status == "running"
@@ -119,7 +119,8 @@ def test_only_up_to_fifty_messages_may_be_initial(play: Play) -> None:
     talk = play(Turn("Hi."))
     agent = talk.client.beta.sessions.retrieve(talk.id).agent.id
     system = {"type": "system.message", "content": [{"type": "text", "text": "Be brief."}]}
-    for bad in (system, {"type": "user.interrupt"}, result("sevt_1", "x"), {"type": "agent.message", "content": []}):
+    others: list[Any] = [system, {"type": "user.interrupt"}, result("sevt_1", "x"), {"type": "agent.message"}]
+    for bad in others:
         with refused(400, "initial_events.1"):
             copy(talk, initial_events=[message("fine"), bad])
     with refused(400, "initial_events"):
@@ -139,7 +140,8 @@ def test_each_override_stands_for_itself_and_leaves_the_agent_alone(play: Play) 
     before = talk.client.beta.agents.retrieve(base.id)
     other: dict[str, Any] = CUSTOM | {"name": "other"}
     replaced = sessions.retrieve(overridden(talk, tools=[other]).id).agent
-    cleared = [sessions.retrieve(overridden(talk, system=None, tools=none).id).agent for none in (None, [])]
+    nothing: list[Any] = [None, []]
+    cleared = [sessions.retrieve(overridden(talk, system=None, tools=none).id).agent for none in nothing]
     assert [tool.to_dict() for tool in replaced.tools] == [other]
     assert replaced.system == "s"
     assert [(agent.system, agent.tools) for agent in cleared] == [(None, []), (None, [])]
@@ -286,7 +288,9 @@ def test_tools_are_replaced_whole_for_this_session_and_count_from_the_next_turn(
     session = talk.client.beta.sessions.update(talk.id, agent={"tools": [asking]})
     event = only(talk.history(), "session.updated")
     assert event.agent.to_dict() == session.agent.to_dict()
-    assert session.agent.tools[0].to_dict()["default_config"]["permission_policy"] == {"type": "always_ask"}
+    (toolset,) = session.agent.tools
+    assert toolset.type == "agent_toolset_20260401"
+    assert toolset.default_config.permission_policy.type == "always_ask"
     assert talk.client.beta.agents.retrieve(agent_id).tools[0].type == "custom"
     said(talk, "second")
     first, second = ([tool["name"] for tool in one["tools"]] for one in stage.requests(model_name))

@@ -6,27 +6,27 @@ from conformance.requirements.entry import INFERRED, OBSERVED, SDK, docs, met, n
 
 LEDGER = (
     # Endpoints
-    not_yet(
+    met(
         "events:send",
         "`POST /v1/sessions/{id}/events` takes `{events}` and answers `{data}`: the same events with ids.",
         SDK,
     ),
-    not_yet(
+    met(
         "events:list",
         "`GET /v1/sessions/{id}/events` lists the public history in processing order.",
         SDK,
     ),
-    not_yet(
+    met(
         "events:list:types",
         "The list can be narrowed to event types.",
         SDK,
     ),
-    not_yet(
+    met(
         "events:list:created-at",
         "The list's time bounds are compared with `processed_at`.",
         SDK,
     ),
-    not_yet(
+    met(
         "events:list:order",
         "`order=desc` turns the list round.",
         SDK,
@@ -37,27 +37,27 @@ LEDGER = (
         SDK,
     ),
     # Sending
-    not_yet(
+    met(
         "events:send:at-once",
         "The call returns when the events are stored; it doesn't wait for work.",
         docs("Session event stream"),
     ),
-    not_yet(
+    met(
         "events:send:all-or-nothing",
         "One refused event refuses the whole request and stores nothing.",
         docs("claude-api skill"),
     ),
-    not_yet(
+    met(
         "events:send:in-order",
         "Events are taken in the order of the request.",
         docs("Session event stream"),
     ),
-    not_yet(
+    met(
         "events:send:empty",
         "An empty list is 400.",
         INFERRED,
     ),
-    not_yet(
+    met(
         "events:send:limit",
         "More than 50 events in one request are 400.",
         INFERRED,
@@ -67,68 +67,68 @@ LEDGER = (
         "A terminated session refuses events with 400.",
         docs("Session operations"),
     ),
-    not_yet(
+    met(
         "events:send:unknown-session",
         "An unknown session is 404.",
         SDK,
     ),
-    not_yet(
+    met(
         "events:send:unknown-type",
         "An event type that clients can't send is 400.",
         SDK,
     ),
-    not_yet(
+    met(
         "events:send:echoed",
         "Sent events appear on the stream and in the history.",
         docs("Session event stream"),
     ),
-    not_yet(
+    met(
         "events:send:while-running",
         "A running session accepts and queues what is sent.",
         INFERRED,
     ),
-    not_yet(
+    met(
         "events:send:message-while-waiting",
         "A `user.message` while answers are outstanding is 400 and names the ids.",
         OBSERVED,
     ),
-    not_yet(
+    met(
         "events:send:interrupt-then-message",
         "An interrupt in front of the message, in one request, clears the way.",
         INFERRED,
     ),
-    not_yet(
+    met(
         "events:answer:unknown-id",
         "An answer to an id that no use event has is 400 and names the id.",
         OBSERVED,
     ),
-    not_yet(
+    met(
         "events:answer:repeated",
         "A second answer to a call is 200 and changes nothing.",
         INFERRED,
     ),
-    not_yet(
+    met(
         "events:answer:other-kind",
         "An answer of the wrong kind for its use event is 400.",
         INFERRED,
     ),
     # Content
-    not_yet(
+    met(
         "events:content:text",
         "A text block reaches the model and the history unchanged.",
         SDK,
     ),
-    not_yet(
+    met(
         "events:content:image",
         "An image block may be base64, an address or a file.",
         SDK,
     ),
-    not_yet(
+    met(
         "events:content:image:base64",
         "A base64 image reaches the model unchanged.",
         SDK,
     ),
-    not_yet(
+    met(
         "events:content:image:url",
         "An image by address reaches the model unchanged.",
         SDK,
@@ -139,7 +139,7 @@ LEDGER = (
         SDK,
         "waits for files",
     ),
-    not_yet(
+    met(
         "events:content:document",
         "A document block may be base64, plain text or an address, with title and context.",
         SDK,
@@ -150,55 +150,55 @@ LEDGER = (
         SDK,
         "waits for files",
     ),
-    not_yet(
+    met(
         "events:content:search-result",
         "A search result block is accepted in tool results only.",
         SDK,
     ),
-    not_yet(
+    met(
         "events:content:redacted",
         "A `redacted` block from a client is 400.",
         docs("Reference"),
     ),
-    not_yet(
+    met(
         "events:content:bare-string",
         "Content as a bare string is 400.",
         INFERRED,
     ),
     # user.message
-    not_yet(
+    met(
         "events:message:starts",
         "A `user.message` on an idle session starts a turn.",
         SDK,
     ),
-    not_yet(
+    met(
         "events:message:queued",
         "A `user.message` on a running session waits for the next turn.",
         SDK,
     ),
-    not_yet(
+    met(
         "events:message:several",
         "Several queued messages are taken in order and may be served by one turn.",
         docs("claude-api skill"),
     ),
     # user.interrupt
-    not_yet(
+    met(
         "events:interrupt:thread",
         "A `user.interrupt` may name one thread with `session_thread_id`.",
         SDK,
     ),
-    not_yet(
+    met(
         "events:interrupt:unknown-thread",
         "An interrupt that names an unknown thread is refused.",
         INFERRED,
     ),
     # user.tool_confirmation
-    not_yet(
+    met(
         "events:confirmation:fields",
         "A `user.tool_confirmation` has the use event's id and `allow` or `deny`.",
         SDK,
     ),
-    not_yet(
+    met(
         "events:confirmation:deny-message",
         "`deny_message` is accepted with `deny` only.",
         SDK,
@@ -209,22 +209,22 @@ LEDGER = (
         SDK,
     ),
     # user.custom_tool_result
-    not_yet(
+    met(
         "events:custom-result:content",
         "A `user.custom_tool_result` may carry text, images, documents and search results.",
         SDK,
     ),
-    not_yet(
+    met(
         "events:custom-result:no-content",
         "A custom result without content is an empty result.",
         SDK,
     ),
-    not_yet(
+    met(
         "events:custom-result:is-error",
         "`is_error` reaches the model.",
         SDK,
     ),
-    not_yet(
+    met(
         "events:custom-result:processed-at-once",
         "A custom result has `processed_at` in the send answer.",
         SDK,
@@ -241,7 +241,7 @@ LEDGER = (
         SDK,
         "waits for self-hosted environments",
     ),
-    not_yet(
+    met(
         "events:tool-result:cloud",
         "A `user.tool_result` on a cloud session is 400.",
         INFERRED,
@@ -253,38 +253,38 @@ LEDGER = (
         SDK,
         "waits for outcomes",
     ),
-    not_yet(
+    met(
         "events:outcome:refused",
         "Until outcomes are offered, `user.define_outcome` is a clear 400.",
         INFERRED,
     ),
     # system.message
-    not_yet(
+    met(
         "events:system:form",
         "A `system.message` has 1 to 1,000 text blocks.",
         SDK,
     ),
-    not_yet(
+    met(
         "events:system:role",
         "It adds a system turn for this turn and later ones, beside the agent's own `system`.",
         docs("Session event stream"),
     ),
-    not_yet(
+    met(
         "events:system:last",
         "At most one a request, last, directly behind the message or result it belongs to.",
         SDK,
     ),
-    not_yet(
+    met(
         "events:system:alone",
         "Alone on an idle session it is accepted and starts no turn.",
         docs("Session event stream"),
     ),
-    not_yet(
+    met(
         "events:system:while-waiting",
         "While answers are outstanding it is accepted only directly behind a result.",
         docs("Session event stream"),
     ),
-    not_yet(
+    met(
         "events:system:unsupported",
         "A model that can't take it: 400 `model_does_not_support_mid_conversation_system`.",
         docs("Session event stream"),

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from conformance.requirements.entry import INFERRED, SDK, docs, not_yet
+from conformance.requirements.entry import INFERRED, SDK, docs, met, not_yet
 
 LEDGER = (
     # processed_at
-    not_yet(
+    met(
         "ordering:processed-at:queued",
         "A waiting client event has a null `processed_at`; output always has a time.",
         docs("Session event stream"),
     ),
-    not_yet(
+    met(
         "ordering:processed-at:on-receipt",
         "Custom results, tool results and outcomes are processed on receipt.",
         docs("Session event stream"),
@@ -26,7 +26,7 @@ LEDGER = (
         "In the history a queued event shows once.",
         INFERRED,
     ),
-    not_yet(
+    met(
         "ordering:history:nulls-last",
         "Waiting events come last in the history, by arrival.",
         INFERRED,
@@ -135,7 +135,7 @@ LEDGER = (
         docs("Multiagent orchestration"),
         "waits for multiagent sessions",
     ),
-    not_yet(
+    met(
         "events:interrupt:waiting",
         "On a waiting thread it closes the calls and emits idle again, without a model call.",
         docs("Multiagent orchestration"),
@@ -152,12 +152,12 @@ LEDGER = (
         docs("Session threads"),
         "waits for multiagent sessions",
     ),
-    not_yet(
+    met(
         "events:interrupt:idle",
         "On an idle session it is accepted and changes nothing.",
         INFERRED,
     ),
-    not_yet(
+    met(
         "events:interrupt:has-id",
         "A stored interrupt has an id like every event.",
         INFERRED,

@@ -59,7 +59,7 @@ LEDGER = (
         "A tool that isn't enabled is denied and the use carries no evaluation.",
         SDK,
     ),
-    not_yet(
+    met(
         "permissions:confirm-not-asked",
         "Confirming a use that was not `ask` is 400.",
         docs("Permission policies"),

@@ -10,7 +10,7 @@ LEDGER = (
         "Stream, list and stream again, by id, sees every event once.",
         SDK,
     ),
-    not_yet(
+    met(
         "helpers:results-echoed",
         "Answers are echoed with the id that the client used.",
         SDK,
@@ -30,7 +30,7 @@ LEDGER = (
         "`session.status_terminated` and `session.deleted` end a helper at once.",
         SDK,
     ),
-    not_yet(
+    met(
         "helpers:repeats-harmless",
         "Answers that are posted twice do no harm.",
         SDK,

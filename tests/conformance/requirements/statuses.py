@@ -15,7 +15,7 @@ LEDGER = (
         "A new idle session has an empty history and no status event.",
         INFERRED,
     ),
-    not_yet(
+    met(
         "status:idle-to-running",
         "A `user.message` on an idle session makes it run and emits `session.status_running`.",
         docs("Session event stream"),
@@ -30,7 +30,7 @@ LEDGER = (
         "With some answers still missing, idle is emitted again with the remaining ids.",
         docs("Session event stream"),
     ),
-    not_yet(
+    met(
         "status:requires-action:interrupt",
         "An interrupt closes pending calls with error results and ends with `end_turn`, without a model call.",
         docs("Multiagent orchestration"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conformance.requirements.entry import INFERRED, SDK, docs, not_yet
+from conformance.requirements.entry import INFERRED, SDK, docs, met, not_yet
 
 LEDGER = (
     # Custom tools
@@ -36,7 +36,7 @@ LEDGER = (
         "There is no time limit for an answer.",
         docs("Permission policies"),
     ),
-    not_yet(
+    met(
         "flows:custom:reaches-model",
         "The result reaches the model as the call's tool result.",
         SDK,

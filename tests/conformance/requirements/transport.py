@@ -112,12 +112,12 @@ LEDGER = (
         "Booleans in the query are `true` and `false`.",
         SDK,
     ),
-    not_yet(
+    met(
         "transport:body:unknown-field",
         "A body field that the API doesn't define is a 400 that names it.",
         INFERRED,
     ),
-    not_yet(
+    met(
         "transport:body:not-json",
         "A body that isn't JSON, or not an object, is a 400.",
         INFERRED,
