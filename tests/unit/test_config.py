@@ -51,5 +51,5 @@ def test_a_public_address_needs_tls_or_a_proxy_that_has_it(tmp_path: Path) -> No
 
 
 def test_a_named_config_file_must_exist(tmp_path: Path) -> None:
-    with pytest.raises(InvalidRequest, match="missing.toml"):
+    with pytest.raises(InvalidRequest, match=r"missing\.toml"):
         config.load({"OUTRIDER_CONFIG": str(tmp_path / "missing.toml")}, data=tmp_path)
