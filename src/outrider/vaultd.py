@@ -6,6 +6,7 @@ Takes its keys from a memory file, after it has made itself unreadable. Writes n
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 from collections.abc import Sequence
@@ -37,6 +38,7 @@ def main(
 ) -> None:
     """Serve until SIGTERM. `secrets` is the memory file's descriptor, `peer` the uid that may connect."""
     process.seal()
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # an answer left unfinished on purpose is no error
     keys = keyring.take(secrets)
     upstreams = [Upstream(one.name, one.base_url, one.auth, keys.reveal(one.secret)) for one in endpoints.all]
     uvloop.run(serve(upstreams, listener, peer=peer, idle_seconds=settings.limits.model_idle_timeout))

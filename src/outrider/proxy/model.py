@@ -6,6 +6,7 @@ promised: that an endpoint which is hostile can't send back the key that it was 
 
 from __future__ import annotations
 
+import logging
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -45,6 +46,9 @@ class Upstream:
             return []
         key = self.key.encode()
         return [(b"authorization", b"Bearer " + key)] if self.auth == "bearer" else [(b"x-api-key", key)]
+
+
+log = logging.getLogger("outrider.proxy")
 
 
 class _ClientLeft(Exception):
@@ -138,7 +142,8 @@ class ModelProxy:
                 ready = mask.feed(chunk)
                 if ready:
                     await send({"type": "http.response.body", "body": ready, "more_body": True})
-        except httpx2.RequestError:
+        except httpx2.RequestError as error:
+            log.warning("%s", self._unreachable("broke off in its answer", error).message)
             return  # unfinished: see `forward`
         await send({"type": "http.response.body", "body": mask.rest(), "more_body": False})
 

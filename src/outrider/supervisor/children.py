@@ -16,7 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-from outrider.supervisor import linux, plan, reach, zygote_start
+from outrider.supervisor import linux, log, plan, reach, zygote_start
 
 MODULES_DIRECTORY = "OUTRIDER_TEST_MODULES_DIR"
 FAULTS = "OUTRIDER_FAULTS_FD"
@@ -51,6 +51,7 @@ def _play(part: Part, parent: int) -> NoReturn:
         linux.die_with(parent)
         linux.name_process(f"outrider-{part.name}")
         _let_go(part)
+        log.open_child_log(part.name)
         module, _, name = part.target.partition(":")
         entry = getattr(import_module(module), name)
         if part.uid is not None:

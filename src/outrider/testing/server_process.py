@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -31,12 +32,19 @@ Found = TypeVar("Found")
 class ServerProcess:
     """`command` runs `outrider serve` (or a stand-in) on the data directory; its log goes to a file beside it."""
 
-    def __init__(self, command: Sequence[str], data: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, command: Sequence[str], data: Path, environment: Mapping[str, str], pass_fds: Sequence[int] = ()
+    ) -> None:
         self.data = data
         self._log = data.with_name(f"{data.name}.log")
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                command, env=dict(environment), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                command,
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=pass_fds,
             )
 
     def said(self) -> str:
@@ -118,12 +126,21 @@ def data_directory() -> Generator[Path]:
 
 @contextmanager
 def running_server(
-    data: Path, *, command: Sequence[str] | None = None, environment: Mapping[str, str] | None = None
+    data: Path,
+    *,
+    command: Sequence[str] | None = None,
+    environment: Mapping[str, str] | None = None,
+    faults: socket.socket | None = None,
 ) -> Generator[ServerProcess]:
-    """`outrider serve` on a free port, or `command`. `environment` is added to ours, less what names a model."""
+    """`outrider serve` on a free port, or `command`. `environment` is added to ours, less what names a model.
+
+    `faults` is the end of a socket pair at which the server process stands still, see `outrider.faults`.
+    """
     serve = [sys.executable, "-m", "outrider", "serve", "--port", "0", "--data", str(data)]
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("OUTRIDER_", "ANTHROPIC_"))}
-    server = ServerProcess(command or serve, data, {**ours, **(environment or {})})
+    fds = [] if faults is None else [faults.fileno()]
+    held = {"OUTRIDER_FAULTS_FD": str(fds[0])} if fds else {}
+    server = ServerProcess(command or serve, data, {**ours, **(environment or {}), **held}, fds)
     try:
         yield server
     finally:
