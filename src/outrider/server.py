@@ -10,12 +10,12 @@ import contextlib
 import logging
 import os
 import shutil
+import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from types import FrameType
 
 import httpx2
 import uvicorn
@@ -72,19 +72,29 @@ async def _serve(settings: Settings, listener: socket.socket, endpoints: Endpoin
             ssl_certfile=settings.tls_cert,
             ssl_keyfile=settings.tls_key,
         )
-        await _Server(config, services.feed).serve(sockets=[listener])
+        server = _Server(config)
+        _on_stop_signals(server, services.feed)
+        await server.serve(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
-    """Ends open streams as soon as it is told to stop, so that a drain does not wait for them."""
+    """Leaves signals to us: its own way would end the process before what was opened is closed."""
 
-    def __init__(self, config: uvicorn.Config, feed: Feed) -> None:
-        super().__init__(config)
-        self._feed = feed
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        super().handle_exit(sig, frame)
-        self._feed.close()
+
+def _on_stop_signals(server: uvicorn.Server, feed: Feed) -> None:
+    """SIGTERM and SIGINT drain: no new connections, open streams end at once, requests get a moment to finish."""
+
+    def stop() -> None:
+        server.should_exit = True
+        feed.close()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
 
 
 @asynccontextmanager
