@@ -74,7 +74,7 @@ def read(given: dict[str, Any]) -> list[Block]:
     media = MEDIA.get(os.path.splitext(path)[1].lower())
     if media is not None:
         if wanted:
-            raise ToolProblem(f"{path}: view_range is not supported for image/PDF files")
+            raise ToolProblem("view_range is not supported for image/PDF files")
         return [_media_block(fd, path, media)]
     if wanted:
         return [text_block(_lines(fd, path, wanted))]
@@ -87,7 +87,8 @@ def read(given: dict[str, Any]) -> list[Block]:
 
 
 def text_block(text: str) -> Block:
-    return {"type": "text", "text": text}
+    """A block for the model, which takes no empty text."""
+    return {"type": "text", "text": text or "(no output)"}
 
 
 def _all_of(fd: int, limit: int, path: str) -> bytes:
@@ -131,7 +132,7 @@ def _lines(fd: int, path: str, wanted: list[int]) -> str:
             if len(chosen) > TEXT_LIMIT:
                 raise ToolProblem(f"view_range {wanted} of {path} exceeds {TEXT_LIMIT}-byte limit; narrow it")
             number += piece.endswith(b"\n")
-    if last is not None and chosen.count(b"\n") == last - first + 1:
+    if last is not None and chosen.endswith(b"\n") and chosen.count(b"\n") == last - first + 1:
         del chosen[-1]
     return _decoded(bytes(chosen), path)
 

@@ -139,7 +139,7 @@ class Shim:
                 timeout_ms=given.get("timeout_ms", shell.DEFAULT_TIMEOUT_MS),
                 spool=self._journal.spool(call),
                 done=lambda text, is_error: self._finish(
-                    call, {"content": [worker.files.text_block(text or "(no output)")], "is_error": is_error}
+                    call, {"content": [worker.files.text_block(text)], "is_error": is_error}
                 ),
             )
         )

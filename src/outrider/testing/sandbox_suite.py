@@ -155,6 +155,7 @@ async def files_are_written_read_and_edited(sandboxes: Sandboxes, session: str) 
     assert await hands.use("read", file_path="/workspace/deep/er/a.txt") == "é one\ntwo\nthree\n"
     assert await hands.use("read", file_path="deep/er/a.txt", view_range=[2, 2]) == "two"
     assert await hands.use("read", file_path="deep/er/a.txt", view_range=[2, 0]) == "two\nthree\n"
+    assert await hands.use("read", file_path="deep/er/a.txt", view_range=[3, 2]) == "(no output)"
     assert await hands.use("edit", file_path="deep/er/a.txt", old_string="two", new_string="2") == (
         "edited deep/er/a.txt (1 replacement(s))"
     )
