@@ -80,6 +80,22 @@ async def test_the_base_urls_own_path_is_kept() -> None:
         assert upstream.seen[0].line == "POST /api/anthropic/v1/messages HTTP/1.1"
 
 
+async def test_a_model_on_this_host_is_reached_directly_whatever_proxy_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running_upstream(say_ok) as elsewhere, running_upstream(say_ok) as upstream:
+        monkeypatch.setenv("HTTP_PROXY", elsewhere.url)
+        with running_vault(endpoint("far", upstream.url)) as vault:
+            assert (await messages(vault)).status_code == 200
+        assert elsewhere.seen == []
+
+
+async def test_a_model_elsewhere_is_asked_through_the_proxy_that_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running_upstream(say_ok) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        with running_vault(endpoint("far", "http://model.invalid")) as vault:
+            assert (await messages(vault)).status_code == 200
+        assert proxy.seen[0].line == "POST http://model.invalid/v1/messages HTTP/1.1"
+
+
 async def test_a_streams_first_bytes_arrive_before_its_last_are_written() -> None:
     arrived = asyncio.Event()
 

@@ -108,6 +108,15 @@ def test_the_vault_leaves_no_core_file(after: Scene) -> None:
     assert next(line.split()[4:6] for line in limits if line.startswith("Max core")) == ["0", "0"]
 
 
+def test_the_vault_hides_itself_and_does_not_count_on_the_supervisor_for_it() -> None:
+    program = (
+        "import ctypes, resource; from outrider.vault import process; dumpable = lambda: ctypes.CDLL(None).prctl(3)\n"
+        "before = dumpable(); process.seal(); print(before, dumpable(), resource.getrlimit(resource.RLIMIT_CORE))"
+    )
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
+    assert said.stdout.strip() == "1 0 (0, 0)"
+
+
 @pytest.mark.skipif(not ROOT, reason="the owner of its files in /proc tells nothing to their owner")
 def test_the_vault_is_undumpable(after: Scene) -> None:
     vault = Path(f"/proc/{after.pids()['vault']}")

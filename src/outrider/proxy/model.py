@@ -29,6 +29,7 @@ HOP_BY_HOP = frozenset(
 )
 NOT_FORWARDED = HOP_BY_HOP | {b"host", b"authorization", b"x-api-key", b"cookie", b"accept-encoding", b"expect"}
 NOT_RETURNED = HOP_BY_HOP | {b"set-cookie"}
+NEVER_BY_PROXY = ("all://127.0.0.1", "all://[::1]", "all://localhost")  # whatever HTTP_PROXY says
 OWN_PREFIX = b"x-outrider-"
 
 
@@ -65,6 +66,7 @@ class ModelProxy:
         keep = KEEP_ALIVE_SECONDS.get(self._url.scheme, 0.0)
         self._client = httpx2.AsyncClient(
             verify=context,
+            mounts=dict.fromkeys(NEVER_BY_PROXY),
             follow_redirects=False,
             timeout=httpx2.Timeout(idle_seconds, connect=CONNECT_SECONDS, write=WRITE_SECONDS, pool=CONNECT_SECONDS),
             limits=httpx2.Limits(
