@@ -17,13 +17,14 @@ from outrider.sandbox import launcher, linux
 TEXT_LIMIT = 256 * 1024
 IMAGE_LIMIT = 5 * 1024**2 // 4 * 3  # raw bytes whose base64 form has 5 MiB
 PDF_LIMIT = 20 * 1024**2
+PDF = "application/pdf"
 MEDIA = {
     ".png": "image/png",
     ".jpg": "image/jpeg",
     ".jpeg": "image/jpeg",
     ".gif": "image/gif",
     ".webp": "image/webp",
-    ".pdf": "application/pdf",
+    ".pdf": PDF,
 }
 _REASONS = {
     errno.ENOENT: "no such file or directory",
@@ -111,12 +112,12 @@ def _decoded(content: bytes, path: str) -> str:
 
 
 def _media_block(fd: int, path: str, media: str) -> Block:
-    limit = PDF_LIMIT if media == "application/pdf" else IMAGE_LIMIT
+    limit = PDF_LIMIT if media == PDF else IMAGE_LIMIT
     size = os.fstat(fd).st_size
     if size > limit:
         raise ToolProblem(f"{path} is {size} bytes, exceeds {limit}-byte limit for image/PDF files.")
     data = binascii.b2a_base64(_all_of(fd, limit, path), newline=False).decode()
-    kind = "document" if media == "application/pdf" else "image"
+    kind = "document" if media == PDF else "image"
     return {"type": kind, "source": {"type": "base64", "media_type": media, "data": data}}
 
 

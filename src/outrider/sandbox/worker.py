@@ -3,11 +3,12 @@ bounded in size and time, and checked for shape. Standard library only."""
 
 from __future__ import annotations
 
+import binascii
 import json
 import os
 import signal
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from outrider.sandbox import files, process, search
 from outrider.sandbox.reactor import Reactor
@@ -22,7 +23,7 @@ TOOLS: dict[str, Callable[[dict[str, Any]], list[files.Block]]] = {
     "glob": search.glob,
     "grep": search.grep,
 }
-_KINDS = frozenset({"text", "image", "document"})
+_KINDS = frozenset(("document" if media == files.PDF else "image", media) for media in files.MEDIA.values())
 
 Outcome = dict[str, Any]
 Done = Callable[[Outcome], None]
@@ -96,19 +97,13 @@ class Worker:
         return f"{self._tool}: failed inside the sandbox (status {code})"
 
     def _checked(self) -> Outcome | None:
-        """The answer, if it has the shape of an outcome."""
+        """The answer, rebuilt from the parts that an outcome has; None if it isn't one."""
         try:
             found: Any = json.loads(self._answer)
-        except (ValueError, RecursionError):
+            blocks = [_rebuilt(block) for block in found["content"]]
+            return {"content": blocks, "is_error": found["is_error"] is True} if blocks else None
+        except (ValueError, KeyError, TypeError, RecursionError):
             return None
-        if not isinstance(found, dict) or set(found) != {"content", "is_error"}:  # pyright: ignore[reportUnknownArgumentType]
-            return None
-        blocks = cast("list[Any]", found["content"]) if isinstance(found["content"], list) else [None]
-        sound = all(
-            isinstance(block, dict) and block.get("type") in _KINDS  # pyright: ignore[reportUnknownMemberType]
-            for block in blocks
-        )
-        return {"content": blocks, "is_error": found["is_error"] is True} if sound else None
 
     def end(self, reason: str) -> None:
         """Kill it; the outcome is an error with this text."""
@@ -132,6 +127,21 @@ class Worker:
         done, self._done = self._done, None
         if done is not None:
             done(outcome)
+
+
+def _rebuilt(block: Any) -> files.Block:
+    """A content block of known shape and nothing else. Raises ValueError, KeyError or TypeError."""
+    if block["type"] == "text":
+        return files.text_block(str(block["text"]).encode("utf-8", "replace").decode())  # no lone surrogates
+    source = block["source"]
+    if (block["type"], source["media_type"]) not in _KINDS:
+        raise ValueError("unknown media")
+    data = str(source["data"])
+    binascii.a2b_base64(data, strict_mode=True)
+    return {
+        "type": block["type"],
+        "source": {"type": "base64", "media_type": source["media_type"], "data": data},
+    }
 
 
 def _answer(tool: str, given: dict[str, Any]) -> None:

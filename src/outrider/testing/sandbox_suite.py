@@ -201,6 +201,14 @@ async def glob_lists_newest_first(sandboxes: Sandboxes, session: str) -> None:
     assert "`..`" in await hands.refused("glob", pattern="../*")
 
 
+async def names_that_are_not_text_are_shown_as_text(sandboxes: Sandboxes, session: str) -> None:
+    hands = Hands(sandboxes, session)
+    await hands.bash(r"mkdir d; echo needle > $'d/\xff.txt'")
+    for shown in (await hands.use("glob", pattern="d/*"), await hands.use("grep", pattern="needle")):
+        assert shown.startswith("/workspace/d/")
+        assert shown.encode()
+
+
 async def grep_names_path_line_and_text(sandboxes: Sandboxes, session: str) -> None:
     hands = Hands(sandboxes, session)
     await hands.bash("mkdir .git; echo needle > .git/no; printf 'a\\nneedle 1\\n' > f; printf 'needle\\0' > bin")
@@ -340,6 +348,7 @@ SUITE: tuple[Check, ...] = (
     what_is_not_a_readable_text_is_refused,
     images_and_documents_come_as_blocks,
     glob_lists_newest_first,
+    names_that_are_not_text_are_shown_as_text,
     grep_names_path_line_and_text,
     bad_input_names_the_field_and_the_rule,
     a_repeated_id_gives_the_stored_outcome,
