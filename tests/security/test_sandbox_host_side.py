@@ -354,3 +354,15 @@ async def test_a_call_that_cannot_be_journalled_does_not_run(small_disk: Sandbox
     await small_disk.driver().stop("sesn_a")
     again = await hands.outcome("bash", {"command": "no"}, id="sevt_before")
     assert text(again, is_error=False) == "stored"
+
+
+async def test_more_sessions_than_places_take_turns_without_harm(host: SandboxHost) -> None:
+    driver = host.driver(replace(ROOMY, live_sandboxes=3))
+    names = [f"sesn_{number}" for number in range(8)]
+
+    async def work(name: str) -> str:
+        for turn in range(4):
+            await Hands(driver, name).bash(f"echo {turn} >> log")
+        return await Hands(driver, name).bash("tr -d '\\n' < log")
+
+    assert await asyncio.gather(*(work(name) for name in names)) == ["0123"] * len(names)

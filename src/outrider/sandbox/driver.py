@@ -38,12 +38,12 @@ class _NoAnswer(Exception):
 
 @dataclass(slots=True)
 class _Use:
-    """A session's use of its sandbox by this process."""
+    """A session's use of its sandbox by this process. `settling` is held while it gets a place or loses it."""
 
     running: int = 0
     last: float = 0.0
     live: bool = False
-    changed: asyncio.Lock = field(default_factory=asyncio.Lock)
+    settling: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class BubblewrapSandboxes:
@@ -72,10 +72,11 @@ class BubblewrapSandboxes:
 
     async def execute(self, session: str, call: ToolCall, *, epoch: int, resume: bool = False) -> ToolOutcome:
         async with self._use(session) as use:
-            if not use.live:
-                if not resume:
-                    self._check_reserve()
-                await self._make_room(session)
+            async with use.settling:
+                if not use.live:
+                    if not resume:
+                        self._check_reserve()
+                    await self._make_room(use)
             request = {"op": "execute", "call": asdict(call), "epoch": epoch, "resume": resume}
             answer = await self._ask(session, request, create=not resume)
         if "outcome" in answer:
@@ -105,7 +106,6 @@ class BubblewrapSandboxes:
     async def delete(self, session: str) -> None:
         await self.stop(session)
         answer = await self._zygote({"op": "delete", "session": session}, within=ERASE_DEADLINE)
-        self._uses.pop(session, None)
         if "error" in answer:
             raise SandboxUnavailable(answer["message"])
 
@@ -160,31 +160,37 @@ class BubblewrapSandboxes:
         if room.low(str(place), self._limits.reserve_share, self._limits.reserve_bytes):
             raise SandboxUnavailable(f"No sandbox can start: {room.NEARLY_FULL}.")
 
-    async def _make_room(self, session: str) -> None:
+    async def _make_room(self, use: _Use) -> None:
         """Wait until one more sandbox is allowed, stopping the one that has been idle for longest."""
         try:
             async with asyncio.timeout(ROOM_DEADLINE):
-                while not self._uses[session].live and not await self._took_place(session):
+                while not use.live and not await self._took_place(use):
                     async with self._freed:
                         await self._freed.wait()
         except TimeoutError as error:
             most = self._limits.live_sandboxes
             raise SandboxUnavailable(f"All {most} sandboxes are busy; try again later.") from error
 
-    async def _took_place(self, session: str) -> bool:
-        live = [(use.last, name) for name, use in self._uses.items() if use.live]
+    async def _took_place(self, use: _Use) -> bool:
+        live = [(other.last, name) for name, other in self._uses.items() if other.live]
         if len(live) < self._limits.live_sandboxes:
-            self._uses[session].live = True
+            use.live = True
             return True
         idle = min(((last, name) for last, name in live if not self._uses[name].running), default=None)
-        if idle is not None:
+        if idle is None:
+            return False
+        victim = self._uses[idle[1]]
+        async with victim.settling:  # who wants to use it meanwhile waits, and then starts it anew
+            victim.live = False
             await self.stop(idle[1])
-        return False if idle is None else await self._took_place(session)
+        return await self._took_place(use)
 
     def _gone(self, session: str) -> None:
         use = self._uses.get(session)
         if use is not None:
             use.live = False
+            if not use.running:
+                del self._uses[session]
 
     async def _ask(self, session: str, request: dict[str, Any], *, create: bool) -> dict[str, Any]:
         """Ask the shim, having one started when there is none. Its journal makes asking again safe."""
