@@ -24,7 +24,7 @@ heartbeat = 1.0
 tool_rounds = 8
 replay_window = 0.2
 """
-ENDPOINT = """
+ENDPOINTS = """
 [endpoints.pro]
 base_url = "{url}"
 auth = "none"
@@ -33,6 +33,20 @@ effort = true
 speed = true
 inference_geo = true
 mid_conversation_system = true
+
+[endpoints.tiny]
+base_url = "{url}"
+auth = "none"
+models = ["tiny-*"]
+window = 2000
+"""
+OTHER_CONFIG = """
+[server]
+require_beta_header = false
+sse_event_names = "message"
+
+[limits]
+sandbox_idle = 0.2
 """
 _numbers = itertools.count(1)
 
@@ -50,7 +64,7 @@ def stage() -> Generator[Stage]:
 def server(stage: Stage) -> Generator[Server]:
     with data_directory() as data:
         environment = {"OUTRIDER_MODEL_URL": stage.url, "OUTRIDER_MODEL_KEY": "model-key-for-tests"}
-        with serving(data, environment, config=CONFIG + ENDPOINT.format(url=stage.url)) as server:
+        with serving(data, environment, config=CONFIG + ENDPOINTS.format(url=stage.url)) as server:
             yield server
 
 
@@ -91,7 +105,25 @@ def model_name() -> str:
 @pytest.fixture
 def play(client: Anthropic, stage: Stage, model_name: str) -> Play:
     """Open a session whose model gives these answers, turn by turn."""
+    return _player(client, stage, model_name)
 
+
+@pytest.fixture(scope="session")
+def other_server(stage: Stage) -> Generator[Server]:
+    """A server with other settings, and without an endpoint that takes every model name."""
+    with data_directory() as data:
+        with serving(data, {}, config=OTHER_CONFIG + ENDPOINTS.format(url=stage.url)) as server:
+            yield server
+
+
+@pytest.fixture
+def play_other(other_server: Server, inspector: Inspector, stage: Stage, model_name: str) -> Generator[Play]:
+    """The same on the other server."""
+    with other_server.client(http_client=httpx2.Client(transport=StrictTransport(inspector))) as client:
+        yield _player(client, stage, f"pro-{model_name}")
+
+
+def _player(client: Anthropic, stage: Stage, model_name: str) -> Play:
     def play(
         *answers: Answer,
         decide: Callable[[Request], Answer] | None = None,

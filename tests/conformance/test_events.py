@@ -10,6 +10,7 @@ import pytest
 from anthropic import Anthropic
 from conftest_types import CUSTOM, Play
 from live_server import Stage
+from pydantic import BaseModel
 from session_talk import confirm, message, result
 from turns import every, kinds, only, refused, said, text_of
 
@@ -53,11 +54,8 @@ def system(text: str) -> dict[str, Any]:
 
 def without_nulls(blocks: list[Any]) -> list[dict[str, Any]]:
     """Blocks as sent: what the server fills in with null, and the mark for the prompt's cache, left out."""
-    kept: list[dict[str, Any]] = []
-    for block in blocks:
-        fields = block if isinstance(block, dict) else block.to_dict()
-        kept.append({k: v for k, v in fields.items() if v is not None and k != "cache_control"})
-    return kept
+    plain: list[dict[str, Any]] = [block.to_dict() if isinstance(block, BaseModel) else block for block in blocks]
+    return [{k: v for k, v in block.items() if v is not None and k != "cache_control"} for block in plain]
 
 
 @requirement("events:send", "events:send:echoed", "events:send:in-order", "emitted:common")
@@ -180,7 +178,7 @@ def test_a_message_has_to_wait_for_answers_or_follow_an_interrupt(play: Play, st
     assert text_of(every(said(talk, "go on"), "agent.message")[-1]) == "New."
 
 
-@requirement("events:answer:unknown-id", "events:answer:other-kind", "permissions:confirm-not-asked")
+@requirement("events:answer:unknown-id", "events:answer:other-kind")
 @requirement("events:tool-result:cloud", "events:confirmation:deny-message", "events:confirmation:fields")
 def test_an_answer_must_fit_the_call_that_it_names(play: Play) -> None:
     talk = play(Turn(ToolUse("lookup", {"key": "a"})), Turn("Done."), tools=[CUSTOM])

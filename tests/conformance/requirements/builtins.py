@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conformance.requirements.entry import INFERRED, SDK, docs, not_yet
+from conformance.requirements.entry import INFERRED, SDK, docs, met, not_yet
 
 LEDGER = (
     # bash
@@ -164,7 +164,7 @@ LEDGER = (
         "A result over 100,000 characters goes to a file; the model gets a preview and the path.",
         docs("Tools"),
     ),
-    not_yet(
+    met(
         "tools:call:not-enabled",
         "A call of a tool that isn't enabled is denied without an evaluation and gets an error result.",
         SDK,

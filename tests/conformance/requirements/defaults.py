@@ -15,12 +15,12 @@ LEDGER = (
         "A turn ends after 500 tool rounds.",
         INFERRED,
     ),
-    not_yet(
+    met(
         "defaults:compactions",
         "A turn ends after 3 compactions in a row without progress.",
         INFERRED,
     ),
-    not_yet(
+    met(
         "defaults:compaction-trigger",
         "A history is summarised at 80 % of the model's window.",
         INFERRED,

@@ -17,7 +17,7 @@ LEDGER = (
         INFERRED,
     ),
     # Agent events
-    not_yet(
+    met(
         "emitted:agent.message",
         "`agent.message` carries the text of a model response.",
         SDK,
@@ -28,22 +28,22 @@ LEDGER = (
         SDK,
         "no model setting asks for redaction yet",
     ),
-    not_yet(
+    met(
         "emitted:agent.thinking",
         "`agent.thinking` says that a thinking block finished and carries no text.",
         SDK,
     ),
-    not_yet(
+    met(
         "emitted:agent.tool_use",
         "`agent.tool_use` carries name, input, permission and evaluation.",
         SDK,
     ),
-    not_yet(
+    met(
         "emitted:agent.tool_use:no-thread",
         "A primary thread's tool use carries no `session_thread_id`.",
         SDK,
     ),
-    not_yet(
+    met(
         "emitted:agent.tool_result",
         "`agent.tool_result` names its use and carries content and the error flag.",
         SDK,
@@ -60,12 +60,12 @@ LEDGER = (
         SDK,
         "waits for MCP",
     ),
-    not_yet(
+    met(
         "emitted:agent.custom_tool_use",
         "`agent.custom_tool_use` carries name and input.",
         SDK,
     ),
-    not_yet(
+    met(
         "emitted:agent.thread_context_compacted",
         "`agent.thread_context_compacted` says that a thread's history was summarised.",
         SDK,
@@ -83,17 +83,17 @@ LEDGER = (
         "waits for multiagent sessions",
     ),
     # Session events
-    not_yet(
+    met(
         "emitted:session.status_running",
         "`session.status_running` opens the first work after idle.",
         SDK,
     ),
-    not_yet(
+    met(
         "emitted:session.status_idle",
         "`session.status_idle` carries `stop_reason` and `stop_details`.",
         SDK,
     ),
-    not_yet(
+    met(
         "emitted:session.status_rescheduled",
         "`session.status_rescheduled` says that a failure is being retried.",
         SDK,
@@ -103,7 +103,7 @@ LEDGER = (
         "`session.status_terminated` is the last stored event.",
         SDK,
     ),
-    not_yet(
+    met(
         "emitted:session.error",
         "`session.error` carries type, message and retry status.",
         SDK,
@@ -118,7 +118,7 @@ LEDGER = (
         "`session.deleted` is on live streams only.",
         SDK,
     ),
-    not_yet(
+    met(
         "emitted:session.usage",
         "`session.usage` stands directly before every `session.status_idle`.",
         docs("Session event stream"),
@@ -135,17 +135,17 @@ LEDGER = (
         SDK,
         "waits for multiagent sessions",
     ),
-    not_yet(
+    met(
         "emitted:session.thread_created:not-primary",
         "The primary thread is never announced by `session.thread_created`.",
         SDK,
     ),
-    not_yet(
+    met(
         "emitted:session.thread_status_running",
         "`session.thread_status_running` names thread and agent.",
         SDK,
     ),
-    not_yet(
+    met(
         "emitted:session.thread_status_rescheduled",
         "`session.thread_status_rescheduled` names thread and agent.",
         SDK,
@@ -155,28 +155,28 @@ LEDGER = (
         "`session.thread_status_terminated` names thread and agent.",
         SDK,
     ),
-    not_yet(
+    met(
         "emitted:session.thread_status_idle",
         "`session.thread_status_idle` also carries the stop reason.",
         SDK,
     ),
     # Spans
-    not_yet(
+    met(
         "emitted:span.model_request_start",
         "`span.model_request_start` stands before each model call.",
         SDK,
     ),
-    not_yet(
+    met(
         "emitted:span.model_request_end",
         "`span.model_request_end` names its start and carries usage and the error flag.",
         SDK,
     ),
-    not_yet(
+    met(
         "emitted:span.model_request_end:always",
         "Every start has its end, after failures and interrupts too.",
         SDK,
     ),
-    not_yet(
+    met(
         "emitted:span.model_request_end:usage",
         "Its usage has all four token counts.",
         SDK,
@@ -242,17 +242,17 @@ LEDGER = (
         "waits for workflow runs",
     ),
     # Stop reasons
-    not_yet(
+    met(
         "emitted:stop:end_turn",
         "`end_turn` means complete or interrupted.",
         SDK,
     ),
-    not_yet(
+    met(
         "emitted:stop:requires_action",
         "`requires_action` lists the ids of unanswered uses.",
         SDK,
     ),
-    not_yet(
+    met(
         "emitted:stop:retries_exhausted",
         "`retries_exhausted` means given up after retries or at a limit.",
         SDK,
@@ -263,38 +263,38 @@ LEDGER = (
         SDK,
         "waits for budgets",
     ),
-    not_yet(
+    met(
         "emitted:stop:refusal",
         "`refusal` comes with `stop_details`; otherwise these are null.",
         SDK,
     ),
     # session.error
-    not_yet(
+    met(
         "emitted:error:model_overloaded_error",
         "An overloaded model is `model_overloaded_error`, retrying, then exhausted.",
         SDK,
     ),
-    not_yet(
+    met(
         "emitted:error:model_rate_limited_error",
         "A rate limit of the model is `model_rate_limited_error`, retrying, then exhausted.",
         SDK,
     ),
-    not_yet(
+    met(
         "emitted:error:model_request_failed_error",
         "Any other model failure is `model_request_failed_error`.",
         SDK,
     ),
-    not_yet(
+    met(
         "emitted:error:billing_error",
         "A provider's billing trouble is `billing_error`, not retried.",
         SDK,
     ),
-    not_yet(
+    met(
         "emitted:error:tool_use_limit_reached_error",
         "Too many tool rounds in a turn are `tool_use_limit_reached_error`.",
         SDK,
     ),
-    not_yet(
+    met(
         "emitted:error:compaction_limit_reached_error",
         "Compactions without progress are `compaction_limit_reached_error`.",
         SDK,

@@ -229,7 +229,7 @@ LEDGER = (
         "A custom result has `processed_at` in the send answer.",
         SDK,
     ),
-    not_yet(
+    met(
         "events:custom-result:before-idle",
         "A custom result may be sent as soon as the use event is seen.",
         SDK,

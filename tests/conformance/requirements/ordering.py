@@ -16,12 +16,12 @@ LEDGER = (
         "Custom results, tool results and outcomes are processed on receipt.",
         docs("Session event stream"),
     ),
-    not_yet(
+    met(
         "ordering:processed-at:twice-on-stream",
         "A queued event shows twice on a live stream under one id: first null, then with a time.",
         docs("claude-api skill"),
     ),
-    not_yet(
+    met(
         "ordering:processed-at:once-in-history",
         "In the history a queued event shows once.",
         INFERRED,
@@ -31,38 +31,38 @@ LEDGER = (
         "Waiting events come last in the history, by arrival.",
         INFERRED,
     ),
-    not_yet(
+    met(
         "ordering:history:as-stream",
         "The history's order of events is the stream's.",
         INFERRED,
     ),
     # A turn
-    not_yet(
+    met(
         "ordering:turn",
         "Running, thread running, model start, message, model end, thread idle, usage, session idle.",
         SDK,
     ),
-    not_yet(
+    met(
         "ordering:turn:running-once",
         "`session.status_running` comes once a turn, not once a model request.",
         docs("Session event stream"),
     ),
-    not_yet(
+    met(
         "ordering:turn:first-thread-status",
         "The first thread status event of a log is the primary thread's.",
         SDK,
     ),
-    not_yet(
+    met(
         "ordering:turn:usage-before-idle",
         "Usage stands immediately before session idle, whatever the reason.",
         docs("Session budgets"),
     ),
-    not_yet(
+    met(
         "ordering:turn:spans-enclose",
         "A response's message stands between its request's start and end.",
         docs("Session event stream"),
     ),
-    not_yet(
+    met(
         "ordering:tools:uses-in-order",
         "Several uses of one response are emitted in the model's order.",
         INFERRED,
@@ -72,53 +72,53 @@ LEDGER = (
         "Results are emitted as calls finish.",
         INFERRED,
     ),
-    not_yet(
+    met(
         "ordering:tools:next-request-waits",
         "The next model request waits for all results.",
         docs("Session event stream"),
     ),
-    not_yet(
+    met(
         "ordering:failed-request:no-message",
         "A failed or interrupted request emits its end but not its unfinished message.",
         docs("Session event stream"),
     ),
     # Interrupt
-    not_yet(
+    met(
         "events:interrupt:overtakes",
         "An interrupt overtakes queued input.",
         docs("Session event stream"),
     ),
-    not_yet(
+    met(
         "events:interrupt:pending",
         "Until it is applied, an interrupt has a null time and the session runs.",
         docs("Session event stream"),
     ),
-    not_yet(
+    met(
         "events:interrupt:model-output",
         "A response under way stops at once and its unfinished text isn't emitted.",
         docs("Session event stream"),
     ),
-    not_yet(
+    met(
         "events:interrupt:ends-turn",
         "Applied, it shows with its time; then the turn ends with `end_turn`.",
         docs("Session event stream"),
     ),
-    not_yet(
+    met(
         "events:interrupt:then-message",
         "A message sent after it starts the next turn.",
         docs("Session event stream"),
     ),
-    not_yet(
+    met(
         "events:interrupt:queued-messages-kept",
         "Messages that were queued before it stay queued, in order.",
         INFERRED,
     ),
-    not_yet(
+    met(
         "events:interrupt:open-calls",
         "Open calls get an error result with the documented text.",
         INFERRED,
     ),
-    not_yet(
+    met(
         "events:interrupt:running-tool",
         "A running command is killed, and its result is the interrupted one.",
         INFERRED,

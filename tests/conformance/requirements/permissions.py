@@ -5,27 +5,27 @@ from __future__ import annotations
 from conformance.requirements.entry import INFERRED, SDK, docs, met, not_yet
 
 LEDGER = (
-    not_yet(
+    met(
         "permissions:policy:forms",
         "A policy is `always_allow`, `always_ask` or `auto`, on the default or on one entry.",
         SDK,
     ),
-    not_yet(
+    met(
         "permissions:entry-over-default",
         "An entry's own policy wins over the toolset's default.",
         SDK,
     ),
-    not_yet(
+    met(
         "permissions:allow",
         "Under `always_allow` the use says `evaluated_permission: allow`, with its evaluation, and runs at once.",
         SDK,
     ),
-    not_yet(
+    met(
         "permissions:ask",
         "Under `always_ask` the use says `ask`, nothing runs, and the session waits.",
         SDK,
     ),
-    not_yet(
+    met(
         "permissions:ask:no-timeout",
         "A question has no time limit.",
         docs("Permission policies"),
@@ -54,7 +54,7 @@ LEDGER = (
         docs("Permission policies"),
         "waits for the automatic policy",
     ),
-    not_yet(
+    met(
         "permissions:not-enabled",
         "A tool that isn't enabled is denied and the use carries no evaluation.",
         SDK,
@@ -64,12 +64,12 @@ LEDGER = (
         "Confirming a use that was not `ask` is 400.",
         docs("Permission policies"),
     ),
-    not_yet(
+    met(
         "permissions:judged-separately",
         "Calls of one response are judged one by one: allowed ones run while asked ones wait.",
         INFERRED,
     ),
-    not_yet(
+    met(
         "permissions:next-request-waits",
         "The next model request waits until every call has a result.",
         docs("Session event stream"),

@@ -15,12 +15,12 @@ LEDGER = (
         "Answers are echoed with the id that the client used.",
         SDK,
     ),
-    not_yet(
+    met(
         "helpers:permission-read",
         "`evaluated_permission` stands on every tool use that needs or had one.",
         SDK,
     ),
-    not_yet(
+    met(
         "helpers:quiet-idle",
         "Nothing is emitted on an idle session by the server's own housekeeping.",
         SDK,

@@ -20,12 +20,12 @@ LEDGER = (
         "A `user.message` on an idle session makes it run and emits `session.status_running`.",
         docs("Session event stream"),
     ),
-    not_yet(
+    met(
         "status:requires-action:last-answer",
         "The last outstanding answer makes the session run again.",
         docs("Session event stream"),
     ),
-    not_yet(
+    met(
         "status:requires-action:some-answers",
         "With some answers still missing, idle is emitted again with the remaining ids.",
         docs("Session event stream"),
@@ -41,42 +41,42 @@ LEDGER = (
         docs("Session budgets"),
         "waits for budgets",
     ),
-    not_yet(
+    met(
         "status:running-to-idle",
         "A finished turn is thread idle, usage, session idle with `end_turn`.",
         docs("Session event stream"),
     ),
-    not_yet(
+    met(
         "status:running-to-requires-action",
         "An unanswered question or custom call ends with `requires_action`.",
         docs("Session event stream"),
     ),
-    not_yet(
+    met(
         "status:refusal",
         "A model's refusal ends with `refusal` and its details.",
         SDK,
     ),
-    not_yet(
+    met(
         "status:rescheduling",
         "A transient model failure emits `session.error` (retrying) and `session.status_rescheduled`.",
         SDK,
     ),
-    not_yet(
+    met(
         "status:rescheduling-to-running",
         "When the retry starts `session.status_running` is emitted.",
         docs("Session event stream"),
     ),
-    not_yet(
+    met(
         "status:retries-exhausted",
         "Used up retries end with `session.error` (exhausted) and idle `retries_exhausted`.",
         SDK,
     ),
-    not_yet(
+    met(
         "status:retries-exhausted:queue-dropped",
         "Input that was queued when retries ran out is dropped.",
         SDK,
     ),
-    not_yet(
+    met(
         "status:retries-exhausted:goes-on",
         "After `retries_exhausted` a new message works as usual.",
         SDK,

@@ -76,7 +76,7 @@ LEDGER = (
         "A stream opened on a terminated session repeats the stored end and closes.",
         INFERRED,
     ),
-    not_yet(
+    met(
         "streaming:several",
         "Several streams of a session see the same events.",
         INFERRED,

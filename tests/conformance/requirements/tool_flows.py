@@ -6,32 +6,32 @@ from conformance.requirements.entry import INFERRED, SDK, docs, met, not_yet
 
 LEDGER = (
     # Custom tools
-    not_yet(
+    met(
         "flows:custom:use",
         "A model's call of a custom tool is `agent.custom_tool_use`.",
         SDK,
     ),
-    not_yet(
+    met(
         "flows:custom:requires-action",
         "When nothing else can run, idle lists all unanswered uses.",
         docs("Session event stream"),
     ),
-    not_yet(
+    met(
         "flows:custom:any-order",
         "Results come in any order, one or several a request.",
         docs("Session event stream"),
     ),
-    not_yet(
+    met(
         "flows:custom:partial",
         "Each accepted answer emits idle again with the rest; the last makes the session run.",
         docs("Session event stream"),
     ),
-    not_yet(
+    met(
         "flows:custom:before-idle",
         "If all answers come before idle would, no idle is emitted.",
         docs("Session event stream"),
     ),
-    not_yet(
+    met(
         "flows:custom:no-timeout",
         "There is no time limit for an answer.",
         docs("Permission policies"),
@@ -42,27 +42,27 @@ LEDGER = (
         SDK,
     ),
     # Confirmation
-    not_yet(
+    met(
         "flows:confirm:allow",
         "After `allow` the tool runs and its result follows.",
         docs("Permission policies"),
     ),
-    not_yet(
+    met(
         "flows:confirm:deny",
         "After `deny` an error result says that the user refused, with the message.",
         docs("Permission policies"),
     ),
-    not_yet(
+    met(
         "flows:confirm:one-id",
         "The id of the use, of `event_ids` and of the confirmation is one `sevt_…` value.",
         SDK,
     ),
-    not_yet(
+    met(
         "flows:confirm:other-client",
         "A confirmation by another client is echoed to all.",
         SDK,
     ),
-    not_yet(
+    met(
         "flows:confirm:once",
         "However often a call is confirmed, it runs once.",
         INFERRED,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conformance.requirements.entry import INFERRED, SDK, docs, not_yet
+from conformance.requirements.entry import INFERRED, SDK, docs, met, not_yet
 
 LEDGER = (
     # The built-in toolset
@@ -26,7 +26,7 @@ LEDGER = (
         "An entry's `type` repeats its name: optional in requests, always sent back.",
         SDK,
     ),
-    not_yet(
+    met(
         "tools:toolset:disabled",
         "A tool with `enabled: false` is not in the list that the model gets.",
         docs("Tools"),
@@ -62,7 +62,7 @@ LEDGER = (
         "`input_schema` is an object schema whose further keywords reach the model unchanged.",
         SDK,
     ),
-    not_yet(
+    met(
         "tools:custom:no-policy",
         "A custom tool has no permission policy: the client is the gate.",
         docs("Permission policies"),

@@ -190,7 +190,7 @@ LEDGER = (
         "Ids begin with the prefix of their kind: `agent_`, `env_`, `sesn_`, `sthr_`, `sevt_`, `req_`.",
         SDK,
     ),
-    not_yet(
+    met(
         "transport:ids:sortable",
         "Ids of events in one session sort in the order in which they were made.",
         INFERRED,
