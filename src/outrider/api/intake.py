@@ -22,18 +22,28 @@ if TYPE_CHECKING:
 
 TRIES = 50
 PAGE = 1000
+LONG_TAIL = 256  # rows after the last snapshot from which on the state is worth keeping
+STATES_KEPT = 64
 
 
 async def light_state(services: Services, key: SessionKey) -> State:
     """The folded state without the model's context. Raises NotFound for an unknown session."""
-    snapshot, rows = await services.log.resume(key, states.VERSION, limit=PAGE)
-    state = State() if snapshot is None else states.load(snapshot.body, light=True)
+    kept = services.intake.long_tails.copy(key)
+    if kept is None:
+        snapshot, rows = await services.log.resume(key, states.VERSION, limit=PAGE)
+        state = State() if snapshot is None else states.load(snapshot.body, light=True)
+    else:
+        state = kept
+        rows = await services.log.read(key, after=state.seq, limit=PAGE)
+    start = state.seq
     fold(rows, state)
     while len(rows) == PAGE:
         rows = await services.log.read(key, after=state.seq, limit=PAGE)
         fold(rows, state)
     if state.seq == 0:
         await services.log.head(key)
+    if kept is not None or state.seq - start > LONG_TAIL:
+        services.intake.long_tails.put(key, state)
     return state
 
 
@@ -41,10 +51,32 @@ def factory_for(services: Services, state: State) -> EventFactory:
     return EventFactory(state.thread, state.agent_name, services.ids, services.clock)
 
 
+class _LongTails:
+    """States of the few sessions that got many rows since their last snapshot, so that each further request reads
+    the new rows only. A state is a function of the rows before it, and rows never change: it can't be stale."""
+
+    def __init__(self) -> None:
+        self._states: dict[SessionKey, State] = {}
+
+    def copy(self, key: SessionKey) -> State | None:
+        state = self._states.pop(key, None)
+        if state is None:
+            return None
+        self._states[key] = state  # now the youngest
+        return states.copy_light(state)
+
+    def put(self, key: SessionKey, state: State) -> None:
+        self._states.pop(key, None)
+        self._states[key] = states.copy_light(state)
+        if len(self._states) > STATES_KEPT:
+            del self._states[next(iter(self._states))]
+
+
 class Intake:
     """Takes the events of one session's clients one request after the other, so that a burst does not collide."""
 
     def __init__(self) -> None:
+        self.long_tails = _LongTails()
         self._locks: WeakValueDictionary[SessionKey, asyncio.Lock] = WeakValueDictionary()
 
     async def send(
