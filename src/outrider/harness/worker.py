@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager
 
 from outrider.errors import Fenced, OutriderError, StorageFull
@@ -75,8 +75,27 @@ class Worker:
         """As `Dispatch`. A lease that comes too late is found by the next start's sweep."""
         if self._group is None:
             return
+        if len(self._running) >= self._hands.limits.running_sessions:
+            self._spawn(self._group, self._put_back(lease))
+        else:
+            self._start(self._group, lease)
+
+    async def _put_back(self, lease: Lease) -> None:
+        """Requests that came at once were all told that there is room: the session waits its turn after all."""
+        try:
+            await self._hands.log.surrender(lease.key, self._id)
+        except OutriderError as error:
+            log.warning("session %s is driven beyond the limit: %s", lease.key.session, error.message)
+            if self._group is not None:
+                self._start(self._group, lease)
+        self._doorbell.ring()
+
+    def _start(self, group: asyncio.TaskGroup, lease: Lease) -> None:
         self._running.add(lease.key)
-        task = self._group.create_task(self._drive(lease))
+        self._spawn(group, self._drive(lease))
+
+    def _spawn(self, group: asyncio.TaskGroup, work: Coroutine[None, None, None]) -> None:
+        task = group.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

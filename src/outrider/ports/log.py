@@ -177,7 +177,7 @@ class EventLog(Protocol):
         keep: KeptAnswer | None = None,
     ) -> tuple[int, Lease | None]:
         """`append_client` with what belongs to it, in one transaction: the answer is kept, and a woken session that
-        nobody owns is claimed for `worker`. Returns the new head and that lease."""
+        nobody owns is claimed for `worker` unless others wait already. Returns the new head and that lease."""
         ...
 
     async def append_owned(

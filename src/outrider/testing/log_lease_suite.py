@@ -205,6 +205,29 @@ async def workspaces_take_turns_from_claim_to_claim(trial: Trial) -> None:
     assert [await claimed(trial, 1) for _ in range(4)] == [["sesn_b0"], ["sesn_c0"], ["sesn_a1"], ["sesn_a2"]]
 
 
+async def taken_in(trial: Trial, key: SessionKey, head: int = 0) -> Lease | None:
+    events = [waiting(f"{key.session}-{head}")]
+    return (await trial.store.take_in(key, events, if_head=head, patch=None, wake=True, worker="worker_1"))[1]
+
+
+@contract
+async def a_session_is_claimed_with_its_append_unless_another_waits(trial: Trial) -> None:
+    one, two, three = [await trial.session(f"sesn_{n}") for n in range(3)]
+    assert await taken_in(trial, one) == Lease(one, "worker_1", epoch=1, head=1, writer_head=0)
+    assert await taken_in(trial, one, head=1) is None
+    await trial.store.append_client(two, [waiting("a")], if_head=None, wake=True)
+    assert await taken_in(trial, three) is None
+    assert await claimed(trial, 9) == ["sesn_1", "sesn_2"]
+
+
+@contract
+async def a_session_claimed_with_its_append_has_taken_its_workspaces_turn(trial: Trial) -> None:
+    assert await taken_in(trial, await trial.session("sesn_a0", workspace="wrkspc_a")) is not None
+    await trial.session("sesn_a1", workspace="wrkspc_a", wake=True)
+    await trial.session("sesn_b0", workspace="wrkspc_b", wake=True)
+    assert await claimed(trial, 9) == ["sesn_b0", "sesn_a1"]
+
+
 @contract
 async def a_lost_workers_sessions_wait_again_in_their_old_place(trial: Trial) -> None:
     lost = [await trial.owned(f"sesn_{n}", worker="worker_1") for n in range(2)]

@@ -114,7 +114,8 @@ class MemoryStore(MemoryRecords):
     async def _settle(self, key: SessionKey, worker: str | None, keep: KeptAnswer | None) -> Lease | None:
         if keep is not None:
             await self.put_answer(key.workspace, keep.name, keep.at, keep.answer)
-        return next(iter(await self.claim(worker, limit=1, key=key)), None) if worker is not None else None
+        alone = self._waiting(None) == [key]
+        return next(iter(await self.claim(worker, limit=1)), None) if worker is not None and alone else None
 
     async def append_owned(
         self,

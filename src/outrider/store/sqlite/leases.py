@@ -29,10 +29,19 @@ def claim_one(tx: Transaction, worker: str, key: SessionKey) -> list[Lease]:
 
 
 def settle(tx: Transaction, key: SessionKey, worker: str | None, keep: KeptAnswer | None) -> Lease | None:
-    """The rest of a client's transaction: its answer is kept, its session claimed if nobody owns it."""
+    """The rest of a client's transaction: its answer is kept, its session claimed if it's alone in waiting."""
     if keep is not None:
         catalog.put_answer(tx, key.workspace, keep.name, keep.at, keep.answer)
-    return next(iter(claim_one(tx, worker, key)), None) if worker is not None else None
+    return _claim_at_once(tx, worker, key) if worker is not None else None
+
+
+def _claim_at_once(tx: Transaction, worker: str, key: SessionKey) -> Lease | None:
+    """Its workspace's turn, like any claim; while others wait it gets none, so that nobody is passed over."""
+    found = tx.one("waiting_alone", named(key))
+    if found is None:
+        return None
+    tx.run("take_turn", {"workspace": key.workspace})
+    return _own(tx, worker, found[0])
 
 
 def release(tx: Transaction, lease: Lease, if_head: int) -> bool:

@@ -25,6 +25,12 @@ SELECT log FROM wakes WHERE worker IS NULL AND workspace = :workspace ORDER BY s
 SELECT wakes.log FROM heads JOIN wakes ON wakes.log = heads.log
 WHERE heads.workspace = :workspace AND heads.session = :session AND wakes.worker IS NULL;
 
+-- name: waiting_alone
+-- One session, if it waits for an owner and no other does.
+SELECT wakes.log FROM heads JOIN wakes ON wakes.log = heads.log
+WHERE heads.workspace = :workspace AND heads.session = :session AND wakes.worker IS NULL
+  AND NOT EXISTS (SELECT 1 FROM wakes AS other WHERE other.worker IS NULL AND other.log <> wakes.log);
+
 -- name: own
 -- Give a session to a worker.
 UPDATE wakes SET worker = :worker WHERE log = :log;
