@@ -86,7 +86,7 @@ class FastModel:
                 body = await reader.readexactly(length)
                 assert first
                 await self._answer(body, at, writer)
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             pass
         finally:
             writer.close()

@@ -12,6 +12,7 @@ from bench.deployment import Deployment
 from bench.figures import summary
 
 ROUNDS = 12
+APART_SECONDS = 1.5  # the supervisor takes quicker deaths for a process that can't start
 
 
 async def measure(d: Deployment) -> dict[str, Any]:
@@ -30,6 +31,7 @@ async def _once(d: Deployment, agent: str, environment: str, number: int) -> flo
     await d.say(session, name)
     await d.model.arrived[name].wait()
     before = len((await d.client.get(f"/v1/sessions/{session}/events"))["data"])
+    await asyncio.sleep(APART_SECONDS)
     start = time.perf_counter()
     os.kill(d.pids()["server"], signal.SIGKILL)
     d.client.forget()

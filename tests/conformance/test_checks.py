@@ -74,36 +74,36 @@ def test_the_reconnect_recipe_under_load_loses_and_repeats_nothing(play: Play) -
     turns = [Turn(f"Answer {n}.") for n in range(12)]
     talk = play(*turns)
     seen: list[str] = []
-    done = threading.Event()
+    known: set[str] = set()
 
-    def follow() -> None:
-        known: set[str] = set()
-        while not done.is_set():
-            with talk.client.beta.sessions.events.stream(talk.id) as stream:
-                for event in talk.client.beta.sessions.events.list(talk.id, limit=1000):
-                    take(event, known)
-                for count, event in enumerate(stream, start=1):
-                    take(event, known)
-                    if done.is_set() or count == 7:
-                        break
-
-    def take(event: Any, known: set[str]) -> None:
+    def take(event: Any) -> bool:
+        """Note an event unless it is known; True for the very last one."""
         if event.id not in known:
             known.add(event.id)
             seen.append(event.id)
+        return event.type == "session.updated"
+
+    def follow() -> None:
+        while True:
+            with talk.client.beta.sessions.events.stream(talk.id) as stream:
+                if any(take(event) for event in talk.client.beta.sessions.events.list(talk.id, limit=1000)):
+                    return
+                for count, event in enumerate(stream, start=1):
+                    if take(event):
+                        return
+                    if count == 7:
+                        break
 
     follower = threading.Thread(target=follow, daemon=True)
     follower.start()
     for number in range(12):
         talk.say(f"message {number}")
         talk.wait()
-    done.set()
-    talk.client.beta.sessions.update(talk.id, title="so that the stream has a last event")
+    talk.client.beta.sessions.update(talk.id, title="the last event")
     follower.join(20)
     assert not follower.is_alive()
-    stored = [event.id for event in talk.history()][:-1]
-    assert len(seen) == len(set(seen))
-    assert set(stored) <= set(seen)
+    assert seen.count(seen[-1]) == 1
+    assert sorted(seen) == sorted({event.id for event in talk.history()})
 
 
 @requirement("check:4")

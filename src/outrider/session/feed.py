@@ -12,8 +12,11 @@ from outrider.clock import Clock
 from outrider.ports.log import EventLog, Row, SessionKey
 from outrider.session.events import PROCESSED, with_time
 
-RING = 512  # entries kept for readers of one session
-PAGE = 500
+RING = 512  # entries kept for readers of one session, as long as they are no more bytes than
+RING_BYTES = 4 * 1024 * 1024
+PAGE = 500  # most rows that a reader which fell behind takes from the log at once, if they are no more bytes than
+PAGE_BYTES = 512 * 1024
+FIRST_PAGE = 16
 LAST_TYPES = frozenset({"session.status_terminated", "session.deleted"})
 
 Frame = bytes
@@ -30,13 +33,24 @@ class _Entry:
     thread: str = ""
     start: bool = False
 
+    @property
+    def bytes(self) -> int:
+        """What it may take up; a row's frame, once made, is about as large as the row."""
+        return 2 * len(self.row.body) if self.row is not None else len(self.frame or b"")
+
 
 @dataclass(slots=True)
 class _Hub:
-    """One session's recent entries; `base` is the absolute index of the oldest one in the ring."""
+    """One session's recent entries; `base` is the absolute index of the oldest one in the ring.
 
+    `beats` counts the heartbeats of all its streams: one timer for a hub, not one for each reader and wait.
+    """
+
+    heartbeat: float
+    beats: int = 0
     ring: deque[_Entry] = field(default_factory=deque[_Entry])
     base: int = 0
+    bytes: int = 0
     readers: int = 0
     ended: bool = False
     news: asyncio.Event = field(default_factory=asyncio.Event)
@@ -47,9 +61,17 @@ class _Hub:
 
     def push(self, entry: _Entry) -> None:
         self.ring.append(entry)
-        if len(self.ring) > RING:
-            self.ring.popleft()
+        self.bytes += entry.bytes
+        while len(self.ring) > RING or (self.bytes > RING_BYTES and len(self.ring) > 1):
+            self.bytes -= self.ring.popleft().bytes
             self.base += 1
+
+    def beat(self) -> None:
+        """Every `heartbeat` seconds for as long as somebody reads."""
+        if self.readers:
+            self.beats += 1
+            self.tell()
+            asyncio.get_running_loop().call_later(self.heartbeat, self.beat)
 
     def recent(self, event_id: str) -> Row | None:
         """The event's row, if it is still in the ring."""
@@ -84,8 +106,17 @@ class Feed:
     `frame(kind, body)` makes the bytes that go to a client.
     """
 
-    def __init__(self, log: EventLog, clock: Clock, frame: Callable[[str, bytes], Frame], replay_window: float) -> None:
+    def __init__(
+        self,
+        log: EventLog,
+        clock: Clock,
+        frame: Callable[[str, bytes], Frame],
+        *,
+        replay_window: float,
+        heartbeat: float,
+    ) -> None:
         self._log = log
+        self._heartbeat = heartbeat
         self._clock = clock
         self._frame = frame
         self._replay_window = replay_window
@@ -142,9 +173,12 @@ class Feed:
         if self._tails.get(key) is tail:
             del self._tails[key]
 
-    async def subscribe(self, key: SessionKey, *, previews: frozenset[str], heartbeat: float) -> Subscription:
+    async def subscribe(self, key: SessionKey, *, previews: frozenset[str]) -> Subscription:
         """Open a stream. Every row stored after this returns is delivered; see `Subscription.frames`."""
-        hub = self._hubs.setdefault(key, _Hub())
+        hub = self._hubs.get(key)
+        if hub is None:
+            hub = self._hubs[key] = _Hub(self._heartbeat)
+            asyncio.get_running_loop().call_later(self._heartbeat, hub.beat)
         hub.readers += 1
         index = hub.end
         try:
@@ -155,7 +189,7 @@ class Feed:
         seq, at = self._recent.get(key, (head + 1, 0.0))
         recent = self._clock.monotonic() - at < self._replay_window
         start = min(head, seq - 1) if recent else head
-        return Subscription(self, self._log, key, hub, previews, heartbeat, start, index, behind=start < head)
+        return Subscription(self, self._log, key, hub, previews, start, index, behind=start < head)
 
     def render(self, row: Row, processed_at: str | None) -> Frame:
         return self._frame(row.type, with_time(row.body, processed_at))
@@ -180,7 +214,6 @@ class Subscription:
         key: SessionKey,
         hub: _Hub,
         previews: frozenset[str],
-        heartbeat: float,
         seq: int,
         index: int,
         *,
@@ -191,34 +224,34 @@ class Subscription:
         self._key = key
         self._hub = hub
         self._previews = previews
-        self._heartbeat = heartbeat
         self._seq = seq
         self._index = index
         self._behind = behind
         self._previewing: set[str] = set()
 
     async def frames(self) -> AsyncIterator[Frame | None]:
-        """Frames as they come; None when nothing came for a heartbeat. Ends after the session's last event."""
+        """Frames as they come; None at a heartbeat before which none came. Ends after the session's last event."""
+        beats = self._hub.beats
         while True:
-            news = self._hub.news
+            news, silent = self._hub.news, True
             async for frame, last in self._ready():
+                silent = False
                 yield frame
                 if last:
                     return
             if self._hub.ended:
                 return
-            try:
-                async with asyncio.timeout(self._heartbeat):
-                    await news.wait()
-            except TimeoutError:
+            if silent and beats != self._hub.beats:
                 yield None
+            beats = self._hub.beats
+            await news.wait()
 
     def close(self) -> None:
         self._feed.leave(self._key, self._hub)
 
     async def _ready(self) -> AsyncIterator[tuple[Frame, bool]]:
         while True:
-            if self._behind or self._index < self._hub.base:
+            while self._behind or self._index < self._hub.base:  # once more, if the ring went on meanwhile
                 async for row in self._missed():
                     frame = await self._row_frame(row, None)
                     if frame is not None:
@@ -235,14 +268,16 @@ class Subscription:
         """Rows from the log up to its end; afterwards the ring goes on where they stop."""
         self._previewing.clear()
         self._index = max(self._index, self._hub.base)
+        limit = FIRST_PAGE
         while True:
-            rows = await self._log.read(self._key, after=self._seq, limit=PAGE)
+            rows = await self._log.read(self._key, after=self._seq, limit=limit)
             for row in rows:
                 self._seq = row.seq
                 if row.public or row.type == PROCESSED:
                     yield row
-            if len(rows) < PAGE:
+            if len(rows) < limit:
                 break
+            limit = _next_limit(limit, sum(len(row.body) for row in rows))
         self._behind = False
 
     async def _entry_frame(self, entry: _Entry) -> Frame | None:
@@ -280,3 +315,8 @@ class Subscription:
         if entry.start:
             self._previewing.add(entry.event_id)
         return entry.event_id in self._previewing
+
+
+def _next_limit(limit: int, bytes_read: int) -> int:
+    """How many rows to take next, after `limit` of them were so many bytes: a client may leave them unread."""
+    return min(limit * 4, PAGE) if bytes_read * 4 <= PAGE_BYTES else max(limit // 4, 1)

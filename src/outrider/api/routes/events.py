@@ -89,8 +89,7 @@ async def _stream(call: Call, record: SessionRecord) -> StreamReply:
     key = SessionKey(call.workspace, record.id)
     if record.status == "terminated":
         return StreamReply(_last_event(call, key))
-    heartbeat = call.services.settings.limits.heartbeat
-    subscription = await call.services.feed.subscribe(key, previews=frozenset(previews), heartbeat=heartbeat)
+    subscription = await call.services.feed.subscribe(key, previews=frozenset(previews))
 
     async def frames() -> AsyncIterator[bytes]:
         async for frame in subscription.frames():
