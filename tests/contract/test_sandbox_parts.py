@@ -58,6 +58,13 @@ def test_limits_are_written_where_only_the_inside_is_held(tmp_path: Path) -> Non
     assert (group / "shim" / "memory.max").read_text() == ""
 
 
+def test_groups_of_forgotten_sessions_are_swept(tmp_path: Path) -> None:
+    for name in ("sesn_known", "sesn_gone"):
+        (tmp_path / name).mkdir()
+    cgroups.sweep(cgroups.Found(1, {"memory": str(tmp_path)}), {"sesn_known"})
+    assert [path.name for path in tmp_path.iterdir()] == ["sesn_known"]
+
+
 def test_a_group_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "cgroup.controllers").write_text("memory")
     (tmp_path / "session.scope").mkdir()

@@ -311,7 +311,7 @@ async def small_disk(anyio_backend: str) -> AsyncIterator[SandboxHost]:
     )
     yield host
     await host.driver().sweep(set())
-    host.kill_zygote()
+    host.end()
     subprocess.run(["umount", "--lazy", str(host.root)], check=True)  # noqa: ASYNC221
     host.root.rmdir()
     shutil.rmtree(host.place)

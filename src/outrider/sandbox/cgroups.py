@@ -4,6 +4,7 @@ version 1 for root. Everything else is reported as not enforced, with the cause.
 from __future__ import annotations
 
 import os
+import zlib
 from dataclasses import dataclass, field
 
 MOUNT = "/sys/fs/cgroup"
@@ -26,17 +27,28 @@ class Ceilings:
     cpus: float | None = None
 
 
-def find(mount: str = MOUNT, memberships: str | None = None, *, root: bool) -> Found:
-    """Which controllers can be used, and where. Makes our group; touches no session."""
+def find(mount: str = MOUNT, memberships: str | None = None, *, root: bool, group: str = GROUP) -> Found:
+    """Which controllers can be used, and where. Makes our `group`, of which each server has its own."""
     if memberships is None:
         with open("/proc/self/cgroup", encoding="utf-8") as file:
             memberships = file.read()
     try:
         if os.path.exists(os.path.join(mount, "cgroup.controllers")):
-            return _second_version(mount, _path_of(memberships, ""), root=root)
-        return _first_version(mount, memberships) if root else Found(0, problem="no delegated cgroup")
+            return _second_version(mount, _path_of(memberships, ""), group, root=root)
+        return _first_version(mount, memberships, group) if root else Found(0, problem="no delegated cgroup")
     except OSError as error:
         return Found(0, problem=f"no delegated cgroup ({error.strerror})")
+
+
+def group_name(root: str) -> str:
+    """The name of the group of the server whose sandboxes lie in `root`."""
+    return f"{GROUP}-{zlib.crc32(root.encode()):08x}"
+
+
+def discard(found: Found) -> None:
+    """Remove the server's own groups, once no session has one."""
+    for place in set(found.places.values()):
+        os.rmdir(place)
 
 
 def _path_of(memberships: str, controller: str) -> str:
@@ -47,7 +59,7 @@ def _path_of(memberships: str, controller: str) -> str:
     return "/"
 
 
-def _second_version(mount: str, path: str, *, root: bool) -> Found:
+def _second_version(mount: str, path: str, group: str, *, root: bool) -> Found:
     own = os.path.join(mount, path.lstrip("/")).rstrip("/")
     true_root = not os.path.exists(os.path.join(mount, "cgroup.type"))
     home = mount if root and true_root else own
@@ -56,10 +68,10 @@ def _second_version(mount: str, path: str, *, root: bool) -> Found:
     if home != mount or not true_root:
         _move_aside(home)
     _enable(home)
-    group = os.path.join(home, GROUP)
-    os.makedirs(group, exist_ok=True)
-    _enable(group)
-    return Found(2, dict.fromkeys(_controllers(group), group))
+    ours = os.path.join(home, group)
+    os.makedirs(ours, exist_ok=True)
+    _enable(ours)
+    return Found(2, dict.fromkeys(_controllers(ours), ours))
 
 
 def _move_aside(home: str) -> None:
@@ -83,12 +95,12 @@ def _enable(directory: str) -> None:
         _write(os.path.join(directory, "cgroup.subtree_control"), wanted)
 
 
-def _first_version(mount: str, memberships: str) -> Found:
+def _first_version(mount: str, memberships: str, group: str) -> Found:
     places: dict[str, str] = {}
     for name in ("memory", "pids", "cpu"):
         base = os.path.join(mount, name, _path_of(memberships, name).lstrip("/"))
         if os.access(os.path.join(base, "cgroup.procs"), os.W_OK):
-            places[name] = os.path.join(base, GROUP)
+            places[name] = os.path.join(base, group)
             os.makedirs(places[name], exist_ok=True)
     return Found(1, places, "" if "memory" in places else "no memory controller")
 
@@ -144,6 +156,15 @@ def remove(found: Found, session: str) -> None:
                 os.rmdir(name)
             except OSError:
                 continue
+
+
+def sweep(found: Found, known: set[str]) -> None:
+    """Remove the empty groups of sessions that are not known any more."""
+    for place in set(found.places.values()):
+        with os.scandir(place) as entries:
+            names = [entry.name for entry in entries if entry.is_dir() and entry.name not in known]
+        for name in names:
+            remove(found, name)
 
 
 def _write(path: str, text: str) -> None:

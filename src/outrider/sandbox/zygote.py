@@ -62,7 +62,8 @@ class Zygote:
         launcher.write_etc(self._root)
         if options["bwrap"] is not None:
             options["bwrap"] = launcher.install(options["bwrap"], self._root)
-        self._groups = cgroups.find(root=os.geteuid() == 0)
+        self._groups = cgroups.find(root=os.geteuid() == 0, group=cgroups.group_name(self._root))
+        cgroups.sweep(self._groups, set(os.listdir(self._sessions())))
         users = [self._user(name) for name in os.listdir(self._sessions())]
         self._uids = {user[0] for user in users if user is not None}
         self._gate = Gate(

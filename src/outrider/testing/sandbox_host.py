@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from outrider.config import Limits
-from outrider.sandbox import zygote
+from outrider.sandbox import cgroups, zygote
 from outrider.sandbox.driver import BubblewrapSandboxes
 from outrider.sandbox.options import ZygoteOptions
 from outrider.sandbox.plan import Hold, zygote_options
@@ -83,5 +83,11 @@ class SandboxHost:
             async with asyncio.timeout(30):
                 await self.driver().sweep(set())
         finally:
-            self.kill_zygote()
+            self.end()
             shutil.rmtree(self.place)
+
+    def end(self) -> None:
+        """End the zygote and what it made outside of its directories."""
+        self.kill_zygote()
+        root = os.geteuid() == 0
+        cgroups.discard(cgroups.find(root=root, group=cgroups.group_name(str(self.root))))
