@@ -97,7 +97,8 @@ class Server:
         self.key = key
 
     def client(self, **more: Any) -> Anthropic:
-        return Anthropic(base_url=self.url, api_key=self.key, **({"max_retries": 0} | more))
+        options: dict[str, Any] = {"max_retries": 0} | more
+        return Anthropic(base_url=self.url, api_key=self.key, **options)
 
     def pids(self) -> dict[str, int]:
         return json.loads((self.data / "server.json").read_text())["children"]

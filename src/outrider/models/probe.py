@@ -15,7 +15,7 @@ TOOL = {
     "description": "Report a number to the operator.",
     "input_schema": {"type": "object", "properties": {"number": {"type": "integer"}}, "required": ["number"]},
 }
-PROMPT = "Say `ready`, then call the tool once with this input:\nreport_number: {\"number\": 7}"
+PROMPT = 'Say `ready`, then call the tool once with this input:\nreport_number: {"number": 7}'
 
 
 @dataclass(frozen=True, slots=True)
