@@ -299,8 +299,7 @@ class Driver:
         for call_id in start:
             fields = {"call_id": call_id, "epoch": self._journal.lease.epoch}
             self._journal.stage(self._journal.factory.internal(events.INTENT, fields))
-        if start:
-            await self._journal.flush()
+        await self._journal.flush()  # results too: nothing may stay staged while other calls run
         for call_id in [*start, *running]:
             if call_id not in self._tools:
                 self._spawn(call_id, resume=call_id not in self._intended)
