@@ -64,6 +64,7 @@ def stage() -> Generator[Stage]:
 def server(stage: Stage) -> Generator[Server]:
     with data_directory() as data:
         environment = {"OUTRIDER_MODEL_URL": stage.url, "OUTRIDER_MODEL_KEY": "model-key-for-tests"}
+        environment |= {"ANTHROPIC_LOG": "warning", "ANTHROPIC_OTHER": "a tool must not see this"}
         with serving(data, environment, config=CONFIG + ENDPOINTS.format(url=stage.url)) as server:
             yield server
 

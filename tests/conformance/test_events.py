@@ -54,7 +54,9 @@ def system(text: str) -> dict[str, Any]:
 
 def without_nulls(blocks: list[Any]) -> list[dict[str, Any]]:
     """Blocks as sent: what the server fills in with null, and the mark for the prompt's cache, left out."""
-    plain: list[dict[str, Any]] = [block.to_dict() if isinstance(block, BaseModel) else block for block in blocks]
+    plain: list[dict[str, Any]] = [
+        block.model_dump(exclude_none=True) if isinstance(block, BaseModel) else block for block in blocks
+    ]
     return [{k: v for k, v in block.items() if v is not None and k != "cache_control"} for block in plain]
 
 

@@ -241,7 +241,11 @@ def test_a_refusal_of_the_model_ends_the_turn_with_its_details(play: Play) -> No
 
 @requirement("emitted:error:tool_use_limit_reached_error", "emitted:stop:retries_exhausted")
 def test_too_many_tool_rounds_end_the_turn(play: Play) -> None:
-    talk = play(decide=lambda request: Turn("Enough.") if "stop" in request.last_text() else Turn(ToolUse("nothing")))
+
+    def decide(request: Request) -> Answer:
+        return Turn("Enough.") if "stop" in request.last_text() else Turn(ToolUse("nothing"))
+
+    talk = play(decide=decide)
     events = said(talk, "go")
     assert len(every(events, "agent.tool_result")) == 8  # as this server is configured
     error = only(events, "session.error").error
@@ -301,7 +305,11 @@ def interrupted_in_output(play: Play, stage: Stage, model_name: str) -> Talk:
     """A session whose model is in the middle of its first answer."""
     barrier = f"mid-{model_name}"
     cut = Turn(Text("I was ", Barrier(barrier), "going on"))
-    talk = play(decide=lambda request: cut if request.last_text() == "talk" else Turn(f"<{request.last_text()}>"))
+
+    def decide(request: Request) -> Answer:
+        return cut if request.last_text() == "talk" else Turn(f"<{request.last_text()}>")
+
+    talk = play(decide=decide)
     talk.say("talk")
     stage.arrived(barrier)
     return talk

@@ -144,8 +144,8 @@ def test_what_one_client_confirms_every_stream_sees(play: Play, server: Server) 
     assert theirs.events == mine.events
 
 
-@requirement("permissions:policy:forms", "permissions:entry-over-default", "permissions:judged-separately")
-@requirement("permissions:allow", "permissions:confirm-not-asked")
+@requirement("permissions:entry-over-default", "permissions:judged-separately", "permissions:allow")
+@requirement("permissions:confirm-not-asked")
 def test_calls_of_one_answer_are_judged_one_by_one(play: Play) -> None:
     mixed: dict[str, Any] = ASK_ALL | {"configs": [{"name": "glob", "permission_policy": ALLOW}]}
     talk = play(Turn(LISTING, ToolUse("bash", {"command": "pwd"})), Turn("Done."), tools=[mixed])

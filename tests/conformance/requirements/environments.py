@@ -171,7 +171,7 @@ LEDGER = (
         docs("Cloud sandbox reference"),
         "here the image is the operator's",
     ),
-    not_yet(
+    met(
         "environments:sandbox:checkpoint",
         "Files outlive an idle sandbox, for 30 days from its creation.",
         docs("Cloud sandbox reference"),

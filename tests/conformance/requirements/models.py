@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conformance.requirements.entry import INFERRED, SDK, docs, met, not_yet
+from conformance.requirements.entry import INFERRED, SDK, differs, docs, met, not_yet
 
 LEDGER = (
     met(
@@ -15,17 +15,18 @@ LEDGER = (
         "`effort` takes a level as a string or as `{type}`, and reads back as the object.",
         SDK,
     ),
-    not_yet(
+    differs(
         "models:effort:default",
         "A left out `effort` reads back as the model's default, and may be absent for models without it.",
         SDK,
+        "it is always absent: what a configured model's own default is, this server doesn't know, so it sends none",
     ),
     met(
         "models:speed",
         "`speed` is `standard` or `fast`.",
         SDK,
     ),
-    not_yet(
+    met(
         "models:inference-geo",
         "`inference_geo` pins where a model runs and is checked at save, at create and on each turn.",
         docs("Multiagent orchestration"),
@@ -36,12 +37,17 @@ LEDGER = (
         docs("Multiagent orchestration"),
         "waits for multiagent sessions",
     ),
-    not_yet(
+    met(
+        "models:list",
+        "`GET /v1/models` lists the models that are configured by name, page by page, and returns one by its id.",
+        SDK,
+    ),
+    met(
         "models:unknown",
         "A model that no configured endpoint serves is 400.",
         INFERRED,
     ),
-    not_yet(
+    met(
         "models:any-configured",
         "Any model name that a configured endpoint serves is accepted.",
         INFERRED,

@@ -67,7 +67,7 @@ LEDGER = (
         "Several uses of one response are emitted in the model's order.",
         INFERRED,
     ),
-    not_yet(
+    met(
         "ordering:tools:results-as-finished",
         "Results are emitted as calls finish.",
         INFERRED,

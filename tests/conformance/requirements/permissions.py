@@ -5,7 +5,7 @@ from __future__ import annotations
 from conformance.requirements.entry import INFERRED, SDK, docs, met, not_yet
 
 LEDGER = (
-    met(
+    not_yet(
         "permissions:policy:forms",
         "A policy is `always_allow`, `always_ask` or `auto`, on the default or on one entry.",
         SDK,

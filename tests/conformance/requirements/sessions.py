@@ -382,7 +382,7 @@ LEDGER = (
         "Open streams get `session.deleted` and end.",
         docs("Session operations"),
     ),
-    not_yet(
+    met(
         "sessions:delete:sandbox",
         "A delete erases the session's sandbox and files.",
         docs("Session operations"),
@@ -397,7 +397,7 @@ LEDGER = (
         "Once `session.status_idle` is on the stream, reading the session says `idle`.",
         INFERRED,
     ),
-    not_yet(
+    met(
         "sessions:no-hands-needed",
         "A session that runs no tool never starts a sandbox.",
         INFERRED,
