@@ -136,11 +136,12 @@ def test_an_option_that_a_model_does_not_have_is_refused_when_saved_and_at_creat
         agent_with(client, model={"id": "any-model", **option})
     plain = agent_with(client, model={"id": "any-model", "speed": "standard"})
     assert plain.model.effort is None
+    wanted: Any = {"id": "any-model", **option}
     with refused(400, f"model.{named}"):
-        client.beta.agents.update(plain.id, model={"id": "any-model", **option})
+        client.beta.agents.update(plain.id, model=wanted)
     if named != "effort":  # which an override ignores
         environment = client.beta.environments.create(name="tests")
-        override: Any = {"type": "agent_with_overrides", "id": plain.id, "model": {"id": "any-model", **option}}
+        override: Any = {"type": "agent_with_overrides", "id": plain.id, "model": wanted}
         with refused(400, f"model.{named}"):
             client.beta.sessions.create(agent=override, environment_id=environment.id)
 

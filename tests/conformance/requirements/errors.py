@@ -5,12 +5,12 @@ from __future__ import annotations
 from conformance.requirements.entry import INFERRED, SDK, docs, met, not_yet
 
 LEDGER = (
-    not_yet(
+    met(
         "errors:envelope",
         "An error body has `type: error`, `request_id`, and `error` with `type` and `message`.",
         SDK,
     ),
-    not_yet(
+    met(
         "errors:sdk-class",
         "The SDK raises the exception class of the status, with the message and the request id.",
         SDK,
@@ -25,7 +25,7 @@ LEDGER = (
         "A broken rule is 400 `invalid_request_error`.",
         docs("Errors"),
     ),
-    not_yet(
+    met(
         "errors:401",
         "A missing or bad key is 401 `authentication_error`.",
         docs("Errors"),
@@ -36,7 +36,7 @@ LEDGER = (
         docs("Errors"),
         "nothing is billed here; no request can meet it",
     ),
-    not_yet(
+    met(
         "errors:403",
         "A forbidden action is 403 `permission_error`.",
         docs("Errors"),
@@ -67,7 +67,7 @@ LEDGER = (
         SDK,
         "waits for self-hosted environments",
     ),
-    not_yet(
+    met(
         "errors:413",
         "A body over 32 MB is 413 `request_too_large`.",
         docs("Errors"),

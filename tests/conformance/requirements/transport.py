@@ -5,22 +5,22 @@ from __future__ import annotations
 from conformance.requirements.entry import INFERRED, OBSERVED, SDK, docs, met, not_yet
 
 LEDGER = (
-    not_yet(
+    met(
         "transport:auth:bearer",
         "A key sent as `Authorization: Bearer` is accepted.",
         SDK,
     ),
-    not_yet(
+    met(
         "transport:auth:x-api-key",
         "A key sent as `x-api-key` is accepted too.",
         docs("Start a session"),
     ),
-    not_yet(
+    met(
         "transport:auth:missing",
         "A request without a key is answered 401 with the error envelope.",
         SDK,
     ),
-    not_yet(
+    met(
         "transport:auth:unknown",
         "A request with an unknown key is answered 401 with the error envelope.",
         SDK,
@@ -31,27 +31,27 @@ LEDGER = (
         SDK,
         "waits for self-hosted environments",
     ),
-    not_yet(
+    met(
         "transport:version:current",
         "`anthropic-version: 2026-10-21` is accepted.",
         SDK,
     ),
-    not_yet(
+    met(
         "transport:version:older",
         "`anthropic-version: 2023-06-01` is accepted and makes no difference.",
         docs("Start a session"),
     ),
-    not_yet(
+    met(
         "transport:beta:required",
         "Without `managed-agents-2026-04-01` in `anthropic-beta` a route answers 404 as if it didn't exist.",
         docs("Session event stream"),
     ),
-    not_yet(
+    met(
         "transport:beta:list",
         "The beta value is found in a comma-joined list of several.",
         SDK,
     ),
-    not_yet(
+    met(
         "transport:beta:lenient",
         "An operator's setting lets requests without the beta value through.",
         INFERRED,
@@ -62,17 +62,17 @@ LEDGER = (
         docs("Beta headers"),
         "waits for memory stores",
     ),
-    not_yet(
+    met(
         "transport:workspace:own",
         "`anthropic-workspace-id` naming the key's own workspace is accepted.",
         SDK,
     ),
-    not_yet(
+    met(
         "transport:workspace:other",
         "`anthropic-workspace-id` naming a workspace that the key doesn't reach is refused.",
         SDK,
     ),
-    not_yet(
+    met(
         "transport:headers:ignored",
         "`x-stainless-*`, `user-agent` and an unused `idempotency-key` change no answer.",
         SDK,
@@ -82,12 +82,12 @@ LEDGER = (
         "A stream route answers with an event stream although the client accepts JSON only.",
         SDK,
     ),
-    not_yet(
+    met(
         "transport:query:beta",
         "`?beta=true` on the address is ignored.",
         SDK,
     ),
-    not_yet(
+    met(
         "transport:query:unknown",
         "Unknown query parameters are ignored.",
         INFERRED,
@@ -122,12 +122,12 @@ LEDGER = (
         "A body that isn't JSON, or not an object, is a 400.",
         INFERRED,
     ),
-    not_yet(
+    met(
         "transport:response:request-id",
         "Every response, good or bad, carries `request-id: req_…`.",
         SDK,
     ),
-    not_yet(
+    met(
         "transport:response:workspace",
         "Responses to a known key name its workspace in `anthropic-workspace-id`.",
         SDK,
@@ -143,27 +143,27 @@ LEDGER = (
         "Every answer and every event on a stream parses strictly as the SDK's type for it, without unknown keys.",
         SDK,
     ),
-    not_yet(
+    met(
         "transport:timestamps",
         "Timestamps are RFC 3339 strings in UTC.",
         OBSERVED,
     ),
-    not_yet(
+    met(
         "transport:keys-always-sent",
         "Required keys of an object are always sent, with null where there is no value.",
         INFERRED,
     ),
-    not_yet(
+    met(
         "transport:retry:deterministic",
         "A 409 that a retry can't help carries `x-should-retry: false`.",
         INFERRED,
     ),
-    not_yet(
+    met(
         "transport:retry:no-duplicate",
         "A POST that the SDK retries after its answer was lost is answered again, not carried out again.",
         INFERRED,
     ),
-    not_yet(
+    met(
         "transport:retry:idempotency-key",
         "Two POSTs with one `Idempotency-Key` and the same body are carried out once.",
         INFERRED,
@@ -185,7 +185,7 @@ LEDGER = (
         docs("Reference"),
         "rate limits are off by default and come later",
     ),
-    not_yet(
+    met(
         "transport:ids:prefixes",
         "Ids begin with the prefix of their kind: `agent_`, `env_`, `sesn_`, `sthr_`, `sevt_`, `req_`.",
         SDK,
