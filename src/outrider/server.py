@@ -135,7 +135,7 @@ def _model_http(vault: VaultLink, settings: Settings) -> httpx2.AsyncClient:
 
 def _capability(vault: VaultLink) -> Callable[[ModelCall], Awaitable[str]]:
     async def capability(call: ModelCall) -> str:
-        return await vault.capability(call.session, call.epoch, call.endpoint)
+        return vault.presented(call.session, call.epoch, call.endpoint)
 
     return capability
 

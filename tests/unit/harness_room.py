@@ -42,9 +42,6 @@ class WrittenModel:
         self._answers = list(answers)
         self.calls: list[ModelCall] = []
 
-    async def prepare(self, endpoint: str, session: str, epoch: int) -> None:
-        """Nothing to get ready."""
-
     async def respond(self, call: ModelCall, on_delta: Callable[[Delta], None]) -> ModelReply:
         self.calls.append(call)
         answer = self._answers.pop(0)

@@ -79,7 +79,6 @@ class Driver:
         self._tail = tail
         self._news = tail.news
         self._request: _Request | None = None
-        self._ready: asyncio.Task[None] | None = None
         self._tools: dict[str, asyncio.Task[None]] = {}
         self._finished: dict[str, ToolOutcome] = {}
         self._intended: set[str] = set()  # calls whose intent this driver wrote, so that nobody else can have begun
@@ -92,7 +91,6 @@ class Driver:
             self._group = group
             try:
                 await self._journal.load()
-                self._ready = group.create_task(self._prepare())
                 while not await self._step():
                     pass
             finally:
@@ -101,18 +99,7 @@ class Driver:
 
     def _under_way(self) -> list[asyncio.Task[None]]:
         request = self._request.task if self._request is not None else None
-        return [task for task in (*self._tools.values(), self._ready, request) if task is not None]
-
-    async def _prepare(self) -> None:
-        """Have the way to the model ready by the time the turn's first rows are stored."""
-        profile = self._profile()
-        if isinstance(profile, InvalidRequest) or next_action(self._state, self._bounds()) == Release():
-            return
-        lease = self._journal.lease
-        try:
-            await self._hands.model.prepare(profile.endpoint, lease.key.session, lease.epoch)
-        except ModelFailure:
-            return  # the request itself will say so
+        return [task for task in (*self._tools.values(), request) if task is not None]
 
     async def _step(self) -> bool:
         """One decision carried out; True when the lease is gone."""
@@ -213,8 +200,6 @@ class Driver:
     async def _respond(self, request: _Request, call: ModelCall) -> None:
         faults.point("harness.model.before")
         try:
-            if self._ready is not None:
-                await self._ready
             request.outcome = await self._hands.model.respond(call, request.draft.on_delta)
         except ModelFailure as failure:
             request.outcome = failure

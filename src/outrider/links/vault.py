@@ -15,6 +15,7 @@ import msgspec
 
 from outrider.endpoints import CAPABILITY_HEADER, ENDPOINT_HEADER
 from outrider.errors import Fenced, InvalidRequest, ModelFailure
+from outrider.links.unix_http import UnixTransport
 
 REFUSAL_HEADER = "x-outrider-refusal"
 """Set by the vault on its own refusals; its value is one of the two below, or `other`."""
@@ -22,6 +23,8 @@ REFUSED_CAPABILITY = "capability"
 REFUSED_EPOCH = "epoch"
 
 BASE_URL = "http://vault"
+CLAIM = "claim"
+CAPABILITY_SECONDS = 60.0
 DEADLINE = 10.0
 STREAM_IDLE = 600.0  # the vault's own, shorter wait ends a silent upstream; this one is for a silent vault
 MOST_CONNECTIONS = 1000
@@ -46,6 +49,20 @@ class CapabilityAnswer(msgspec.Struct):
 _Key = tuple[str, int, str]
 
 
+def claim_text(session: str, epoch: int) -> str:
+    """A claim in the place of a capability. The vault believes it from whoever may connect to its socket."""
+    return f"{CLAIM} {session} {epoch}"
+
+
+def read_claim(text: str) -> tuple[str, int] | None:
+    """(session, epoch), or None for anything else."""
+    match text.split(" "):
+        case [word, session, epoch] if word == CLAIM and session and epoch.isdecimal():
+            return session, int(epoch)
+        case _:
+            return None
+
+
 class VaultLink:
     """Capabilities and a transport over the vault's unix socket. One per process; `close` it at the end."""
 
@@ -67,12 +84,12 @@ class VaultLink:
 
     def transport(self) -> httpx2.AsyncBaseTransport:
         """For a Messages client of the caller's own. Each request names its endpoint in `ENDPOINT_HEADER` and carries
-        a capability for it in `CAPABILITY_HEADER`; scheme and host of its URL don't matter.
+        what `presented` gave in `CAPABILITY_HEADER`; scheme and host of its URL don't matter.
 
         A capability that the vault no longer knows (it was started again) is renewed once, unseen by the caller; such
         a request had not left the host.
         """
-        return _Renewing(self._connections(), self)
+        return _Claiming(UnixTransport(self._socket), self)
 
     def _connections(self) -> httpx2.AsyncHTTPTransport:
         limits = httpx2.Limits(
@@ -85,23 +102,41 @@ class VaultLink:
     async def capability(self, session: str, epoch: int, endpoint: str) -> str:
         """Raises Fenced (a newer owner was seen), InvalidRequest (no such endpoint), ModelFailure (no vault)."""
         key = (session, epoch, endpoint)
-        found = self._cached.get(key)
-        if found is not None and self._monotonic() < found[1]:
-            return found[0]
+        found = self._fresh(key)
+        if found is not None:
+            return found
         answer = await self._mint(CapabilityRequest(session, epoch, [endpoint]))
-        self._forget_old()
-        self._cached[key] = (answer.capability, self._monotonic() + answer.expires_in / 2)
-        self._claims[answer.capability] = key
+        self._remember(key, answer.capability, answer.expires_in)
         return answer.capability
 
-    async def renewed(self, capability: str) -> str | None:
-        """Another capability for the same claim; None if this one is not ours."""
-        key = self._claims.pop(capability, None)
+    def presented(self, session: str, epoch: int, endpoint: str) -> str:
+        """What to put into `CAPABILITY_HEADER`: a capability that is at hand, else the claim to one. The vault mints
+        it with the first request, which saves a round trip before the model's first token."""
+        return self._fresh((session, epoch, endpoint)) or claim_text(session, epoch)
+
+    def claim_behind(self, presented: str) -> str | None:
+        """For a capability that the vault no longer knows: the claim to a new one, or None if it isn't ours."""
+        key = self._claims.pop(presented, None)
         if key is None:
             return None
-        if self._cached.get(key, ("", 0.0))[0] == capability:
+        if self._cached.get(key, ("", 0.0))[0] == presented:
             del self._cached[key]
-        return await self.capability(*key)
+        return claim_text(key[0], key[1])
+
+    def keep(self, presented: str, endpoint: str, capability: str) -> None:
+        """Remember what a claim, or a renewed capability, was answered with."""
+        claim = read_claim(presented)
+        if claim is not None:
+            self._remember((*claim, endpoint), capability, CAPABILITY_SECONDS)
+
+    def _fresh(self, key: _Key) -> str | None:
+        capability, renew_at = self._cached.get(key, ("", 0.0))
+        return capability if self._monotonic() < renew_at else None
+
+    def _remember(self, key: _Key, capability: str, expires_in: float) -> None:
+        self._forget_old()
+        self._cached[key] = (capability, self._monotonic() + expires_in / 2)
+        self._claims[capability] = key
 
     async def _mint(self, request: CapabilityRequest) -> CapabilityAnswer:
         try:
@@ -125,7 +160,9 @@ class VaultLink:
             self._claims.pop(self._cached.pop(key)[0], None)
 
 
-class _Renewing(httpx2.AsyncBaseTransport):
+class _Claiming(httpx2.AsyncBaseTransport):
+    """Presents a claim where no capability is at hand, and keeps the capability that the answer brings."""
+
     def __init__(self, inner: httpx2.AsyncBaseTransport, link: VaultLink) -> None:
         self._inner = inner
         self._link = link
@@ -133,17 +170,18 @@ class _Renewing(httpx2.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         endpoint = request.headers.pop(ENDPOINT_HEADER, "")
         request.url = request.url.copy_with(path=f"/model/{endpoint}{request.url.path}")
+        presented = request.headers.get(CAPABILITY_HEADER, "")
         response = await self._inner.handle_async_request(request)
-        if response.headers.get(REFUSAL_HEADER) != REFUSED_CAPABILITY:
-            return response
-        if not isinstance(request.stream, httpx2.ByteStream):
-            return response
-        capability = await self._link.renewed(request.headers.get(CAPABILITY_HEADER, ""))
-        if capability is None:
-            return response
-        await response.aclose()
-        request.headers[CAPABILITY_HEADER] = capability
-        return await self._inner.handle_async_request(request)
+        if response.headers.get(REFUSAL_HEADER) == REFUSED_CAPABILITY:
+            claim = self._link.claim_behind(presented)
+            if claim is None:
+                return response
+            await response.aclose()
+            presented = request.headers[CAPABILITY_HEADER] = claim
+            response = await self._inner.handle_async_request(request)
+        if CAPABILITY_HEADER in response.headers:
+            self._link.keep(presented, endpoint, response.headers[CAPABILITY_HEADER])
+        return response
 
     async def aclose(self) -> None:
         await self._inner.aclose()

@@ -83,11 +83,6 @@ class AnthropicModel:
     async def close(self) -> None:
         await self._client.close()
 
-    async def prepare(self, endpoint: str, session: str, epoch: int) -> None:
-        """Have the claim's capability fetched. Raises ModelFailure."""
-        if self._capability is not None:
-            await self._capability(ModelCall(endpoint, {}, session, epoch))
-
     async def respond(self, call: ModelCall, on_delta: Callable[[Delta], None]) -> ModelReply:
         """Stream one request to its end. Raises ModelFailure. Cancelling closes the connection."""
         body = msgspec.json.encode({**call.body, "stream": True})

@@ -50,10 +50,6 @@ class ModelReply:
 
 
 class Model(Protocol):
-    async def prepare(self, endpoint: str, session: str, epoch: int) -> None:
-        """Get ready for requests under this claim, so that the first one need not wait. Raises ModelFailure."""
-        ...
-
     async def respond(self, call: ModelCall, on_delta: Callable[[Delta], None]) -> ModelReply:
         """Stream one request to its end. Raises ModelFailure. One attempt only: retries belong to the caller.
 

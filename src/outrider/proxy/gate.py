@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from outrider.endpoints import CAPABILITY_HEADER
@@ -34,6 +34,7 @@ from outrider.links.vault import (
     REFUSED_EPOCH,
     CapabilityAnswer,
     CapabilityRequest,
+    read_claim,
 )
 from outrider.proxy.model import ModelProxy
 from outrider.vault.capabilities import LIFETIME, Capabilities
@@ -55,7 +56,12 @@ def app(capabilities: Capabilities, models: Mapping[str, ModelProxy], ids: IdSou
         found = _MODEL.fullmatch(scope["path"])
         if found is not None:
             endpoint, path = found.groups()
-            capabilities.check(_presented(scope), endpoint)
+            presented = _presented(scope)
+            claim = read_claim(presented)
+            if claim is not None:
+                presented = capabilities.mint(*claim, (endpoint,))
+                send = _with_capability(send, presented)
+            capabilities.check(presented, endpoint)
             await models[endpoint].forward(path, scope, receive, send)
         elif scope["path"] == "/capabilities" and scope["method"] == "POST":
             await _answer(send, 200, _mint(capabilities, await _whole_body(receive)))
@@ -73,6 +79,17 @@ def app(capabilities: Capabilities, models: Mapping[str, ModelProxy], ids: IdSou
             await _answer(send, error.status, error_bytes(error, ids.new("req")), refusal)
 
     return serve
+
+
+def _with_capability(send: Send, capability: str) -> Send:
+    """The answer to a claim brings the capability that was minted for it."""
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message["headers"], (_HEADER, capability.encode())]}
+        await send(message)
+
+    return sending
 
 
 def _presented(scope: Scope) -> str:

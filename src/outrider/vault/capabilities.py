@@ -17,8 +17,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from outrider.errors import AuthenticationFailed, Conflict, PermissionDenied
+from outrider.links.vault import CAPABILITY_SECONDS
 
-LIFETIME = 60.0
+LIFETIME = CAPABILITY_SECONDS
 SESSIONS_REMEMBERED = 100_000
 _SIGNATURE_BYTES = 32
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, get_args
 
 import msgspec
@@ -26,18 +26,21 @@ PING = b"event: ping\ndata: {}\n\n"
 
 
 async def send_events(call: Call) -> Reply:
-    record = await session_record(call)
+    key = SessionKey(call.workspace, call.path["session_id"])
     requests = parse("events.send", call.body)["events"]
     check_offered(requests)
     if not call.services.has_room():
         raise StorageFull("The disk of the session log is nearly full; no events are taken until there is room.")
-    key = SessionKey(call.workspace, record.id)
-    allow_system = _allows_system(call, record)
+    allow_system = await _allows_system(call, requests)
     answer = await call.services.intake.send(call.services, key, requests, allow_system=allow_system, keep=call.keep)
     return Reply(encoded=answer, kept=True)
 
 
-def _allows_system(call: Call, record: SessionRecord) -> bool:
+async def _allows_system(call: Call, requests: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the session's model takes system messages; looked up only when there is one."""
+    if all(request["type"] != "system.message" for request in requests):
+        return False
+    record = await session_record(call)
     return call.services.models.profile(decode(record.agent)["model"]["id"]).mid_conversation_system
 
 
