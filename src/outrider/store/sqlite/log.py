@@ -42,17 +42,17 @@ class SqliteLog:
             after = usable.seq if usable is not None else 0
             return usable, shapes.rows(db.execute(QUERIES["read"], named(key, after=after, limit=limit)).fetchall())
 
-        return await self._readers.run(read)
+        return self._readers.glance(read)
 
     async def find(self, key: SessionKey, event_ids: list[str]) -> dict[str, Row]:
-        return await self._readers.fetch("find", named(key, ids=json.dumps(event_ids)), shapes.rows_by_id)
+        return await self._readers.one("find", named(key, ids=json.dumps(event_ids)), shapes.rows_by_id)
 
     async def history(self, key: SessionKey, query: HistoryQuery) -> list[HistoryEntry]:
         name = shapes.ordered("history", descending=query.descending)
         return await self._readers.fetch(name, shapes.history_values(key, query), shapes.entries)
 
     async def head(self, key: SessionKey) -> int:
-        found = await self._readers.fetch("head", named(key), list)
+        found = await self._readers.one("head", named(key), list)
         if not found:
             raise NotFound(f"Session {key.session} was not found.")
         return found[0][1]
@@ -126,7 +126,7 @@ class SqliteLog:
         await self._writer.run(partial(leases.surrender, key=key, worker=worker))
 
     async def runnable(self) -> int:
-        return (await self._readers.fetch("runnable", {}, list))[0][0]
+        return (await self._readers.one("runnable", {}, list))[0][0]
 
     async def snapshot(self, key: SessionKey) -> Snapshot | None:
         return await self._readers.fetch("snapshot", named(key), shapes.snapshot)

@@ -46,7 +46,7 @@ class SqliteRecords:
 
     async def agent(self, workspace: str, agent_id: str, version: int | None = None) -> AgentRecord | None:
         values = {"workspace": workspace, "id": agent_id, "version": version}
-        return next(iter(await self._readers.fetch("agent", values, _agents)), None)
+        return next(iter(await self._readers.one("agent", values, _agents)), None)
 
     async def agents(self, workspace: str, page: Page) -> list[AgentRecord]:
         name = shapes.ordered("agents", descending=page.descending)
@@ -66,7 +66,7 @@ class SqliteRecords:
 
     async def environment(self, workspace: str, environment_id: str) -> EnvironmentRecord | None:
         values = {"workspace": workspace, "id": environment_id}
-        return next(iter(await self._readers.fetch("environment", values, _environments)), None)
+        return next(iter(await self._readers.one("environment", values, _environments)), None)
 
     async def environments(self, workspace: str, page: Page) -> list[EnvironmentRecord]:
         name = shapes.ordered("environments", descending=page.descending)
@@ -92,7 +92,7 @@ class SqliteRecords:
         return await self._writer.run(job)
 
     async def session(self, key: SessionKey) -> SessionRecord | None:
-        return next(iter(await self._readers.fetch("session", named(key), _sessions)), None)
+        return next(iter(await self._readers.one("session", named(key), _sessions)), None)
 
     async def sessions(self, workspace: str, page: Page, where: SessionFilter) -> list[SessionRecord]:
         values = {
@@ -130,7 +130,7 @@ class SqliteRecords:
 
     async def answer(self, workspace: str, idempotency: str, *, not_before: str) -> StoredAnswer | None:
         values = {"workspace": workspace, "idempotency": idempotency, "not_before": not_before}
-        return await self._readers.fetch("answer", values, lambda found: StoredAnswer(*found[0]) if found else None)
+        return await self._readers.one("answer", values, lambda found: StoredAnswer(*found[0]) if found else None)
 
     async def put_answer(self, workspace: str, idempotency: str, at: str, answer: StoredAnswer) -> None:
         job = partial(catalog.put_answer, workspace=workspace, idempotency=idempotency, at=at, answer=answer)
