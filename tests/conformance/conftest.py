@@ -20,7 +20,7 @@ CONFIG = """
 [limits]
 backoff_first = 0.02
 backoff_most = 0.05
-heartbeat = 1.0
+heartbeat = 0.2
 tool_rounds = 8
 replay_window = 0.2
 """

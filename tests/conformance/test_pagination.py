@@ -146,7 +146,7 @@ def test_a_cursor_must_come_from_the_list_that_it_is_used_on(client: Anthropic, 
             client.beta.agents.list(page=made_up)
 
 
-@requirement("pagination:events", "pagination:sdk-iterates", "pagination:cursor:order", "helpers:history-then-stream")
+@requirement("pagination:events", "pagination:sdk-iterates", "pagination:cursor:order")
 def test_a_history_is_paged_oldest_first(play: Play, raw: httpx2.Client) -> None:
     talk = play(*(Turn(f"Answer {number}.") for number in range(4)))
     events = said(talk, *(f"question {number}" for number in range(4)))

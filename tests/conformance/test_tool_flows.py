@@ -189,7 +189,7 @@ def test_a_waiting_session_stays_as_it_is_however_often_one_looks(play: Play) ->
     events = said(talk, "go")
     threading.Event().wait(0.3)  # past the time in which a stream still starts at the last send
     with talk.stream() as reader:
-        threading.Event().wait(1.2)  # longer than this server's heartbeat and all of its sweeps
+        threading.Event().wait(0.7)  # longer than this server's heartbeats and all of its sweeps
         assert reader.nothing_yet()
     assert talk.history() == events
     assert talk.status() == "idle"

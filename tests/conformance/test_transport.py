@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import re
 from typing import Any
 
@@ -10,15 +12,19 @@ import httpx2
 import pytest
 from anthropic import Anthropic
 from conftest_types import Play
-from live_server import Server
+from live_server import Server, Stage, data_directory, serving
 from session_talk import message
 from strict_wire import Inspector, StrictTransport
 from turns import every, refused, said
 
 from conformance.requirements import requirement
+from outrider.clock import SystemClock
 from outrider.config import Limits
 from outrider.harness.backoff import delay
+from outrider.ids import MonotonicIds
 from outrider.models.scripted.script import Turn
+from outrider.ports.records import ApiKey
+from outrider.store.sqlite import SqliteStore
 
 BETA = "managed-agents-2026-04-01"
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
@@ -212,6 +218,57 @@ def test_one_idempotency_key_is_carried_out_once(client: Anthropic, raw: httpx2.
     assert other.json()["id"] != first.json()["id"]
     clash = raw.post("/v1/agents", json=body | {"name": "another"}, headers={"idempotency-key": "one-key"})
     assert clash.status_code == 400
+
+
+def key_of_another_workspace(server: Server) -> str:
+    """Put into the running server's store, as there is no call for it yet."""
+    ids = MonotonicIds()
+    secret = f"outr_{ids.new('key')}"
+
+    async def put() -> None:
+        async with await SqliteStore.open(server.data / "outrider.db") as store:
+            digest = hashlib.sha256(secret.encode()).hexdigest()
+            await store.put_key(ApiKey(ids.new("key"), ids.new("wrkspc"), digest, "test", SystemClock().now()))
+
+    asyncio.run(put())
+    return secret
+
+
+@requirement("errors:404:other-workspace")
+def test_an_id_of_another_workspace_is_as_unknown_as_any(play: Play, server: Server, client: Anthropic) -> None:
+    talk = play(Turn("Hi."))
+    session = client.beta.sessions.retrieve(talk.id)
+    with Anthropic(base_url=server.url, api_key=key_of_another_workspace(server), max_retries=0) as stranger:
+        calls: list[tuple[Any, str]] = [
+            (stranger.beta.agents.retrieve, session.agent.id),
+            (stranger.beta.environments.retrieve, session.environment_id),
+            (stranger.beta.sessions.retrieve, talk.id),
+            (stranger.beta.sessions.delete, talk.id),
+            (stranger.beta.sessions.events.stream, talk.id),
+        ]
+        for call, id in calls:
+            unknown = id[:-4] + "0000"
+            answers: list[Any] = []
+            for asked in (id, unknown):
+                with pytest.raises(anthropic.NotFoundError) as caught:
+                    call(asked)
+                answers.append((caught.value.api_message or "").replace(asked, "it"))
+            assert answers[0] == answers[1]
+        assert not list(stranger.beta.sessions.list())
+    assert client.beta.sessions.retrieve(talk.id).status == "idle"
+
+
+@requirement("errors:529")
+def test_a_server_without_room_on_its_disk_says_so(stage: Stage) -> None:
+    full = f"[limits]\nlog_reserve_bytes = {2**60}\n"  # more than there is
+    with data_directory() as data, serving(data, {"OUTRIDER_MODEL_URL": stage.url}, config=full) as server:
+        with server.client() as client:
+            agent = client.beta.agents.create(name="an agent", model="any-model").id
+            environment = client.beta.environments.create(name="tests").id
+            with pytest.raises(anthropic.OverloadedError) as caught:
+                client.beta.sessions.create(agent=agent, environment_id=environment)
+            assert (caught.value.status_code, caught.value.type) == (529, "overloaded_error")
+            assert not list(client.beta.sessions.list())
 
 
 @requirement("errors:413")

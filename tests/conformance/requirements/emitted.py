@@ -321,6 +321,7 @@ LEDGER = (
         "emitted:error:unknown_error",
         "A failure of no other type is `unknown_error`.",
         SDK,
+        "every failure that this server can meet has a type of its own",
     ),
     not_yet(
         "emitted:error:child-limit",

@@ -144,6 +144,7 @@ LEDGER = (
         "environments:update:later-sandboxes",
         "A change reaches only sandboxes that are made later.",
         docs("Cloud environment setup"),
+        "nothing that an update can change reaches a sandbox yet",
     ),
     met(
         "environments:archive:no-new-sessions",
@@ -165,16 +166,17 @@ LEDGER = (
         "Two environments may have one name.",
         INFERRED,
     ),
-    not_yet(
+    differs(
         "environments:sandbox:size",
         "The cloud sandbox is Ubuntu 24.04 with 8 GB of memory and 10 GB of disk.",
         docs("Cloud sandbox reference"),
-        "here the image is the operator's",
+        "the system in it is the host's own, and memory is bounded as the operator sets it; the workspace has 10 GB",
     ),
-    met(
+    differs(
         "environments:sandbox:checkpoint",
         "Files outlive an idle sandbox, for 30 days from its creation.",
         docs("Cloud sandbox reference"),
+        "files are kept for as long as their session is, not for 30 days",
     ),
     not_yet(
         "environments:self-hosted:resources",

@@ -46,7 +46,7 @@ LEDGER = (
         "An unknown id or route is 404 `not_found_error`.",
         docs("Errors"),
     ),
-    not_yet(
+    met(
         "errors:404:other-workspace",
         "An id of another workspace is the same 404 as an unknown one.",
         INFERRED,
@@ -82,13 +82,15 @@ LEDGER = (
         "errors:500",
         "A failure inside is 500 `api_error`, without the cause's text.",
         docs("Errors"),
+        "no request is known to cause one",
     ),
     not_yet(
         "errors:504",
         "A request that ran out of time is 504 `timeout_error`.",
         docs("Errors"),
+        "no request has a time limit of its own",
     ),
-    not_yet(
+    met(
         "errors:529",
         "A server without room answers 529 `overloaded_error`.",
         docs("Errors"),

@@ -31,7 +31,7 @@ LEDGER = (
         "`order=desc` turns the list round.",
         SDK,
     ),
-    not_yet(
+    met(
         "events:stream",
         "`GET /v1/sessions/{id}/events/stream` streams what is emitted from now on.",
         SDK,
@@ -207,6 +207,7 @@ LEDGER = (
         "events:confirmation:thread-stored",
         "The stored form may name the thread; clients don't send it.",
         SDK,
+        "waits for multiagent sessions; a confirmation is of the primary thread",
     ),
     # user.custom_tool_result
     met(

@@ -89,6 +89,7 @@ LEDGER = (
         "pagination:threads",
         "Threads come in the order of their creation, 1,000 a page unless asked.",
         SDK,
+        "a session has one thread until there are multiagent sessions",
     ),
     not_yet(
         "pagination:resources",

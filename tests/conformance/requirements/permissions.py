@@ -9,6 +9,7 @@ LEDGER = (
         "permissions:policy:forms",
         "A policy is `always_allow`, `always_ask` or `auto`, on the default or on one entry.",
         SDK,
+        "the first two are shown by other entries; `auto` waits for the automatic policy and is refused until then",
     ),
     met(
         "permissions:entry-over-default",

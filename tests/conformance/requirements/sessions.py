@@ -262,11 +262,13 @@ LEDGER = (
         "sessions:usage:list-cost",
         "`list_cost` is whole cents as a string, rounded, where the model has a price.",
         docs("Session event stream"),
+        "null for now; prices come with budgets",
     ),
     met(
         "sessions:usage:active-seconds",
         "`active_seconds` counts overlapping threads once.",
         docs("Session event stream"),
+        "active time is counted; nothing can overlap before multiagent sessions",
     ),
     met(
         "sessions:usage:duration",

@@ -85,6 +85,7 @@ LEDGER = (
         "status:terminal",
         "An unrecoverable failure emits `session.error` (terminal) and terminates the session.",
         SDK,
+        "no failure is beyond a new message here yet: all end a turn at most",
     ),
     met(
         "status:finished-is-idle",

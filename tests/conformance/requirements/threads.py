@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from conformance.requirements.entry import INFERRED, SDK, docs, not_yet
+from conformance.requirements.entry import INFERRED, SDK, docs, met, not_yet
 
 LEDGER = (
     # Threads
-    not_yet(
+    met(
         "threads:list",
         "`GET …/threads` lists a session's threads, the primary included.",
         SDK,
     ),
-    not_yet(
+    met(
         "threads:list:statuses",
         "The list can be narrowed to statuses.",
         SDK,
     ),
-    not_yet(
+    met(
         "threads:retrieve",
         "`GET …/threads/{id}` returns one.",
         SDK,
@@ -27,42 +27,42 @@ LEDGER = (
         SDK,
         "waits for multiagent sessions",
     ),
-    not_yet(
+    met(
         "threads:events",
         "`GET …/threads/{id}/events` lists one thread's events.",
         SDK,
     ),
-    not_yet(
+    met(
         "threads:stream",
         "`GET …/threads/{id}/stream` streams one thread.",
         SDK,
     ),
-    not_yet(
+    met(
         "threads:stream:path",
         "The path `…/events/stream` doesn't exist below a thread.",
         docs("Session event stream"),
     ),
-    not_yet(
+    met(
         "threads:object:fields",
         "The thread object has every field of the SDK's type.",
         SDK,
     ),
-    not_yet(
+    met(
         "threads:object:primary",
         "The primary thread has no parent and the session's agent.",
         SDK,
     ),
-    not_yet(
+    met(
         "threads:object:null-stats",
         "`stats` and `usage` are null before the first status change and the first idle.",
         SDK,
     ),
-    not_yet(
+    met(
         "threads:one-primary",
         "Every session has exactly one primary thread.",
         docs("Multiagent orchestration"),
     ),
-    not_yet(
+    met(
         "threads:archive:primary",
         "The primary thread can't be archived: 400.",
         INFERRED,
