@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, get_args
+from typing import Any
 
 import msgspec
-from anthropic.types.beta.sessions import BetaManagedAgentsSessionEventType
 
 from outrider.api.endpoint import Call, Reply, StreamReply
 from outrider.api.lookup import session_record
@@ -15,13 +14,13 @@ from outrider.ports.log import HistoryEntry, HistoryQuery, SessionKey
 from outrider.ports.records import SessionRecord
 from outrider.resources.events import check_offered
 from outrider.session.events import decode, with_time
+from outrider.wire.names import EVENT_TYPES
 from outrider.wire.pages import cut, page_bytes, read_cursor
 from outrider.wire.query import Query
 from outrider.wire.requests import parse
 
 LIST_LIMIT = 1000
 PREVIEWS = ("agent.message", "agent.thinking")
-EVENT_TYPES: tuple[str, ...] = get_args(BetaManagedAgentsSessionEventType)
 PING = b"event: ping\ndata: {}\n\n"
 
 
