@@ -17,7 +17,7 @@ from turns import every, kinds, only, refused, said, text_of
 
 from conformance.requirements import requirement
 from outrider.config import Limits
-from outrider.models.scripted.script import Barrier, ErrorEvent, Text, Thinking, ToolUse, Turn
+from outrider.models.scripted.script import Barrier, ErrorEvent, Request, Text, Thinking, ToolUse, Turn
 
 REPLAY = 0.3  # seconds: past the time in which a stream still starts at the last send, on this server
 END = "session.status_idle"
@@ -198,7 +198,11 @@ def test_thinking_is_announced_without_deltas(play: Play) -> None:
 @requirement("streaming:previews:early-end")
 def test_a_request_that_fails_closes_its_preview_by_its_end(play: Play) -> None:
     tries = [Turn(Text("I was ", ErrorEvent())), Turn("Well.")]
-    talk = play(decide=lambda _request: tries.pop(0))
+
+    def decide(_request: Request) -> Turn:
+        return tries.pop(0)
+
+    talk = play(decide=decide)
     with talk.stream("agent.message") as reader:
         talk.say("hi")
         reader.idle("end_turn")
