@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager
+from typing import Literal
 
 from outrider.errors import Fenced, OutriderError, StorageFull
 from outrider.harness.journal import Journal
@@ -24,6 +25,7 @@ from outrider.session.inbox import close_call
 SWEEP_SECONDS = 1.0
 TRIES = 3
 PAUSE_SECONDS = 1.0
+LONGEST_PAUSE = 5  # times as long
 
 log = logging.getLogger("outrider.harness")
 
@@ -82,13 +84,17 @@ class Worker:
 
     async def _put_back(self, lease: Lease) -> None:
         """Requests that came at once were all told that there is room: the session waits its turn after all."""
-        try:
-            await self._hands.log.surrender(lease.key, self._id)
-        except OutriderError as error:
-            log.warning("session %s is driven beyond the limit: %s", lease.key.session, error.message)
-            if self._group is not None:
-                self._start(self._group, lease)
+        await self._surrender(lease.key)
         self._doorbell.ring()
+
+    async def _surrender(self, key: SessionKey) -> None:
+        """Not given up before it worked: a session that is owned but not driven would stand still."""
+        while True:
+            try:
+                return await self._hands.log.surrender(key, self._id)
+            except OutriderError as error:
+                log.warning("session %s could not be surrendered: %s", key.session, error)
+                await asyncio.sleep(PAUSE_SECONDS)
 
     def _start(self, group: asyncio.TaskGroup, lease: Lease) -> None:
         self._running.add(lease.key)
@@ -117,35 +123,38 @@ class Worker:
 
     async def _drive(self, lease: Lease) -> None:
         journal = Journal(self._hands.log, lease, self._hands.ids, self._hands.clock)
+        failures = waits = 0
         try:
-            for attempt in range(1, TRIES + 1):
-                if await self._attempt(journal, attempt):
+            while failures < TRIES:
+                end = await self._attempt(journal, failures + 1)
+                if end == "over":
                     return
-                await asyncio.sleep(PAUSE_SECONDS * attempt)
+                failures, waits = failures + (end == "failed"), waits + (end == "full")
+                await asyncio.sleep(PAUSE_SECONDS * min(failures + waits, LONGEST_PAUSE))
             await self._give_up(journal)
         finally:
             self._running.discard(lease.key)
             self._doorbell.ring()
 
-    async def _attempt(self, journal: Journal, attempt: int) -> bool:
-        """True when the session needs nothing more from this lease."""
+    async def _attempt(self, journal: Journal, attempt: int) -> Literal["over", "failed", "full"]:
+        """`over`: the session needs nothing more from this lease. While the disk is full it waits, however long."""
         key = journal.lease.key
         tail = self._feed.watch(key)
-        over = True
+        end: Literal["over", "failed", "full"] = "over"
         try:
             await Driver(self._hands, journal, tail).run()
         except* Fenced:
             log.info("session %s has another owner now", key.session)
-            await self._hands.log.surrender(key, self._id)
+            await self._surrender(key)
         except* StorageFull as group:
             log.warning("session %s waits: %s", key.session, group.exceptions[0])
-            over = False
+            end = "full"
         except* Exception:
             log.exception("session %s: driver failed, attempt %d of %d", key.session, attempt, TRIES)
-            over = False
+            end = "failed"
         finally:
             self._feed.unwatch(key, tail)
-        return over
+        return end
 
     async def _give_up(self, journal: Journal) -> None:
         """End the turn with an error, by the shortest way; if even that fails the session is left to the next sweep."""
@@ -162,4 +171,4 @@ class Worker:
             await journal.flush(release=True, exact=True)
         except OutriderError as error:
             log.error("session %s could not be given up: %s", journal.lease.key.session, error)
-            await self._hands.log.surrender(journal.lease.key, self._id)
+            await self._surrender(journal.lease.key)
