@@ -319,8 +319,10 @@ def interrupted_in_output(play: Play, stage: Stage, model_name: str) -> Talk:
 @requirement("ordering:failed-request:no-message", "emitted:stop:end_turn", "events:interrupt:then-message")
 def test_an_interrupt_ends_a_turn_in_the_middle_of_output(play: Play, stage: Stage, model_name: str) -> None:
     talk = interrupted_in_output(play, stage, model_name)
-    (interrupt, _) = talk.send(INTERRUPT, message("next"))
-    talk.wait()
+    with talk.stream() as reader:
+        (interrupt, _) = talk.send(INTERRUPT, message("next"))
+        reader.until("agent.message")
+        reader.idle("end_turn")
     events = talk.history()
     assert kinds(events)[3:9] == ["span.model_request_start", "span.model_request_end", "user.interrupt", *REST]
     assert events[5].id == interrupt.id

@@ -86,6 +86,7 @@ LEDGER = (
         "agents:create:tools",
         "`tools` takes built-in toolsets, MCP toolsets and custom tools.",
         SDK,
+        "MCP toolsets are refused until there is MCP",
     ),
     met(
         "agents:create:tools:limit",
@@ -178,6 +179,7 @@ LEDGER = (
         "agents:update:lists-replace",
         "`tools`, `mcp_servers` and `skills` are replaced whole; null or `[]` clears them.",
         SDK,
+        "`mcp_servers` and `skills` take only null and `[]` for now",
     ),
     met(
         "agents:update:metadata-merges",

@@ -151,6 +151,7 @@ LEDGER = (
         "sessions:initial-events:kinds",
         "Only `user.message` and `user.define_outcome` may be initial.",
         SDK,
+        "`user.define_outcome` is refused until there are outcomes",
     ),
     met(
         "sessions:initial-events:limit",
@@ -296,6 +297,7 @@ LEDGER = (
         "sessions:update:agent:idle",
         "`agent.tools` and `agent.mcp_servers` are replaced whole, on an idle session.",
         docs("Session operations"),
+        "`mcp_servers` takes only `[]` for now",
     ),
     met(
         "sessions:update:agent:running",
