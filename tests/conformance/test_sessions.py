@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx2
@@ -274,6 +275,24 @@ def test_a_real_change_emits_what_changed_and_no_change_emits_nothing(play: Play
     shown = [event.to_dict() for event in talk.history()]
     changes = [{key: event[key] for key in event.keys() - {"id", "type", "processed_at"}} for event in shown]
     assert changes == [{"title": "two"}, {"metadata": {"keep": "1", "add": "2"}}, {"title": None}]
+
+
+@requirement("sessions:update:metadata", "sessions:update:event")
+def test_updates_at_once_lose_nothing_of_each_other(play: Play, client: Anthropic) -> None:
+    talk = play(Turn("Hi."))
+
+    def set_one(number: int) -> None:
+        client.beta.sessions.update(talk.id, metadata={f"key {number}": str(number)})
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(set_one, range(16)))
+    wanted = {f"key {number}": str(number) for number in range(16)}
+    assert client.beta.sessions.retrieve(talk.id).metadata == wanted
+    told = [event.metadata for event in talk.history()]
+    assert [len(bag) for bag in told] == list(range(1, 17))
+    cleared: Any = dict.fromkeys(wanted)
+    assert client.beta.sessions.update(talk.id, metadata=cleared).metadata == {}
+    assert talk.history()[-1].to_dict().keys() == {"id", "type", "processed_at"}
 
 
 @requirement("sessions:update:agent:idle", "sessions:update:next-turn", "sessions:update:event:agent")
