@@ -102,12 +102,13 @@ class Room:
         sandboxes: MemorySandboxes | None = None,
         limits: Limits | None = None,
         window: int = 200_000,
+        store: type[MemoryStore] = MemoryStore,
     ) -> None:
         self.model = model
         self.sandboxes = sandboxes or MemorySandboxes()
         self.limits = limits or Limits(backoff_first=0.001, backoff_most=0.002)
         self.clock, self.ids, self.doorbell = SystemClock(), MonotonicIds(), LocalDoorbell()
-        self.store = MemoryStore(on_commit=self._committed)
+        self.store = store(on_commit=self._committed)
         self.feed = Feed(self.store, self.clock, lambda kind, body: body, replay_window=2.0, heartbeat=20.0)
         self.models = OneModel(ModelProfile("e", "m", window=window))
         self._news = asyncio.Event()
@@ -133,15 +134,19 @@ class Room:
         async with worker.working():
             yield worker
 
-    async def send(self, *requests: dict[str, Any]) -> None:
+    def services(self) -> Services:
+        """What the API's routes work with."""
+
         async def nothing(*_: Any) -> Any:
             return None
 
-        services = Services(
+        return Services(
             Settings(data=__import__("pathlib").Path("/nonexistent")), self.store, self.store, self.feed,
             Rings(self.doorbell), self.models, self.ids, self.clock, nothing, lambda: True, nothing,
         )  # fmt: skip
-        await send_once(services, KEY, requests, allow_system=False, keep=lambda _: None)
+
+    async def send(self, *requests: dict[str, Any]) -> None:
+        await send_once(self.services(), KEY, requests, allow_system=False, keep=lambda _: None)
 
     async def say(self, text: str) -> None:
         await self.send({"type": "user.message", "content": [{"type": "text", "text": text}]})

@@ -81,8 +81,7 @@ class Answers:
         return await self._run(key.workspace, name, content, answer)
 
     async def _first_attempt(self, name: str) -> None:
-        earlier = self._under_way.get(name)
-        if earlier is not None:
+        while (earlier := self._under_way.get(name)) is not None:
             await asyncio.wait([earlier])
 
     async def _stored(self, workspace: str, name: str, age: timedelta) -> StoredAnswer | None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from outrider.clock import Clock
-from outrider.errors import HeadMoved
+from outrider.errors import Fenced, HeadMoved
 from outrider.ids import IdSource
 from outrider.ports.log import EventLog, Lease, NewEvent, Snapshot
 from outrider.session import state as states
@@ -42,12 +42,17 @@ class Journal:
         return self.state.context
 
     async def load(self) -> None:
-        """Read the state anew: the latest snapshot, then what follows. Staged rows are forgotten."""
+        """Read the state anew: the latest snapshot, then what follows. Staged rows are forgotten.
+
+        Raises Fenced when the session is gone.
+        """
         self._staged = []
         snapshot, rows = await self._log.resume(self.lease.key, states.VERSION, limit=PAGE)
         self.state = State(context=Context()) if snapshot is None else states.load(snapshot.body)
         self._snapshot_seq = self.state.seq
         fold(rows, self.state)
+        if self.state.seq == 0:
+            raise Fenced(f"Session {self.lease.key.session} was deleted.")
         if len(rows) == PAGE:
             await self.catch_up()
         self.factory = EventFactory(self.state.thread, self.state.agent_name, self._ids, self._clock)

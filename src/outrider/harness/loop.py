@@ -42,6 +42,7 @@ from outrider.session.state import Call, State
 
 TOOL_STOP_SECONDS = 10.0
 UNKNOWN_WINDOW = 200_000
+INTERRUPTED = text_outcome(events.INTERRUPTED_TEXT, is_error=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +61,13 @@ class Hands:
 
 @dataclass(slots=True)
 class _Request:
-    """A model request under way."""
+    """A model request whose start is in the log, or on its way there; `task` is None until it is sent."""
 
     span: str
     purpose: str
     profile: ModelProfile
     draft: ReplyDraft
+    call: ModelCall
     task: asyncio.Task[None] | None = None
     outcome: ModelReply | ModelFailure | None = None
 
@@ -137,7 +139,7 @@ class Driver:
             case Interrupt():
                 return await self._interrupt()
             case TakeUp(event_ids):
-                self._take_up(event_ids)
+                await self._take_up(event_ids)
             case CallModel(purpose):
                 return await self._call_model(purpose)
             case AwaitModel(span):
@@ -152,9 +154,12 @@ class Driver:
 
     # -- turns
 
-    def _take_up(self, event_ids: list[str]) -> None:
-        rows = self._journal.factory.running() if self._state.status == "idle" else []
+    async def _take_up(self, event_ids: list[str]) -> None:
+        begins = self._state.status == "idle"
+        rows = self._journal.factory.running() if begins else []
         self._journal.stage(*rows, *(self._journal.factory.processed(event_id) for event_id in event_ids))
+        if begins:  # an idle session may be archived or changed at any moment: only if it is as it was
+            await self._journal.flush(exact=True)
 
     async def _end_turn(self, action: EndTurn) -> bool:
         factory = self._journal.factory
@@ -190,17 +195,17 @@ class Driver:
         start = journal.factory.public("span.model_request_start")
         facts = prompts.request_facts(body, profile, purpose=purpose, attempt=self._state.attempts + 1)
         journal.stage(start, journal.factory.internal(events.REQUEST, facts))
-        await journal.flush()
         draft = ReplyDraft(journal.factory.id, self._preview if purpose == "turn" else _no_preview)
-        self._request = _Request(start.id, purpose, profile, draft)
         call = ModelCall(profile.endpoint, body, journal.lease.key.session, journal.lease.epoch)
-        self._request.task = self._group.create_task(self._respond(self._request, call))
+        # Known before its start is stored: when clients' rows come in between, it is sent all the same.
+        self._request = _Request(start.id, purpose, profile, draft, call)
+        await journal.flush()
         return False
 
-    async def _respond(self, request: _Request, call: ModelCall) -> None:
+    async def _respond(self, request: _Request) -> None:
         faults.point("harness.model.before")
         try:
-            request.outcome = await self._hands.model.respond(call, request.draft.on_delta)
+            request.outcome = await self._hands.model.respond(request.call, request.draft.on_delta)
         except ModelFailure as failure:
             request.outcome = failure
         faults.point("harness.model.after")
@@ -216,12 +221,15 @@ class Driver:
             # Left open by an owner that died: closed as failed, and asked again under new ids.
             self._journal.stage(span_end(self._journal.factory, span, is_error=True))
             await self._journal.flush()
-        elif request.outcome is None:
-            await self._news.wait()
-        else:
+        elif request.outcome is not None:
             self._stage_outcome(request, request.outcome)
-            await self._journal.flush()
+            # The last failure ends the turn, so what has come in between must be seen before.
+            await self._journal.flush(exact=self._state.status == "idle")
             self._request = None
+        else:
+            if request.task is None:
+                request.task = self._group.create_task(self._respond(request))
+            await self._news.wait()
 
     def _stage_outcome(self, request: _Request, outcome: ModelReply | ModelFailure) -> None:
         journal = self._journal
@@ -250,7 +258,7 @@ class Driver:
     def _stage_failure(self, span: str, failure: ModelFailure) -> None:
         journal = self._journal
         journal.stage(span_end(journal.factory, span, is_error=True))
-        self._retry_after = failure.retry_after
+        self._retry_after, self._retry_at = failure.retry_after, None
         if failure.retryable and self._state.attempts < self._hands.limits.model_attempts:
             journal.stage(journal.factory.error(failure.kind, failure.message, "retrying"))
             journal.stage(*journal.factory.rescheduled())
@@ -268,7 +276,6 @@ class Driver:
             async with asyncio.timeout(max(0.0, self._retry_at - now)):
                 await self._news.wait()
         except TimeoutError:
-            self._retry_at = None
             self._journal.stage(*self._journal.factory.running())
 
     async def _stop_request(self) -> None:
@@ -327,14 +334,18 @@ class Driver:
             self._finished = {}
 
     async def _stop_tools(self) -> None:
+        """End the calls that run, those too that an earlier owner began."""
         lease = self._journal.lease
-        tasks = [task for call_id, task in self._tools.items() if call_id not in self._finished]
-        for call_id in self._tools.keys() - self._finished.keys():
+        running = [call.id for call in self._state.open_calls if call.started]
+        tasks = [self._tools[call_id] for call_id in running if call_id in self._tools]
+        for call_id in running:
             await self._hands.sandboxes.interrupt(lease.key.session, call_id, epoch=lease.epoch)
         if tasks:
             await asyncio.wait(tasks, timeout=TOOL_STOP_SECONDS)
         for task in tasks:
             task.cancel()
+        # What they said when they were ended is no outcome, should these rows have to be made once more.
+        self._finished |= dict.fromkeys(running, INTERRUPTED)
 
 
 def _no_preview(_event_id: str, _frame: bytes, _kind: str, _start: bool) -> None:

@@ -12,6 +12,7 @@ from outrider.ports.log import NewEvent
 from outrider.ports.model import Delta, ModelReply
 from outrider.session import events
 from outrider.session.events import EventFactory
+from outrider.session.fold import CUT
 
 Block = dict[str, Any]
 Preview = Callable[[str, bytes, str, bool], None]  # event id, frame, kind of the coming event, whether it starts one
@@ -42,10 +43,10 @@ class ReplyDraft:
         self._text: Place | None = None
 
     def on_delta(self, delta: Delta) -> None:
-        if delta.step == "start":
+        if delta.step == "start" and delta.kind != "text":
             self._begin(delta.index, delta.kind)
         elif delta.step == "text" and delta.text:
-            place = self._places[delta.index]
+            place = self.place(delta.index, "text")  # begun by its first text: an empty one is never shown
             content = {"type": "text", "text": delta.text}
             change = {"type": "content_delta", "index": place.index, "content": content}
             frame = {"type": "event_delta", "event_id": place.event_id, "delta": change}
@@ -79,7 +80,7 @@ def reply_rows(
     """Everything that a finished reply adds to the log, in one append: thinking, messages, tool uses, the internal
     record, the span's end, and at once the results of calls that are denied outright."""
     maker = _Rows(draft, dict(agent), factory)
-    for index, block in enumerate(_whole(reply)):
+    for index, block in _whole(reply):
         maker.add(index, block)
     maker.flush()
     record = {"blocks": maker.blocks, "stop_reason": reply.stop_reason, "stop_details": _refusal(reply)}
@@ -97,12 +98,18 @@ def span_end(
     return factory.public("span.model_request_end", fields)
 
 
-def _whole(reply: ModelReply) -> list[Block]:
-    """The blocks to keep: a call that the length limit cut off is not one, and the API takes no empty texts back."""
-    content = reply.content
-    if reply.stop_reason == "max_tokens" and content and content[-1]["type"] == "tool_use":
+def _whole(reply: ModelReply) -> list[tuple[int, Block]]:
+    """The blocks to keep, with their places in the reply: the API takes no empty texts back; a call that a limit cut
+    off is none, and one in a declined reply is not to be run."""
+    content = list(enumerate(reply.content))
+    if reply.stop_reason in CUT and content and content[-1][1]["type"] == "tool_use":
         content = content[:-1]
-    return [block for block in content if block["type"] != "text" or block["text"]]
+    dropped = "tool_use" if reply.stop_reason == "refusal" else None
+    return [(i, block) for i, block in content if block["type"] != dropped and not _empty_text(block)]
+
+
+def _empty_text(block: Block) -> bool:
+    return block["type"] == "text" and not block["text"]
 
 
 def _refusal(reply: ModelReply) -> dict[str, Any] | None:

@@ -127,11 +127,10 @@ def _filter(query: Query) -> SessionFilter:
 async def update(call: Call) -> Reply:
     request = parse("sessions.update", call.body)
     for _ in range(TRIES):
-        record = await stored(call)
+        state, record = await _as_of(call)
         change = updated_session(record, request, now=call.services.clock.now())
         if change is None:
             return Reply(_shown(call, record))
-        state = await light_state(call.services, SessionKey(call.workspace, record.id))
         event = factory_for(call.services, state).public("session.updated", change.fields)
         try:
             await call.services.records.update_session(change.record, [event], if_head=state.seq, columns="details")
@@ -141,13 +140,18 @@ async def update(call: Call) -> Reply:
     raise Overloaded("The session is changing too fast; try again.", retry_after=1)
 
 
+async def _as_of(call: Call) -> tuple[State, SessionRecord]:
+    """The log's state, and a record at least as new: whatever changes a record changes the log's head with it, so a
+    write that is bound to the state's `seq` finds the record as it was read here."""
+    state = await light_state(call.services, SessionKey(call.workspace, call.path["session_id"]))
+    return state, await stored(call)
+
+
 async def archive(call: Call) -> Reply:
     for _ in range(TRIES):
-        record = await stored(call)
+        state, record = await _as_of(call)
         if record.archived_at is not None:
             return Reply(_shown(call, record))
-        key = SessionKey(call.workspace, record.id)
-        state = await light_state(call.services, key)
         check_archivable(replace(record, status=state.status))
         now = call.services.clock.now()
         archived = replace(record, status="terminated", archived_at=now, updated_at=now)
@@ -162,9 +166,8 @@ async def archive(call: Call) -> Reply:
 
 async def delete(call: Call) -> Reply:
     for _ in range(TRIES):
-        record = await stored(call)
+        state, record = await _as_of(call)
         key = SessionKey(call.workspace, record.id)
-        state = await light_state(call.services, key)
         check_deletable(replace(record, status=state.status))
         gone = factory_for(call.services, state).public("session.deleted")
         try:

@@ -1,0 +1,295 @@
+"""The loop while others act between its decisions and their appends: clients, deletions, other owners, failures."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import pytest
+from harness_room import KEY, WAIT, Room, WrittenModel, reply, use
+
+from outrider.api.answers import keep_nothing
+from outrider.api.endpoint import Call
+from outrider.api.routes import sessions as routes
+from outrider.config import Limits
+from outrider.errors import ModelFailure
+from outrider.harness.worker import Worker
+from outrider.ports.log import Lease, NewEvent, SessionKey
+from outrider.ports.model import Delta, ModelReply
+from outrider.ports.records import ApiKey, SessionRecord
+from outrider.ports.sandbox import ToolCall, ToolOutcome
+from outrider.session import events
+from outrider.session.events import EventFactory
+from outrider.session.feed import Subscription
+from outrider.testing.memory_log import MemoryStore
+from outrider.testing.memory_sandbox import MemorySandboxes
+
+pytestmark = pytest.mark.anyio
+
+Act = Callable[[], Awaitable[None]]
+
+
+class MeddledStore(MemoryStore):
+    """Lets a test act, once, just before an owner's append that holds a row of a type, or just after a session's
+    record was read."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self.before: dict[str, Act] = {}
+        self.after_record: Act | None = None
+
+    async def append_owned(self, lease: Lease, events: list[NewEvent], **given: Any) -> Lease:
+        for event in events:
+            act = self.before.pop(event.type, None)
+            if act is not None:
+                await act()
+        return await super().append_owned(lease, events, **given)
+
+    async def session(self, key: SessionKey) -> SessionRecord | None:
+        record = await super().session(key)
+        act, self.after_record = self.after_record, None
+        if act is not None:
+            await act()
+        return record
+
+
+def meddled(room: Room) -> MeddledStore:
+    assert isinstance(room.store, MeddledStore)
+    return room.store
+
+
+async def hang(_call: Any, _on_delta: Any) -> ModelReply:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+async def archive(room: Room) -> None:
+    record = await room.store.session(KEY)
+    assert record is not None
+    assert record.status == "idle"
+    now = room.clock.now()
+    rows = EventFactory("sthr_1", "worker", room.ids, room.clock).terminated()
+    head = await room.store.head(KEY)
+    ended = replace(record, status="terminated", archived_at=now)
+    await room.store.update_session(ended, rows, if_head=head, columns="archive")
+
+
+async def at_rest(room: Room, worker: Worker) -> None:
+    """Until no session is driven any more, each of which rings when it ends."""
+    async with asyncio.timeout(WAIT):
+        while worker.running:
+            await room.doorbell.wait(WAIT)
+
+
+async def test_messages_that_come_with_each_request_start_cost_no_attempt_and_none_is_dropped() -> None:
+    limits = Limits(model_attempts=2, backoff_first=0.001, backoff_most=0.002)
+    room = Room(WrittenModel(*[reply(f"answer {n}") for n in range(9)]), limits=limits, store=MeddledStore)
+    await room.open()
+    told: list[str] = []
+
+    async def meddle() -> None:
+        if len(told) < 4:
+            told.append(f"more {len(told)}")
+            await room.say(told[-1])
+            meddled(room).before["span.model_request_start"] = meddle
+
+    meddled(room).before["span.model_request_start"] = meddle
+    async with room.worker():
+        await room.say("hi")
+        await room.until("session.status_idle")
+    assert len(told) == 4
+    assert await room.bodies("session.error") == []
+    assert [end["is_error"] for end in await room.bodies("span.model_request_end")] == [False] * len(room.model.calls)
+    prompt = str(room.model.calls[-1].body["messages"])
+    assert all(text in prompt for text in told)
+
+
+async def test_a_session_archived_between_two_turns_stays_terminated() -> None:
+    room = Room(WrittenModel(hang, reply("too late")), store=MeddledStore)
+    await room.open()
+    async with room.worker() as worker:
+        await room.say("talk")
+        await room.until("model.request")
+        meddled(room).before["session.status_running"] = lambda: archive(room)
+        await room.send({"type": "user.interrupt"}, {"type": "user.message", "content": events.text_blocks("next")})
+        await room.until("session.status_terminated")
+        await at_rest(room, worker)
+    assert (await room.rows())[-1].type == "session.status_terminated"
+    record = await room.store.session(KEY)
+    assert record is not None
+    assert record.status == "terminated"
+    assert len(room.model.calls) == 1
+
+
+async def test_an_interrupted_call_has_the_documented_result_though_a_message_came_between() -> None:
+    started = asyncio.Event()
+
+    async def hand(_call: ToolCall) -> ToolOutcome:
+        started.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    room = Room(WrittenModel(reply(use("bash", command="sleep")), hang), MemorySandboxes(hand), store=MeddledStore)
+    await room.open()
+    async with room.worker():
+        await room.say("go")
+        async with asyncio.timeout(WAIT):
+            await started.wait()
+        meddled(room).before["session.status_idle"] = lambda: room.say("late")
+        await room.send({"type": "user.interrupt"})
+        await room.until("model.request", 2)
+    (result,) = await room.bodies("agent.tool_result")
+    assert result["content"][0]["text"] == events.INTERRUPTED_TEXT
+
+
+async def test_an_interrupt_met_by_a_new_owner_stops_the_call_that_the_dead_one_left_running() -> None:
+    started, killed = asyncio.Event(), asyncio.Event()
+
+    async def hand(_call: ToolCall) -> ToolOutcome:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            killed.set()
+        raise AssertionError
+
+    room = Room(WrittenModel(reply(use("bash", command="sleep"))), MemorySandboxes(hand))
+    await room.open()
+    async with room.worker("w1"):
+        await room.say("go")
+        async with asyncio.timeout(WAIT):
+            await started.wait()
+    await room.send({"type": "user.interrupt"})
+    async with room.worker("w2"):
+        await room.until("session.status_idle")
+        async with asyncio.timeout(WAIT):
+            await killed.wait()
+    (result,) = await room.bodies("agent.tool_result")
+    assert result["content"][0]["text"] == events.INTERRUPTED_TEXT
+
+
+async def test_an_interrupt_that_comes_with_the_last_failure_ends_the_turn_once() -> None:
+    wrong = ModelFailure("invalid key", kind="model_request_failed_error", retryable=False)
+    room = Room(WrittenModel(wrong), store=MeddledStore)
+    await room.open()
+    async with room.worker() as worker:
+        meddled(room).before["session.status_idle"] = lambda: room.send({"type": "user.interrupt"})
+        await room.say("hi")
+        await room.until("session.status_idle")
+        await at_rest(room, worker)
+    assert [row.type for row in await room.rows()].count("session.status_idle") == 1
+
+
+async def test_a_session_deleted_before_its_claim_was_looked_at_is_let_go_quietly(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    room = Room(WrittenModel())
+    await room.open()
+    await room.say("hi")
+    async with room.worker() as worker:
+        (lease,) = await room.store.claim("w1", limit=1)
+        await room.store.delete_session(KEY, if_head=await room.store.head(KEY))
+        with caplog.at_level(logging.ERROR):
+            worker.take(lease)
+            await at_rest(room, worker)
+    assert caplog.records == []
+
+
+async def test_a_refused_reply_leaves_no_call_behind() -> None:
+    declined = ModelReply([{"type": "text", "text": "well"}, use("bash", command="rm")], "refusal", None, {})
+    room = Room(WrittenModel(declined, reply("sure")))
+    await room.open()
+    async with room.worker():
+        await room.say("bad")
+        await room.until("session.status_idle")
+        await room.say("good")
+        await room.until("session.status_idle", 2)
+    assert not room.sandboxes.runs
+    assert "tool_result" not in str(room.model.calls[1].body["messages"])
+
+
+async def test_a_call_that_the_models_window_cut_off_is_no_call() -> None:
+    cut = reply("so", use("bash", command="half a com"), stop="model_context_window_exceeded")
+    room = Room(WrittenModel(cut, reply("on")))
+    await room.open()
+    async with room.worker():
+        await room.say("write")
+        await room.until("session.status_idle")
+    assert not room.sandboxes.runs
+
+
+async def seen_until(stream: Subscription, kind: str) -> list[dict[str, Any]]:
+    """The stream's frames up to the first of this type."""
+    seen: list[dict[str, Any]] = []
+    async with asyncio.timeout(WAIT):
+        async for frame in stream.frames():
+            if frame is not None:
+                seen.append(events.decode(frame))
+                if seen[-1]["type"] == kind:
+                    return seen
+    raise AssertionError(f"the stream ended without {kind}")
+
+
+async def test_an_empty_text_in_front_of_a_call_announces_nothing_and_lends_it_no_id() -> None:
+    async def answer(_call: Any, on_delta: Callable[[Delta], None]) -> ModelReply:
+        on_delta(Delta("start", 0, "text"))
+        on_delta(Delta("start", 1, "tool_use"))
+        return reply("", use("bash", command="x"))
+
+    room = Room(WrittenModel(answer, reply("done")))
+    await room.open()
+    stream = await room.feed.subscribe(KEY, previews=frozenset({"agent.message"}))
+    async with room.worker():
+        await room.say("go")
+        seen = await seen_until(stream, "agent.tool_use")
+    stream.close()
+    assert [event for event in seen if event["type"] == "event_start"] == []
+
+
+async def test_texts_after_an_empty_one_are_previewed_where_they_stand_in_the_message() -> None:
+    async def answer(_call: Any, on_delta: Callable[[Delta], None]) -> ModelReply:
+        on_delta(Delta("start", 0, "text"))
+        on_delta(Delta("start", 1, "text"))
+        on_delta(Delta("text", 1, "text", "hel"))
+        return reply("", "hello")
+
+    room = Room(WrittenModel(answer))
+    await room.open()
+    stream = await room.feed.subscribe(KEY, previews=frozenset({"agent.message"}))
+    async with room.worker():
+        await room.say("go")
+        seen = await seen_until(stream, "agent.message")
+    stream.close()
+    (delta,) = [event["delta"] for event in seen if event["type"] == "event_delta"]
+    assert seen[-1]["content"][delta["index"]]["text"] == "hello"
+
+
+def update_call(room: Room, **body: Any) -> Call:
+    key = ApiKey("key_1", KEY.workspace, "", "", "")
+    return Call(room.services(), key, {"session_id": KEY.session}, "", msgspec.json.encode(body), keep_nothing)
+
+
+async def test_two_updates_at_once_both_count() -> None:
+    room = Room(WrittenModel(), store=MeddledStore)
+    await room.open()
+    await set_details(room)
+
+    async def other() -> None:
+        await routes.update(update_call(room, metadata={"b": "2"}))
+
+    meddled(room).after_record = other
+    await routes.update(update_call(room, metadata={"a": "1"}))
+    record = await room.store.session(KEY)
+    assert record is not None
+    assert msgspec.json.decode(record.details)["metadata"] == {"a": "1", "b": "2"}
+
+
+async def set_details(room: Room) -> None:
+    record = await room.store.session(KEY)
+    assert record is not None
+    stored = replace(record, details=b'{"title":null,"metadata":{}}')
+    await room.store.update_session(stored, [], if_head=await room.store.head(KEY), columns="details")
