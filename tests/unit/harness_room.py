@@ -21,7 +21,7 @@ from outrider.errors import InvalidRequest
 from outrider.harness.loop import Hands
 from outrider.harness.worker import Worker
 from outrider.ids import MonotonicIds
-from outrider.ports.log import Lease, Row, SessionKey
+from outrider.ports.log import Lease, NewEvent, Row, SessionKey
 from outrider.ports.model import Delta, ModelCall, ModelProfile, ModelReply
 from outrider.ports.records import SessionRecord
 from outrider.session import events
@@ -32,6 +32,7 @@ from outrider.testing.memory_sandbox import MemorySandboxes
 
 KEY = SessionKey("wrkspc_default", "sesn_1")
 WAIT = 5.0
+Act = Callable[[], Awaitable[None]]
 Answer = Callable[[ModelCall, Callable[[Delta], None]], Awaitable[ModelReply]]
 
 
@@ -91,6 +92,30 @@ class Rings:
 
     def take(self, lease: Lease) -> None:
         raise AssertionError(f"{lease} was claimed for nobody")
+
+
+class MeddledStore(MemoryStore):
+    """Lets a test act, once, just before an owner's append that holds a row of a type, or just after a session's
+    record was read."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self.before: dict[str, Act] = {}
+        self.after_record: Act | None = None
+
+    async def append_owned(self, lease: Lease, events: list[NewEvent], **given: Any) -> Lease:
+        for event in events:
+            act = self.before.pop(event.type, None)
+            if act is not None:
+                await act()
+        return await super().append_owned(lease, events, **given)
+
+    async def session(self, key: SessionKey) -> SessionRecord | None:
+        record = await super().session(key)
+        act, self.after_record = self.after_record, None
+        if act is not None:
+            await act()
+        return record
 
 
 class Room:

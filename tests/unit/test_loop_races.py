@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
-from harness_room import KEY, WAIT, Room, WrittenModel, reply, use
+from harness_room import KEY, WAIT, MeddledStore, Room, WrittenModel, reply, use
 
 from outrider.api.answers import keep_nothing
 from outrider.api.endpoint import Call
 from outrider.api.routes import sessions as routes
 from outrider.config import Limits
-from outrider.errors import ModelFailure
+from outrider.errors import ModelFailure, Overloaded
 from outrider.harness.worker import Worker
 from outrider.ports.log import Lease, NewEvent, SessionKey
 from outrider.ports.model import Delta, ModelReply
-from outrider.ports.records import ApiKey, SessionRecord
+from outrider.ports.records import ApiKey
 from outrider.ports.sandbox import ToolCall, ToolOutcome
 from outrider.session import events
 from outrider.session.events import EventFactory
@@ -29,32 +29,6 @@ from outrider.testing.memory_log import MemoryStore
 from outrider.testing.memory_sandbox import MemorySandboxes
 
 pytestmark = pytest.mark.anyio
-
-Act = Callable[[], Awaitable[None]]
-
-
-class MeddledStore(MemoryStore):
-    """Lets a test act, once, just before an owner's append that holds a row of a type, or just after a session's
-    record was read."""
-
-    def __init__(self, **given: Any) -> None:
-        super().__init__(**given)
-        self.before: dict[str, Act] = {}
-        self.after_record: Act | None = None
-
-    async def append_owned(self, lease: Lease, events: list[NewEvent], **given: Any) -> Lease:
-        for event in events:
-            act = self.before.pop(event.type, None)
-            if act is not None:
-                await act()
-        return await super().append_owned(lease, events, **given)
-
-    async def session(self, key: SessionKey) -> SessionRecord | None:
-        record = await super().session(key)
-        act, self.after_record = self.after_record, None
-        if act is not None:
-            await act()
-        return record
 
 
 def meddled(room: Room) -> MeddledStore:
@@ -293,3 +267,92 @@ async def set_details(room: Room) -> None:
     assert record is not None
     stored = replace(record, details=b'{"title":null,"metadata":{}}')
     await room.store.update_session(stored, [], if_head=await room.store.head(KEY), columns="details")
+
+
+async def test_a_session_whose_log_can_not_be_read_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("outrider.harness.worker.PAUSE_SECONDS", 0.001)
+    room = Room(WrittenModel(reply("hello")))
+    await room.open()
+    bad = SessionKey(KEY.workspace, "sesn_bad")
+    record = await room.store.session(KEY)
+    assert record is not None
+    rows = [NewEvent("sevt_bad", "agent.tool_use", b"{}", "sthr_bad", processed_at=room.clock.now())]
+    await room.store.create_session(replace(record, id=bad.session), rows, wake=True)
+    async with room.worker() as worker:
+        async with asyncio.timeout(WAIT):
+            for _ in range(3):  # driven, given up as far as that goes, and left to the next claim
+                await room.doorbell.wait(WAIT)
+        await room.say("hi")
+        await room.until("session.status_idle")
+        assert worker.claimant() is not None
+
+
+async def test_a_store_that_is_locked_for_a_moment_does_not_end_the_claims() -> None:
+    class Locked(MemoryStore):
+        times = 2
+
+        async def claim(self, worker: str, *, limit: int, key: SessionKey | None = None) -> list[Lease]:
+            self.times -= 1
+            if self.times >= 0:
+                raise Overloaded("The log is locked by another process.")
+            return await super().claim(worker, limit=limit, key=key)
+
+    room = Room(WrittenModel(reply("hello")), store=Locked)
+    await room.open()
+    async with room.worker():
+        await room.say("hi")
+        room.doorbell.ring()
+        await room.until("session.status_idle")
+
+
+async def test_a_store_that_is_locked_for_long_costs_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("outrider.harness.worker.PAUSE_SECONDS", 0.001)
+    room = Room(WrittenModel(*[reply("hello")] * 2), store=MeddledStore)
+    await room.open()
+    failed: list[str] = []
+
+    async def locked() -> None:
+        if len(failed) < 6:
+            failed.append("again")
+            meddled(room).before["span.model_request_start"] = locked
+            raise Overloaded("The log is locked by another process.")
+
+    meddled(room).before["span.model_request_start"] = locked
+    async with room.worker():
+        await room.say("hi")
+        await room.until("session.status_idle")
+    assert len(failed) == 6
+    assert await room.bodies("session.error") == []
+
+
+async def test_a_session_claimed_again_while_its_last_driver_still_ends_counts_as_running(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("outrider.harness.loop.TOOL_STOP_SECONDS", 0.0)
+    ended, started = asyncio.Event(), asyncio.Event()
+
+    class Slow(MemorySandboxes):
+        async def execute(self, session: str, call: ToolCall, *, epoch: int, resume: bool = False) -> ToolOutcome:
+            started.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await ended.wait()
+            raise AssertionError
+
+    room = Room(WrittenModel(reply(use("bash", command="sleep")), hang), Slow())
+    await room.open()
+    async with room.worker() as worker:
+        await room.say("go")
+        async with asyncio.timeout(WAIT):
+            await started.wait()
+        await room.send({"type": "user.interrupt"})
+        await room.until("session.status_idle")
+        await room.say("again")
+        await room.until("model.request", 2)
+        assert worker.running == 2
+        ended.set()
+        async with asyncio.timeout(WAIT):
+            while worker.running == 2:
+                await room.doorbell.wait(WAIT)
+        assert worker.running == 1

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Literal
 
-from outrider.errors import Fenced, OutriderError, StorageFull
+from outrider.errors import Fenced, OutriderError, Overloaded
 from outrider.harness.journal import Journal
 from outrider.harness.loop import Driver, Hands
 from outrider.harness.replies import span_end
@@ -41,7 +41,7 @@ class Worker:
         self._feed = feed
         self._doorbell = doorbell
         self._id = worker_id
-        self._running: set[SessionKey] = set()
+        self._running: set[Lease] = set()  # a session may be claimed anew while its last driver still ends
         self._group: asyncio.TaskGroup | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -97,7 +97,7 @@ class Worker:
                 await asyncio.sleep(PAUSE_SECONDS)
 
     def _start(self, group: asyncio.TaskGroup, lease: Lease) -> None:
-        self._running.add(lease.key)
+        self._running.add(lease)
         self._spawn(group, self._drive(lease))
 
     def _spawn(self, group: asyncio.TaskGroup, work: Coroutine[None, None, None]) -> None:
@@ -111,11 +111,11 @@ class Worker:
             await self._doorbell.wait(SWEEP_SECONDS)
 
     async def _claim(self) -> None:
-        """Take what there is room for. A full disk must not end the loop: the next sweep tries again."""
+        """Take what there is room for. A full disk or a locked log does not end the loop: the next sweep asks again."""
         room = self._hands.limits.running_sessions - len(self._running)
         try:
             leases = await self._hands.log.claim(self._id, limit=room) if room > 0 else []
-        except StorageFull as error:
+        except Overloaded as error:
             log.warning("no session claimed: %s", error.message)
             return
         for lease in leases:
@@ -129,26 +129,26 @@ class Worker:
                 end = await self._attempt(journal, failures + 1)
                 if end == "over":
                     return
-                failures, waits = failures + (end == "failed"), waits + (end == "full")
+                failures, waits = failures + (end == "failed"), waits + (end == "no room")
                 await asyncio.sleep(PAUSE_SECONDS * min(failures + waits, LONGEST_PAUSE))
             await self._give_up(journal)
         finally:
-            self._running.discard(lease.key)
+            self._running.discard(lease)
             self._doorbell.ring()
 
-    async def _attempt(self, journal: Journal, attempt: int) -> Literal["over", "failed", "full"]:
-        """`over`: the session needs nothing more from this lease. While the disk is full it waits, however long."""
+    async def _attempt(self, journal: Journal, attempt: int) -> Literal["over", "failed", "no room"]:
+        """`over`: this lease needs nothing more. While the disk is full, or the log locked, the session waits."""
         key = journal.lease.key
         tail = self._feed.watch(key)
-        end: Literal["over", "failed", "full"] = "over"
+        end: Literal["over", "failed", "no room"] = "over"
         try:
             await Driver(self._hands, journal, tail).run()
         except* Fenced:
             log.info("session %s has another owner now", key.session)
             await self._surrender(key)
-        except* StorageFull as group:
+        except* Overloaded as group:
             log.warning("session %s waits: %s", key.session, group.exceptions[0])
-            end = "full"
+            end = "no room"
         except* Exception:
             log.exception("session %s: driver failed, attempt %d of %d", key.session, attempt, TRIES)
             end = "failed"
@@ -157,7 +157,8 @@ class Worker:
         return end
 
     async def _give_up(self, journal: Journal) -> None:
-        """End the turn with an error, by the shortest way; if even that fails the session is left to the next sweep."""
+        """End the turn with an error, by the shortest way; if even that fails (it may be the log itself that can't be
+        understood) the session is left to the next sweep, and nobody else suffers."""
         try:
             await journal.load()
             factory = journal.factory
@@ -169,6 +170,6 @@ class Worker:
             journal.stage(*(factory.processed(item.id, dropped=True) for item in journal.state.queue))
             journal.stage_idle({"type": "retries_exhausted"}, None)
             await journal.flush(release=True, exact=True)
-        except OutriderError as error:
-            log.error("session %s could not be given up: %s", journal.lease.key.session, error)
+        except Exception:
+            log.exception("session %s could not be given up", journal.lease.key.session)
             await self._surrender(journal.lease.key)
