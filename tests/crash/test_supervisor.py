@@ -224,9 +224,11 @@ def test_a_tests_control_socket_reaches_the_server_and_each_that_replaces_it(dat
         running_server(data, command=command(data, "stopping_server"), environment=MODEL, faults=theirs) as tree,
     ):
         for _ in range(2):
-            pid, point = ours.recv(100).decode().split()
-            assert (int(pid), point) == (tree.children()["server"], "store.commit.before")
-            os.kill(int(pid), signal.SIGKILL)
+            word, point = ours.recv(100).decode().split()
+            pid = int(word)
+            assert point == "store.commit.before"
+            tree.until(lambda pid=pid: tree.children()["server"] == pid, f"process {pid} is published as the server")
+            os.kill(pid, signal.SIGKILL)
         ours.recv(100)
         ours.send(b".")
         assert get(tree.until_up())
