@@ -24,6 +24,7 @@ CONNECT_SECONDS = 10.0
 WRITE_SECONDS = 60.0
 KEEP_ALIVE_SECONDS = {"https": 55.0, "http": 4.0}  # a new connection is dear with TLS, next to nothing without
 MOST_CONNECTIONS = 1000
+SHORTEST_SECRET = 8  # characters
 HOP_BY_HOP = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization te trailer transfer-encoding upgrade".split()
 )
@@ -41,6 +42,11 @@ class Upstream:
     base_url: str
     auth: Literal["x-api-key", "bearer", "none"]
     key: str = field(repr=False, default="")
+
+    def masked(self) -> bytes:
+        """What must not come back. A few letters (`none`, `ollama`: local servers want something) are no secret, and
+        masking them would change ordinary words."""
+        return self.key.encode() if len(self.key) >= SHORTEST_SECRET else b""
 
     def credentials(self) -> list[tuple[bytes, bytes]]:
         if not self.key or self.auth == "none":
@@ -135,7 +141,7 @@ class ModelProxy:
             raise self._unreachable("answered in an encoding that was not asked for")
 
     async def _relay(self, response: httpx2.Response, send: Send) -> None:
-        mask = Mask(self._upstream.key.encode())
+        mask = Mask(self._upstream.masked())
         raw = ((name.lower(), value) for name, value in response.headers.raw)
         headers = [(n, mask.whole(v)) for n, v in raw if n not in NOT_RETURNED and not n.startswith(OWN_PREFIX)]
         await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
