@@ -24,14 +24,14 @@ Frame = bytes
 
 @dataclass(slots=True)
 class _Entry:
-    """A row with its frame once someone made it, or a preview frame."""
+    """A row with its frame once someone made it, or a preview frame. `after` is the `seq` behind which it belongs."""
 
     row: Row | None
     frame: Frame | None
     event_id: str = ""
     kind: str = ""
-    thread: str = ""
     start: bool = False
+    after: int = 0
 
     @property
     def bytes(self) -> int:
@@ -41,7 +41,8 @@ class _Entry:
 
 @dataclass(slots=True)
 class _Hub:
-    """One session's recent entries; `base` is the absolute index of the oldest one in the ring.
+    """One session's recent entries; `base` is the absolute index of the oldest one in the ring, `head` the highest
+    `seq` that is known here.
 
     `beats` counts the heartbeats of all its streams: one timer for a hub, not one for each reader and wait.
     """
@@ -50,6 +51,7 @@ class _Hub:
     beats: int = 0
     ring: deque[_Entry] = field(default_factory=deque[_Entry])
     base: int = 0
+    head: int = 0
     bytes: int = 0
     readers: int = 0
     ended: bool = False
@@ -132,15 +134,16 @@ class Feed:
         if hub is None:
             return
         for row in rows:
+            hub.head = max(hub.head, row.seq)
             if row.public or row.type == PROCESSED:
-                hub.push(_Entry(row, None, thread=row.thread))
+                hub.push(_Entry(row, None))
         hub.tell()
 
     def preview(self, key: SessionKey, thread: str, event_id: str, frame: bytes, *, kind: str, start: bool) -> None:
         hub = self._hubs.get(key)
         if hub is not None:
             name = "event_start" if start else "event_delta"
-            hub.push(_Entry(None, self._frame(name, frame), event_id, kind, thread, start))
+            hub.push(_Entry(None, self._frame(name, frame), event_id, kind, start, hub.head))
             hub.tell()
 
     def deleted(self, key: SessionKey, body: bytes) -> None:
@@ -186,6 +189,7 @@ class Feed:
         except BaseException:
             self._leave(key, hub)
             raise
+        hub.head = max(hub.head, head)
         seq, at = self._recent.get(key, (head + 1, 0.0))
         recent = self._clock.monotonic() - at < self._replay_window
         start = min(head, seq - 1) if recent else head
@@ -312,7 +316,7 @@ class Subscription:
             return True
         if entry.kind not in self._previews:
             return False
-        if entry.start:
+        if entry.start and entry.after >= self._seq:  # else its event may have been read from the log already
             self._previewing.add(entry.event_id)
         return entry.event_id in self._previewing
 

@@ -77,21 +77,26 @@ def _shown(entry: HistoryEntry) -> bytes:
 
 
 async def stream_events(call: Call) -> StreamReply:
-    record = await session_record(call)
-    return await _stream(call, record)
+    return await _stream(call)
 
 
 async def stream_thread_events(call: Call) -> StreamReply:
-    record = await session_record(call, thread=call.path["thread_id"])
-    return await _stream(call, record)
+    return await _stream(call, thread=call.path["thread_id"])
 
 
-async def _stream(call: Call, record: SessionRecord) -> StreamReply:
+async def _stream(call: Call, *, thread: str | None = None) -> StreamReply:
     previews = Query(call.query).choices("event_deltas", PREVIEWS)
-    key = SessionKey(call.workspace, record.id)
-    if record.status == "terminated":
-        return StreamReply(_last_event(call, key))
+    await session_record(call, thread=thread)
+    key = SessionKey(call.workspace, call.path["session_id"])
     subscription = await call.services.feed.subscribe(key, previews=frozenset(previews))
+    try:  # looked at now, so that its end is either in the record or still to come on the stream
+        record = await session_record(call)
+    except BaseException:
+        subscription.close()
+        raise
+    if record.status == "terminated":
+        subscription.close()
+        return StreamReply(_last_event(call, key))
 
     async def frames() -> AsyncIterator[bytes]:
         async for frame in subscription.frames():
