@@ -27,7 +27,7 @@ from outrider.clock import SystemClock, rfc3339
 from outrider.config import Settings
 from outrider.doorbell.local import LocalDoorbell
 from outrider.endpoints import Endpoints
-from outrider.errors import OutriderError
+from outrider.errors import OutriderError, SandboxUnavailable
 from outrider.harness.loop import Hands
 from outrider.harness.worker import Worker
 from outrider.ids import MonotonicIds
@@ -112,7 +112,10 @@ async def _wired(settings: Settings, endpoints: Endpoints, key_digest: str) -> A
     worker = Worker(hands, feed, doorbell, f"{os.getpid()}-{os.urandom(4).hex()}")
 
     async def forget(key: SessionKey) -> None:
-        await sandboxes.delete(key.session)
+        try:
+            await sandboxes.delete(key.session)
+        except SandboxUnavailable as error:  # the session is gone all the same: no error for its client
+            log.warning("session %s: its files are left to the next housekeeping: %s", key.session, error.message)
 
     await _ensure_key(store, ids, clock, key_digest)
     room = _room_gauge(settings)

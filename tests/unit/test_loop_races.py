@@ -16,7 +16,7 @@ from outrider.api.answers import keep_nothing
 from outrider.api.endpoint import Call
 from outrider.api.routes import sessions as routes
 from outrider.config import Limits
-from outrider.errors import ModelFailure, Overloaded
+from outrider.errors import InvalidRequest, ModelFailure, Overloaded, SandboxUnavailable
 from outrider.harness.worker import Worker
 from outrider.ports.log import Lease, NewEvent, SessionKey
 from outrider.ports.model import Delta, ModelReply
@@ -356,3 +356,58 @@ async def test_a_session_claimed_again_while_its_last_driver_still_ends_counts_a
             while worker.running == 2:
                 await room.doorbell.wait(WAIT)
         assert worker.running == 1
+
+
+async def test_an_interrupt_ends_the_turn_though_the_sandbox_can_not_be_reached(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("outrider.harness.loop.TOOL_STOP_SECONDS", 0.0)
+    started = asyncio.Event()
+
+    class Unreachable(MemorySandboxes):
+        async def interrupt(self, session: str, call_id: str, *, epoch: int) -> None:
+            raise SandboxUnavailable("its storage failed")
+
+    async def hand(_call: ToolCall) -> ToolOutcome:
+        started.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    sandboxes = Unreachable(hand)
+    room = Room(WrittenModel(reply(use("bash", command="sleep"))), sandboxes)
+    await room.open()
+    async with room.worker():
+        await room.say("go")
+        async with asyncio.timeout(WAIT):
+            await started.wait()
+        await room.send({"type": "user.interrupt"})
+        await room.until("session.status_idle")
+    await sandboxes.close()
+    assert await room.bodies("session.error") == []
+    assert (await room.bodies("session.status_idle"))[0]["stop_reason"] == {"type": "end_turn"}
+
+
+@pytest.mark.parametrize("given", [{}, {"input": ""}])
+async def test_a_call_without_an_input_has_an_empty_one(given: dict[str, Any]) -> None:
+    call = {"type": "tool_use", "id": "toolu_1", "name": "lookup", **given}
+    room = Room(WrittenModel(reply(call), reply("thanks")))
+    await room.open()
+    async with room.worker():
+        await room.say("go")
+        await room.until("session.status_idle")
+        (asked,) = await room.bodies("agent.custom_tool_use")
+        answer = {"type": "user.custom_tool_result", "custom_tool_use_id": asked["id"]}
+        await room.send(answer)
+        await room.until("session.status_idle", 2)
+    assert asked["input"] == {}
+    assert room.model.calls[1].body["messages"][1]["content"][0]["input"] == {}
+
+
+async def test_an_agent_is_not_changed_when_a_message_sets_the_session_running_meanwhile() -> None:
+    room = Room(WrittenModel(), store=MeddledStore)
+    await room.open()
+    await set_details(room)
+    meddled(room).after_record = lambda: room.say("hi")
+    with pytest.raises(InvalidRequest, match="only when idle"):
+        await routes.update(update_call(room, agent={"tools": []}))
+    assert await room.bodies("session.updated") == []

@@ -35,12 +35,13 @@ def tail(session_id: str, once: bool, data: Path | None) -> None:
         stream = None if once else events.stream(session_id, event_deltas=["agent.message", "agent.thinking"])
         seen: set[str] = set()
         for event in events.list(session_id, limit=1000):
-            seen.add(event.id)
+            if event.processed_at is not None:  # one that waits comes once more on the stream
+                seen.add(event.id)
             show.event(event)
         for event in stream or ():
             if getattr(event, "id", None) not in seen:
                 show.event(event)
-    except anthropic.APIStatusError as error:
+    except anthropic.APIError as error:
         raise click.ClickException(error.message) from None
     except KeyboardInterrupt:
         return

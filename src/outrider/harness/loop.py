@@ -7,6 +7,7 @@ Everything it holds can be dropped at any moment: the log says where to go on. I
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 
 from outrider import faults
@@ -339,7 +340,8 @@ class Driver:
         running = [call.id for call in self._state.open_calls if call.started]
         tasks = [self._tools[call_id] for call_id in running if call_id in self._tools]
         for call_id in running:
-            await self._hands.sandboxes.interrupt(lease.key.session, call_id, epoch=lease.epoch)
+            with suppress(CallLost, SandboxUnavailable):  # out of reach: its call is closed all the same
+                await self._hands.sandboxes.interrupt(lease.key.session, call_id, epoch=lease.epoch)
         if tasks:
             await asyncio.wait(tasks, timeout=TOOL_STOP_SECONDS)
         for task in tasks:

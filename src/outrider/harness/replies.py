@@ -168,7 +168,8 @@ class _Rows:
             self.refused.append(self._factory.tool_result(event_id, events.text_blocks(text), is_error=True))
 
     def _use_row(self, event_id: str, block: Block, verdict: Verdict) -> NewEvent:
-        fields: dict[str, Any] = {"name": block["name"], "input": block["input"]}
+        given = block.get("input")  # servers have been seen to leave it out, or to send "" for no input
+        fields: dict[str, Any] = {"name": block["name"], "input": given if isinstance(given, dict) else {}}
         if verdict.kind == "custom":
             return self._factory.public("agent.custom_tool_use", fields, id=event_id)
         fields["evaluated_permission"] = verdict.permission
