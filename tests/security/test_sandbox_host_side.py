@@ -268,6 +268,15 @@ async def test_sweeping_erases_only_what_belongs_to_no_session(host: SandboxHost
     assert not host.own("sesn_a").parent.exists()
 
 
+async def test_a_session_made_while_the_sweeper_counted_is_not_swept(host: SandboxHost) -> None:
+    driver, counted = host.driver(), set[str]()
+    await Hands(driver, "sesn_a").bash("touch f")
+    assert await driver.sweep(counted) == []
+    assert (host.own("sesn_a") / "workspace" / "f").exists()
+    await driver.stop("sesn_a")
+    assert await driver.sweep(counted) == ["sesn_a"]
+
+
 async def test_names_that_are_no_names_are_refused(host: SandboxHost) -> None:
     for name in ("../x", "a/b", "", "x" * 65, "zygote.sock"):
         call = ToolCall("sevt_1", "thread_1", "bash", {"command": "true"})

@@ -113,7 +113,8 @@ class BubblewrapSandboxes:
         answer = await self._zygote({"op": "list"})
         if "error" in answer:
             raise SandboxUnavailable(answer["message"])
-        strays = sorted(set(answer["sessions"]) - live)
+        in_use = {name for name, use in self._uses.items() if use.running or use.last}  # may be younger than `live`
+        strays = sorted(set(answer["sessions"]) - live - in_use)
         for session in strays:
             await self.delete(session)
         return strays
