@@ -110,7 +110,7 @@ def _reply(state: State, row: Row) -> None:
 def _add_reply(state: State, context: Context, blocks: list[Message], stop: str) -> None:
     content = [_resolve(state, context, block) for block in blocks]
     context.drafts = {}
-    if content and stop != "refusal":  # a declined exchange must not be shown to the model again
+    if content and stop != "refusal":  # what led to a refusal is not shown to the model again
         context.messages.append({"role": "assistant", "content": content})
     if stop in CUT and not state.calls:
         context.messages.append({"role": "user", "content": events.text_blocks(CONTINUE_TEXT)})
