@@ -5,7 +5,7 @@ import os
 from anthropic import Anthropic
 
 client = Anthropic()
-model = os.environ.get("EXAMPLE_MODEL", "scripted/demo")
+model = os.environ.get("EXAMPLE_MODEL", "scripted/tools")  # calls the tools that a message names
 
 agent = client.beta.agents.create(
     name="careful",
@@ -22,7 +22,7 @@ session = client.beta.sessions.create(agent=agent.id, environment_id=environment
 asked = {}
 
 with client.beta.sessions.events.stream(session.id) as stream:
-    task = "Look around in /workspace, then clean it up."
+    task = "Look around in /workspace and clean it up:\nbash: ls -a /workspace\nbash: rm -rf /workspace/*"
     client.beta.sessions.events.send(
         session.id, events=[{"type": "user.message", "content": [{"type": "text", "text": task}]}]
     )

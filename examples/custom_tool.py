@@ -5,7 +5,7 @@ import os
 from anthropic import Anthropic
 
 client = Anthropic()
-model = os.environ.get("EXAMPLE_MODEL", "scripted/echo")
+model = os.environ.get("EXAMPLE_MODEL", "scripted/tools")  # calls the tools that a message names
 
 
 def stock_level(article: str) -> str:
@@ -32,7 +32,7 @@ environment = client.beta.environments.create(name="shop")
 session = client.beta.sessions.create(agent=agent.id, environment_id=environment.id)
 
 with client.beta.sessions.events.stream(session.id) as stream:
-    question = "Do we have apples?"
+    question = 'Do we have apples?\nstock_level: {"article": "apple"}'
     client.beta.sessions.events.send(
         session.id, events=[{"type": "user.message", "content": [{"type": "text", "text": question}]}]
     )

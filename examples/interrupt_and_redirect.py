@@ -5,7 +5,7 @@ import os
 from anthropic import Anthropic
 
 client = Anthropic()
-model = os.environ.get("EXAMPLE_MODEL", "scripted/demo")
+model = os.environ.get("EXAMPLE_MODEL", "scripted/tools")  # calls the tools that a message names
 
 agent = client.beta.agents.create(name="busy", model=model, tools=[{"type": "agent_toolset_20260401"}])
 environment = client.beta.environments.create(name="busy")
@@ -18,7 +18,7 @@ def message(text):
 
 redirected = False
 with client.beta.sessions.events.stream(session.id) as stream:
-    client.beta.sessions.events.send(session.id, events=[message("Wait for the slow thing to finish.")])
+    client.beta.sessions.events.send(session.id, events=[message("Wait for the slow thing:\nbash: sleep 600")])
     for event in stream:
         if event.type == "agent.tool_use":
             print("calls:", event.name, str(event.input)[:80])

@@ -1,11 +1,14 @@
-"""Two agents on two model endpoints in one server: the model's name chooses the endpoint."""
+"""Two agents on two model endpoints in one server: the model's name chooses the endpoint.
+
+Name two models that `[endpoints...]` of your config file list: EXAMPLE_MODELS=first,second. Without, both are scripted.
+"""
 
 import os
 
 from anthropic import Anthropic
 
 client = Anthropic()
-models = os.environ.get("EXAMPLE_MODELS", "scripted/echo,scripted/echo").split(",")
+models = os.environ.get("EXAMPLE_MODELS", "scripted/echo,scripted/think").split(",")
 environment = client.beta.environments.create(name="two models")
 
 for number, model in enumerate(models, start=1):

@@ -22,6 +22,15 @@ SERVER_KEYS = (
     "sse_event_names",
     "first_uid",
 )
+WHOLE, YES_OR_NO = (int, "a whole number"), (bool, "true or false")
+KINDS: dict[str, tuple[type, str]] = {
+    "port": WHOLE,
+    "first_uid": WHOLE,
+    "behind_proxy": YES_OR_NO,
+    "require_beta_header": YES_OR_NO,
+    "strict": YES_OR_NO,
+}
+"""Of the keys of `[server]` and `[sandbox]`; the others are strings."""
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -114,6 +123,8 @@ def load(
     _known(document, ("server", "sandbox", "limits", "endpoints"), "", path)
     server = _table(document, "server", SERVER_KEYS, path)
     sandbox = _table(document, "sandbox", ("strict",), path)
+    _typed(server, "server.", path)
+    _typed(sandbox, "sandbox.", path)
     settings = Settings(
         data=where,
         host=host or server.get("host", "127.0.0.1"),
@@ -126,7 +137,7 @@ def load(
         strict_sandbox=bool(sandbox.get("strict", False)),
         first_uid=int(server.get("first_uid", FIRST_UID)),
         limits=_limits(_table(document, "limits", tuple(Limits.__dataclass_fields__), path), path),
-        endpoints=document.get("endpoints", {}),
+        endpoints=_endpoints(document.get("endpoints", {}), path),
     )
     _check(settings)
     return settings
@@ -137,12 +148,13 @@ def _path(value: str | None) -> Path | None:
 
 
 def _read(path: Path, *, required: bool) -> dict[str, Any]:
-    if not path.exists() and not required:
-        return {}
     try:
+        if not path.exists() and not required:
+            return {}
         return tomllib.loads(path.read_text())
     except (OSError, tomllib.TOMLDecodeError) as error:
-        raise InvalidRequest(f"Config file {path}: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InvalidRequest(f"Config file {path}: {reason}") from error
 
 
 def _known(values: Mapping[str, Any], known: Collection[str], table: str, path: Path) -> None:
@@ -158,6 +170,23 @@ def _table(document: Mapping[str, Any], name: str, known: Collection[str], path:
     table = cast("dict[str, Any]", values)
     _known(table, known, f"{name}.", path)
     return table
+
+
+def _typed(values: Mapping[str, Any], table: str, path: Path) -> None:
+    for name, value in values.items():
+        kind, said = KINDS.get(name, (str, "a string"))
+        if type(value) is not kind:
+            raise InvalidRequest(f"Config file {path}: {table}{name} must be {said}, not {value!r}")
+    if not 0 <= values.get("port", 0) <= 65535:
+        raise InvalidRequest(f"Config file {path}: {table}port must be from 0 to 65535, not {values['port']}")
+
+
+def _endpoints(values: Any, path: Path) -> dict[str, Any]:
+    tables = cast("dict[str, Any]", values) if isinstance(values, dict) else {"": values}
+    for name, table in tables.items():
+        if not isinstance(table, dict):
+            raise InvalidRequest(f"Config file {path}: an endpoint is a table, [endpoints.{name or 'name'}]")
+    return tables
 
 
 def _limits(values: dict[str, Any], path: Path) -> Limits:

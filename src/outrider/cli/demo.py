@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -33,7 +34,7 @@ green. Then write a short report to /mnt/session/outputs/REPORT.md."""
 SYSTEM = "You are a careful programmer. Say in a sentence what you do next, then do it with your tools."
 
 
-@click.command()
+@click.command(short_help="Watch an agent do real work.")
 @click.option("--model", help="Model to use.  [default: a scripted one, or one of the configured endpoint]")
 @click.option("--keep", is_flag=True, help="Leave the demo's data directory in place.")
 def demo(model: str | None, keep: bool) -> None:
@@ -156,6 +157,14 @@ def _outputs(data: Path) -> None:
         click.echo(f"Output: {path.name} ({path.lstat().st_size} bytes)")
 
 
+def _activation() -> list[str]:
+    """The line that makes `outrider` and this Python the ones that a shell finds, where it doesn't yet."""
+    place = Path(sys.prefix) / "bin"
+    if shutil.which("outrider") == str(place / "outrider"):
+        return []
+    return [f"  . {shlex.quote(str(place / 'activate'))}    # in each terminal, first"]
+
+
 def _closing(model: str) -> None:
     lines = [""]
     if model == SCRIPTED:
@@ -167,6 +176,7 @@ def _closing(model: str) -> None:
         ]
     lines += [
         "To connect the SDK:",
+        *_activation(),
         "  outrider serve                    # in one terminal",
         '  eval "$(outrider env)"            # in another: sets ANTHROPIC_BASE_URL and ANTHROPIC_API_KEY',
         "  python examples/first_session.py",

@@ -51,7 +51,7 @@ class Findings:
         click.echo(f"{NOTE} {what}")
 
 
-@click.command()
+@click.command(short_help="Check sandboxes, models, database, disk.")
 @click.option("--model", "models", multiple=True, help="Probe this model; may be repeated.  [default: one an endpoint]")
 @click.option("--no-model", is_flag=True, help="Send nothing to a model.")
 @data_option
@@ -161,7 +161,9 @@ def _disk(settings: Settings, found: Findings) -> None:
     if os.access(place, os.W_OK):
         found.note(f"a durable write takes {_sync_time(place) * 1000:.2f} ms here")
     else:
-        found.note(f"{place} can't be written by this user")
+        found.bad(
+            f"disk: {place} can't be written by this user", "run this as the server's user, or name another --data"
+        )
 
 
 def _sync_time(place: Path) -> float:

@@ -12,7 +12,7 @@ from outrider.cli.options import data_option
 from outrider.cli.running import address
 
 
-@click.command()
+@click.command(short_help="Print the SDKs' variables for the server.")
 @data_option
 def env(data: Path | None) -> None:
     """Print the SDKs' variables for the server that runs on this data.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 import sys
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import click
 
 from outrider import config
 from outrider.cli.options import data_option
+from outrider.errors import InvalidRequest
 
 
-@click.command()
+@click.command(short_help="Run the server until it is told to stop.")
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 picks a free one.  [default: 8400]")
 @click.option("--tls-cert", type=click.Path(dir_okay=False, path_type=Path), help="Certificate chain (PEM).")
@@ -40,4 +42,21 @@ def serve(
         tls_cert=tls_cert,
         tls_key=tls_key,
     )
+    if settings.tls_cert and settings.tls_key:
+        _check_tls(settings.tls_cert, settings.tls_key)
     sys.exit(supervisor.run(settings, environment))
+
+
+def _check_tls(cert: Path, key: Path) -> None:
+    """Raises InvalidRequest: a server process that can't load its certificate would only die again and again."""
+    for file in (cert, key):
+        try:
+            file.read_bytes()
+        except OSError as error:
+            raise InvalidRequest(f"TLS: {file}: {error.strerror}.") from None
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password="")
+    except (ssl.SSLError, ValueError) as error:
+        raise InvalidRequest(
+            f"TLS: {cert} and {key} aren't a PEM certificate and its key without a password: {error}"
+        ) from None

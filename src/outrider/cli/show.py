@@ -87,5 +87,10 @@ def _call(name: str, given: dict[str, Any]) -> str:
     if name == "write":
         return f"{given.get('file_path')}\n{given.get('content', '')}"
     if name == "edit":
-        return f"{given.get('file_path')}\n- {given.get('old_string')}\n+ {given.get('new_string')}"
+        changed = [*_marked("-", given.get("old_string")), *_marked("+", given.get("new_string"))]
+        return "\n".join([str(given.get("file_path")), *changed])
     return " ".join(str(value) for value in given.values())
+
+
+def _marked(sign: str, text: Any) -> list[str]:
+    return [f"{sign} {line}" for line in str(text or "").splitlines()]

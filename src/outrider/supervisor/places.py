@@ -18,6 +18,7 @@ LONGEST_SOCKET_PATH = 100
 ROOM_FOR_NAMES = 48  # the sandboxes' sockets, one a session, lie deeper than the vault's
 BIND_SECONDS = 2.0
 BACKLOG = 2048
+SQLITE = b"SQLite format 3\x00"
 OURS = frozenset({"outrider.lock", "outrider.db", "config.toml", "api-key"})
 
 
@@ -25,6 +26,7 @@ def prepare(settings: Settings, users: Users) -> None:
     """Make the directories. With users apart, the server may add files beside others' but touch none of them."""
     _check_length(settings)
     _check_content(settings.data)
+    _check_database(settings.database)
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     settings.run.mkdir(mode=0o700, exist_ok=True)
     if not users.apart:
@@ -45,6 +47,16 @@ def _check_content(data: Path) -> None:
     names = {entry.name for entry in data.iterdir()} if data.exists() else set[str]()
     if names and not names & OURS:
         raise InvalidRequest(f"{data} holds other things ({min(names)}, ...): choose a new or empty data directory.")
+
+
+def _check_database(file: Path) -> None:
+    """A server process that can't open its log would only die again and again."""
+    if not file.exists():
+        return
+    with file.open("rb") as opened:
+        start = opened.read(len(SQLITE))
+    if start and start != SQLITE:
+        raise InvalidRequest(f"{file} is not a database: restore a backup, or choose another data directory.")
 
 
 def _check_length(settings: Settings) -> None:

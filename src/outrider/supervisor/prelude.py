@@ -32,6 +32,9 @@ def run(settings: Settings, environment: dict[str, str], roles: Roles | None = N
     except OutriderError as error:
         say("refused", reason=error.message)
         return REFUSED
+    except OSError as error:
+        say("refused", reason=f"The data directory {settings.data} can't be used: {error}.")
+        return REFUSED
     clean = {name: value for name, value in environment.items() if name not in secrets}
     _become_clean(made, clean)
 
