@@ -36,6 +36,12 @@ def test_the_config_file_sets_what_the_command_line_leaves_open(tmp_path: Path) 
         ("[limits]\ntool_rounds = 1.5\n", "limits.tool_rounds"),
         ("[limits]\ntool_rounds = -1\n", "limits.tool_rounds"),
         ('[limits]\nheartbeat = "long"\n', "limits.heartbeat"),
+        ('[server]\nport = "8400"\n', "server.port"),
+        ("[server]\nport = 99999\n", "server.port"),
+        ('[server]\nbehind_proxy = "no"\n', "server.behind_proxy"),
+        ("[server]\ntls_cert = 3\n", "server.tls_cert"),
+        ("[sandbox]\nstrict = 1\n", "sandbox.strict"),
+        ("[endpoints]\nlocal = 1\n", "endpoints.local"),
         ("[server\n", "config.toml"),
     ],
 )
