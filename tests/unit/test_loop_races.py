@@ -411,3 +411,34 @@ async def test_an_agent_is_not_changed_when_a_message_sets_the_session_running_m
     with pytest.raises(InvalidRequest, match="only when idle"):
         await routes.update(update_call(room, agent={"tools": []}))
     assert await room.bodies("session.updated") == []
+
+
+async def test_a_turn_that_is_given_up_leaves_no_call_running(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("outrider.harness.worker.PAUSE_SECONDS", 0.0)
+    killed = asyncio.Event()
+
+    class Broken(MemorySandboxes):
+        async def execute(self, session: str, call: ToolCall, *, epoch: int, resume: bool = False) -> ToolOutcome:
+            if call.name == "read":
+                await started.wait()
+                raise TypeError("a bug")
+            return await super().execute(session, call, epoch=epoch, resume=resume)
+
+    async def hand(_call: ToolCall) -> ToolOutcome:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            killed.set()
+        raise AssertionError
+
+    started = asyncio.Event()
+    uses = [use("bash", "toolu_1", command="sleep"), use("read", "toolu_2", file_path="f")]
+    room = Room(WrittenModel(reply(*uses)), Broken(hand))
+    await room.open()
+    async with room.worker():
+        await room.say("go")
+        await room.until("session.status_idle")
+        async with asyncio.timeout(WAIT):
+            await killed.wait()
+    assert (await room.bodies("session.error"))[0]["error"]["type"] == "unknown_error"

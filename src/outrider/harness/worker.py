@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Literal
 
-from outrider.errors import Fenced, OutriderError, Overloaded
+from outrider.errors import CallLost, Fenced, OutriderError, Overloaded, SandboxUnavailable
 from outrider.harness.journal import Journal
 from outrider.harness.loop import Driver, Hands
 from outrider.harness.replies import span_end
@@ -161,6 +161,7 @@ class Worker:
         understood) the session is left to the next sweep, and nobody else suffers."""
         try:
             await journal.load()
+            await self._stop_calls(journal)
             factory = journal.factory
             if journal.state.open_span is not None:
                 journal.stage(span_end(factory, journal.state.open_span, is_error=True))
@@ -173,3 +174,11 @@ class Worker:
         except Exception:
             log.exception("session %s could not be given up", journal.lease.key.session)
             await self._surrender(journal.lease.key)
+
+    async def _stop_calls(self, journal: Journal) -> None:
+        """As far as the sandbox can be reached: what is said to be interrupted should not run on."""
+        lease = journal.lease
+        for call in journal.state.open_calls:
+            if call.started:
+                with suppress(CallLost, SandboxUnavailable):
+                    await self._hands.sandboxes.interrupt(lease.key.session, call.id, epoch=lease.epoch)
