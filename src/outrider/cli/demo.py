@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from outrider.cli.running import Address, address
+from outrider.cli.running import Address, address, reason
 
 if TYPE_CHECKING:
     from anthropic import Anthropic
@@ -115,7 +115,7 @@ def _run(found: Address, data: Path, model: str | None) -> int:
     try:
         _session(client, chosen)
     except APIStatusError as error:
-        raise click.ClickException(error.message) from None
+        raise click.ClickException(reason(error, found)) from None
     _outputs(data)
     _closing(chosen)
     return 0

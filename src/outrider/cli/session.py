@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from outrider.cli.options import data_option
-from outrider.cli.running import address
+from outrider.cli.running import address, reason
 
 
 @click.group()
@@ -42,6 +42,6 @@ def tail(session_id: str, once: bool, data: Path | None) -> None:
             if getattr(event, "id", None) not in seen:
                 show.event(event)
     except anthropic.APIError as error:
-        raise click.ClickException(error.message) from None
+        raise click.ClickException(reason(error, found)) from None
     except KeyboardInterrupt:
         return
