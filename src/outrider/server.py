@@ -171,6 +171,11 @@ def _room_gauge(settings: Settings) -> Callable[[], bool]:
     return has_room
 
 
+def _tell_if_failed(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("housekeeping has stopped until the next start", exc_info=error)
+
+
 @asynccontextmanager
 async def _housekeeping(store: SqliteStore, sandboxes: BubblewrapSandboxes) -> AsyncGenerator[None]:
     """Each minute: erase what sandboxes of deleted sessions left, forget old answers."""
@@ -185,6 +190,7 @@ async def _housekeeping(store: SqliteStore, sandboxes: BubblewrapSandboxes) -> A
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
 
     task = asyncio.create_task(loop())
+    task.add_done_callback(_tell_if_failed)
     try:
         yield
     finally:
