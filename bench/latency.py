@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 from typing import Any
 
@@ -21,6 +23,7 @@ async def measure(d: Deployment) -> dict[str, Any]:
     await _turns(d, plain, environment, 20, "warm")
     first, token, message = await _turns(d, plain, environment, ROUNDS, "plain")
     tool_first, tool_token, _ = await _turns(d, tooled, environment, ROUNDS, "tooled")
+    _, without, _ = await _without_sandboxes(d, tooled, environment)
     direct = await _direct(d, ROUNDS)
     return {
         "send to model request": summary(first),
@@ -32,6 +35,9 @@ async def measure(d: Deployment) -> dict[str, Any]:
         },
         "first token, with tools less without": {
             "p50_ms": round((quantile(tool_token, 0.5) - quantile(token, 0.5)) * 1000, 3)
+        },
+        "first token while no sandbox can be made, less with": {
+            "p50_ms": round((quantile(without, 0.5) - quantile(tool_token, 0.5)) * 1000, 3)
         },
         "send to model request, with tools": summary(tool_first),
         "send to agent.message": summary(message),
@@ -64,6 +70,18 @@ async def _turns(
         first.append(d.model.first_byte[name] - start)
         stream.close()
     return first, token, message
+
+
+async def _without_sandboxes(
+    d: Deployment, agent: str, environment: str
+) -> tuple[list[float], list[float], list[float]]:
+    """Turns while the process that makes sandboxes stands still: provisioning that takes for ever."""
+    zygote = d.pids()["zygote"]
+    os.kill(zygote, signal.SIGSTOP)
+    try:
+        return await _turns(d, agent, environment, ROUNDS, "stopped")
+    finally:
+        os.kill(zygote, signal.SIGCONT)
 
 
 async def _direct(d: Deployment, rounds: int) -> list[float]:

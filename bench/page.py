@@ -57,10 +57,12 @@ WAKE = "wake of a session with 10,000 events"
 
 def _latency(found: dict[str, Any]) -> list[tuple[str, str, str]]:
     added, tools = found["first token, added"], found["first token, with tools less without"]
+    stopped = found["first token while no sandbox can be made, less with"]
     return [
         ("send to first byte of the model request", _times(found["send to model request"]), "p50 3 ms, p95 8 ms"),
         ("added time to first token", f"p50 {added['p50_ms']} ms, p95 {added['p95_ms']} ms", "p50 5 ms, p95 12 ms"),
         ("time to first token with tools, less without", f"p50 {tools['p50_ms']} ms", "under 1 ms"),
+        ("time to first token while no sandbox can be made, less with", f"p50 {stopped['p50_ms']} ms", "0"),
         ("send to `agent.message`, no tool", _times(found["send to agent.message"]), "p50 8 ms"),
         ("session create", _times(found["session create"]), "p50 1.5 ms, p95 3 ms"),
         ("session create, 16 clients", f"{found['session create, 16 clients']['per_second']}/s", "1,000/s"),

@@ -97,6 +97,17 @@ async def test_blocks_come_back_exactly_as_the_model_sent_them() -> None:
     assert reply.stop_reason == "tool_use"
 
 
+async def test_fast_speed_is_asked_for_with_the_beta_that_models_want_for_it() -> None:
+    async with running(in_order(Turn("Quick."), Turn("As usual."))) as server:
+        model = connect(server.url)
+        await model.respond(ModelCall("default", {**CALL.body, "speed": "fast"}, "sesn_1", 1), ignore)
+        await model.respond(CALL, ignore)
+        await model.close()
+        fast, plain = server.control.requests
+    assert fast.headers["anthropic-beta"] == "fast-mode-2026-02-01"
+    assert "anthropic-beta" not in plain.headers
+
+
 async def test_deltas_tell_of_each_block_and_only_of_text_that_is_an_answer() -> None:
     deltas: list[Delta] = []
     await ask(in_order(Turn(Thinking("hm"), Text("a", "b"), ToolUse("bash", {"x": 1}))), deltas)

@@ -23,6 +23,7 @@ from outrider.models import failures
 from outrider.models.reply import ReplyBuilder
 from outrider.ports.model import Delta, ModelCall, ModelReply
 
+FAST_MODE = "fast-mode-2026-02-01"  # the SDK's documentation: some models want it for any `speed`
 CONNECT_TIMEOUT = 10.0
 WRITE_TIMEOUT = 60.0
 DRAIN_TIMEOUT = 0.25
@@ -117,6 +118,8 @@ class AnthropicModel:
 
     async def _headers(self, call: ModelCall) -> dict[str, str | Omit]:
         headers: dict[str, str | Omit] = {"authorization": Omit(), ENDPOINT_HEADER: call.endpoint}
+        if call.body.get("speed") == "fast":
+            headers["anthropic-beta"] = FAST_MODE
         if self._capability is not None:
             headers[CAPABILITY_HEADER] = await self._capability(call)
         if self._key is not None:
