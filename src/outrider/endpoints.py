@@ -174,7 +174,7 @@ class Endpoints:
     def _refusal(self, model: str) -> str:
         offered = ", ".join(self.names()) or "none"
         ways = "OUTRIDER_MODEL_URL, ANTHROPIC_API_KEY or an [endpoints.<name>] table in the config file"
-        return f"model: no endpoint serves `{model}`. Offered: {offered}. To use another model, set {ways}."
+        return f"no endpoint serves `{model}`. Offered: {offered}. To use another model, set {ways}."
 
 
 def is_pattern(name: str) -> bool:

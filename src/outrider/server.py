@@ -143,6 +143,13 @@ def _capability(vault: VaultLink) -> Callable[[ModelCall], Awaitable[str]]:
     return capability
 
 
+async def _say_if_unable(sandboxes: BubblewrapSandboxes) -> None:
+    """One line for the operator; agents learn it at their first tool call."""
+    able = await sandboxes.probe()
+    if not able.available:
+        log.warning("tools will refuse: no sandbox can be made here: %s; to mend it: %s", able.problem, able.fix)
+
+
 def _framer(names: str) -> Callable[[str, bytes], bytes]:
     """Server-sent event bytes: named by type, or all `message` for clients that know only that name."""
 
@@ -181,6 +188,7 @@ async def _housekeeping(store: SqliteStore, sandboxes: BubblewrapSandboxes) -> A
     """Each minute: erase what sandboxes of deleted sessions left, forget old answers."""
 
     async def loop() -> None:
+        await _say_if_unable(sandboxes)
         while True:
             try:
                 await store.forget_answers(rfc3339(datetime.now(UTC) - ANSWERS_KEPT))
