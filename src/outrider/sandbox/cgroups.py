@@ -3,12 +3,15 @@ version 1 for root. Everything else is reported as not enforced, with the cause.
 
 from __future__ import annotations
 
+import errno
 import os
+import time
 import zlib
 from dataclasses import dataclass, field
 
 MOUNT = "/sys/fs/cgroup"
 GROUP = "outrider-sandboxes"
+ENDING_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +49,24 @@ def group_name(root: str) -> str:
 
 
 def discard(found: Found) -> None:
-    """Remove the server's own groups, once no session has one."""
+    """Remove the server's own groups, with those that sessions of a killed zygote left behind. A process that is just
+    ending holds its group for a moment. Raises OSError for a group that stays in use."""
+    deadline = time.monotonic() + ENDING_SECONDS
     for place in set(found.places.values()):
+        left = [entry.path for entry in os.scandir(place) if entry.is_dir()]
+        for group in (*left, place):
+            while not _removed(group, last=time.monotonic() > deadline):
+                time.sleep(0.01)
+
+
+def _removed(place: str, *, last: bool) -> bool:
+    try:
         os.rmdir(place)
+    except OSError as error:
+        if last or error.errno != errno.EBUSY:
+            raise
+        return False
+    return True
 
 
 def _path_of(memberships: str, controller: str) -> str:
