@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import platform
@@ -35,6 +36,8 @@ def measure(
     *, single: int = 2_000, sessions: int = 64, each: int = 500, long: int = 10_000, directory: Path | None = None
 ) -> dict[str, Any]:
     """`single` appends by one writer; `each` appends in each of `sessions`; a session of `long` rows."""
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)  # the server's settings
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # the server's loop
         return runner.run(_measure(single, sessions, each, long, directory))
 

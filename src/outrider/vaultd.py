@@ -6,6 +6,7 @@ Takes its keys from a memory file, after it has made itself unreadable. Writes n
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import socket
@@ -25,6 +26,7 @@ from outrider.vault import keyring, process
 from outrider.vault.capabilities import Capabilities
 
 DRAIN_SECONDS = 5
+GC_THRESHOLDS = (20_000, 20, 20)  # as in the server: collections in the middle of a stream cost milliseconds
 KEEP_ALIVE_SECONDS = 300
 
 
@@ -38,6 +40,8 @@ def main(
 ) -> None:
     """Serve until SIGTERM. `secrets` is the memory file's descriptor, `peer` the uid that may connect."""
     process.seal()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # an answer left unfinished on purpose is no error
     keys = keyring.take(secrets)
     upstreams = [Upstream(one.name, one.base_url, one.auth, keys.reveal(one.secret)) for one in endpoints.all]
