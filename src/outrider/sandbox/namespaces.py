@@ -118,6 +118,13 @@ class Launch:
             os.close(self.info)
             os.close(self.errors)
 
+    def abandon(self) -> None:
+        """End it without waiting for it to be ready: its starter is about to end, and while bwrap changes its
+        credentials the kernel forgets that it should die with its parent."""
+        self._give_up()
+        os.close(self.info)
+        os.close(self.errors)
+
     def _give_up(self) -> str:
         process.kill(self.monitor_fd)
         os.waitpid(self.monitor, 0)

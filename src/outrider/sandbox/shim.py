@@ -50,7 +50,7 @@ class Shim:
         self._end_leftover()
         if options["warm"] and options["bwrap"] is not None:
             self._launch = self._launched(options["bwrap"])  # it gets ready while the rest here does
-        self._journal = Journal(os.path.join(self._own, "journal"))
+        self._journal = self._opened_journal()
         self._shells: dict[str, shell.Shell] = {}
         self._workers: dict[str, worker.Worker] = {}
         self._waiting: Waiting = {}
@@ -58,6 +58,14 @@ class Shim:
         self._watch = room.Watch(self._reactor, options, self)
         self._gate = Gate(self._reactor, listener, frozenset({0, options["harness_uid"]}), self._ask)
         self._reactor.after(options["idle"], self._check_idle)
+
+    def _opened_journal(self) -> Journal:
+        try:
+            return Journal(os.path.join(self._own, "journal"))
+        except BaseException:
+            if self._launch is not None:
+                self._launch.abandon()
+            raise
 
     def run(self) -> None:
         self._reactor.run()
