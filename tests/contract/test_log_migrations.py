@@ -96,15 +96,16 @@ async def test_a_newer_file_is_refused_with_both_versions_named_and_left_alone(p
 def test_servers_that_start_together_migrate_once(path: Path) -> None:
     start, problems = threading.Barrier(4, timeout=10), list[BaseException]()
 
-    def begin() -> None:
-        with closing(connections.writer(path)) as own:
+    def begin(own: sqlite3.Connection) -> None:
+        with closing(own):
             start.wait()
             try:
                 migrate(own, GROWS)
             except sqlite3.Error as error:
                 problems.append(error)
 
-    threads = [threading.Thread(target=begin) for _ in range(4)]
+    opened = [connections.writer(path) for _ in range(4)]  # one by one: the switch to WAL can't be shared
+    threads = [threading.Thread(target=begin, args=(own,)) for own in opened]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 DEADLINE = 30.0
+ERASE_TRIES = 20
 _PAUSE = 0.01
 
 Found = TypeVar("Found")
@@ -121,7 +122,17 @@ def data_directory() -> Generator[Path]:
     try:
         yield place / "data"
     finally:
-        shutil.rmtree(place)
+        _erase(place)
+
+
+def _erase(place: Path) -> None:
+    """Remove the tree, although a child of the zygote may be ending and removing what it made there itself."""
+    for _ in range(ERASE_TRIES - 1):
+        with contextlib.suppress(FileNotFoundError):
+            return shutil.rmtree(place)
+        if not place.exists():
+            return None
+    return shutil.rmtree(place)
 
 
 @contextmanager
