@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -166,7 +167,7 @@ class Room:
             return None
 
         return Services(
-            Settings(data=__import__("pathlib").Path("/nonexistent")), self.store, self.store, self.feed,
+            Settings(data=Path("/nonexistent")), self.store, self.store, self.feed,
             Rings(self.doorbell), self.models, self.ids, self.clock, nothing, lambda: True, nothing,
         )  # fmt: skip
 
