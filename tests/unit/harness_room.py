@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from session_sim import AGENT
 
-from outrider.api.intake import _send as send_once  # pyright: ignore[reportPrivateUsage]
+from outrider.api.intake import send_once
 from outrider.api.services import Services
 from outrider.clock import SystemClock
 from outrider.config import Limits, Settings

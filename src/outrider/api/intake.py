@@ -4,8 +4,8 @@ log is still where it was; otherwise once more from the start."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakValueDictionary
 
 from outrider.api.answers import Keep
@@ -20,6 +20,7 @@ from outrider.session.state import State
 if TYPE_CHECKING:
     from outrider.api.services import Services
 
+T = TypeVar("T")
 TRIES = 50
 PAGE = 1000
 LONG_TAIL = 256  # rows after the last snapshot from which on the state is worth keeping
@@ -73,7 +74,7 @@ class _LongTails:
 
 
 class Intake:
-    """Takes the events of one session's clients one request after the other, so that a burst does not collide."""
+    """Takes what clients change in one session one request after the other, so that a burst does not collide."""
 
     def __init__(self) -> None:
         self.long_tails = _LongTails()
@@ -92,19 +93,25 @@ class Intake:
 
         Raises InvalidRequest, NotFound, StorageFull.
         """
+        return await self.in_turn(key, lambda: send_once(services, key, requests, allow_system=allow_system, keep=keep))
+
+    async def in_turn(self, key: SessionKey, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Try until no other writer gets in between. Requests of this process take turns; what is left to collide with
+        are the session's owner and other processes. Raises Overloaded when they never leave a gap."""
         lock = self._locks.setdefault(key, asyncio.Lock())
         async with lock:
             for _ in range(TRIES):
                 try:
-                    return await _send(services, key, requests, allow_system=allow_system, keep=keep)
+                    return await attempt()
                 except HeadMoved:
                     continue
-        raise Overloaded("The session's log is changing too fast; try again.", retry_after=1)
+        raise Overloaded("The session is changing too fast; try again.", retry_after=1)
 
 
-async def _send(
+async def send_once(
     services: Services, key: SessionKey, requests: Sequence[Mapping[str, Any]], *, allow_system: bool, keep: Keep
 ) -> bytes:
+    """One attempt of `Intake.send`. Raises HeadMoved when another writer came in between."""
     state = await light_state(services, key)
     named = answered_ids(requests)
     known = await services.log.find(key, named) if named else dict[str, Row]()

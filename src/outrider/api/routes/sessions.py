@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from outrider.api.intake import factory_for, hand_over, light_state
 from outrider.api.lists import mark_created, page_of
 from outrider.api.lookup import agent_record, environment_record
 from outrider.api.lookup import session_record as stored
-from outrider.errors import EnvironmentArchived, HeadMoved, InvalidRequest, Overloaded, StorageFull
+from outrider.errors import EnvironmentArchived, InvalidRequest, StorageFull
 from outrider.ports.log import NewEvent, SessionKey
 from outrider.ports.records import SessionFilter, SessionRecord
 from outrider.resources.agents import agent_object, effective_agent
@@ -36,8 +37,6 @@ from outrider.session.state import State
 from outrider.wire.pages import Order, cut, read_cursor, two_way_page_bytes
 from outrider.wire.query import Query
 from outrider.wire.requests import parse
-
-TRIES = 10
 
 
 def _shown(call: Call, record: SessionRecord) -> dict[str, Any]:
@@ -126,29 +125,21 @@ def _filter(query: Query) -> SessionFilter:
 
 async def update(call: Call) -> Reply:
     request = parse("sessions.update", call.body)
-    for _ in range(TRIES):
+
+    async def attempt() -> Reply:
         state, record = await _as_of(call)
         change = updated_session(record, request, now=call.services.clock.now())
         if change is None:
             return Reply(_shown(call, record))
         event = factory_for(call.services, state).public("session.updated", change.fields)
-        try:
-            await call.services.records.update_session(change.record, [event], if_head=state.seq, columns="details")
-        except HeadMoved:
-            continue
+        await call.services.records.update_session(change.record, [event], if_head=state.seq, columns="details")
         return Reply(_shown(call, change.record))
-    raise Overloaded("The session is changing too fast; try again.", retry_after=1)
 
-
-async def _as_of(call: Call) -> tuple[State, SessionRecord]:
-    """The log's state, and a record at least as new: whatever changes a record changes the log's head with it, so a
-    write that is bound to the state's `seq` finds the record as it was read here."""
-    state = await light_state(call.services, SessionKey(call.workspace, call.path["session_id"]))
-    return state, await stored(call)
+    return await _in_turn(call, attempt)
 
 
 async def archive(call: Call) -> Reply:
-    for _ in range(TRIES):
+    async def attempt() -> Reply:
         state, record = await _as_of(call)
         if record.archived_at is not None:
             return Reply(_shown(call, record))
@@ -156,25 +147,35 @@ async def archive(call: Call) -> Reply:
         now = call.services.clock.now()
         archived = replace(record, status="terminated", archived_at=now, updated_at=now)
         rows = factory_for(call.services, state).terminated() if state.status != "terminated" else []
-        try:
-            await call.services.records.update_session(archived, rows, if_head=state.seq, columns="archive")
-        except HeadMoved:
-            continue
+        await call.services.records.update_session(archived, rows, if_head=state.seq, columns="archive")
         return Reply(_shown(call, archived))
-    raise Overloaded("The session is changing too fast; try again.", retry_after=1)
+
+    return await _in_turn(call, attempt)
 
 
 async def delete(call: Call) -> Reply:
-    for _ in range(TRIES):
+    async def attempt() -> Reply:
         state, record = await _as_of(call)
         key = SessionKey(call.workspace, record.id)
         check_deletable(replace(record, status=state.status))
         gone = factory_for(call.services, state).public("session.deleted")
-        try:
-            await call.services.records.delete_session(key, if_head=state.seq)
-        except HeadMoved:
-            continue
+        await call.services.records.delete_session(key, if_head=state.seq)
         call.services.feed.deleted(key, gone.body)
         await call.services.forget(key)
         return Reply(deleted_session(record.id))
-    raise Overloaded("The session is changing too fast; try again.", retry_after=1)
+
+    return await _in_turn(call, attempt)
+
+
+async def _in_turn(call: Call, attempt: Callable[[], Awaitable[Reply]]) -> Reply:
+    return await call.services.intake.in_turn(_key(call), attempt)
+
+
+async def _as_of(call: Call) -> tuple[State, SessionRecord]:
+    """The log's state, and a record at least as new: whatever changes a record changes the log's head with it, so a
+    write that is bound to the state's `seq` finds the record as it was read here."""
+    return await light_state(call.services, _key(call)), await stored(call)
+
+
+def _key(call: Call) -> SessionKey:
+    return SessionKey(call.workspace, call.path["session_id"])
