@@ -24,6 +24,7 @@ from outrider.ids import MonotonicIds
 from outrider.ports.log import HistoryQuery, Lease, NewEvent, SessionKey, Snapshot
 from outrider.ports.records import SessionRecord
 from outrider.store.sqlite import SqliteStore
+from outrider.testing.store_trial import bury_all
 
 IDS = MonotonicIds()
 AT = "2026-01-01T00:00:00.000000Z"
@@ -145,7 +146,7 @@ async def _turns(store: SqliteStore, count: int) -> dict[str, float]:
     """A client's append, a claim, an owner's append that releases: three commits."""
     taken: list[float] = []
     key = (await _owned(store, "sesn_turns")).key
-    await store.disown(None)
+    await bury_all(store)
     for _ in range(count):
         start = time.perf_counter()
         await store.append_client(key, _events(1), if_head=None, wake=True)

@@ -16,6 +16,7 @@ from outrider.ports.records import SessionRecord
 from outrider.session import events
 from outrider.session.events import EventFactory
 from outrider.store.sqlite import SqliteStore
+from outrider.testing.store_trial import bury_all
 
 TURNS = 1000  # of ten rows each
 KEPT_TURNS = 150  # what a compaction leaves in view
@@ -56,7 +57,7 @@ async def _fill(store: SqliteStore, key: SessionKey, factory: EventFactory) -> N
             journal.stage(factory.internal(events.SUMMARY, record_of_summary))
         journal.stage_idle({"type": "end_turn"}, None)
         await journal.flush(exact=True)
-    await store.disown(None)
+    await bury_all(store)
 
 
 def _turn(factory: EventFactory, number: int) -> list[NewEvent]:

@@ -11,11 +11,12 @@ from outrider.store.sqlite import SqliteStore
 from outrider.testing.log_history_suite import HISTORY_CONTRACTS
 from outrider.testing.log_lease_suite import LEASE_CONTRACTS
 from outrider.testing.log_suite import LOG_CONTRACTS
+from outrider.testing.log_worker_suite import WORKER_CONTRACTS
 from outrider.testing.memory_log import MemoryStore
 from outrider.testing.records_suite import RECORDS_CONTRACTS
 from outrider.testing.store_trial import Contract, Trial
 
-CONTRACTS = [*LOG_CONTRACTS, *LEASE_CONTRACTS, *HISTORY_CONTRACTS, *RECORDS_CONTRACTS]
+CONTRACTS = [*LOG_CONTRACTS, *LEASE_CONTRACTS, *WORKER_CONTRACTS, *HISTORY_CONTRACTS, *RECORDS_CONTRACTS]
 
 
 @pytest.fixture(params=["sqlite", "memory"])

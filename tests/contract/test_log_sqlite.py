@@ -21,7 +21,7 @@ from outrider.store.sqlite import SqliteStore, connections
 from outrider.store.sqlite.migrations import migrate
 from outrider.store.sqlite.transaction import Transaction
 from outrider.store.sqlite.writer import Writer
-from outrider.testing.store_trial import THREAD, event, record, waiting
+from outrider.testing.store_trial import THREAD, bury_all, event, record, waiting
 
 pytestmark = pytest.mark.anyio
 
@@ -68,7 +68,7 @@ async def test_what_was_acknowledged_is_there_after_opening_again(tmp_path: Path
         assert store.default_workspace == workspace
         assert [row.id for row in await store.read(lease.key)] == ["a"]
         assert await store.snapshot(lease.key) == Snapshot(1, 1, b"s")
-        assert await store.disown(None) == 1
+        assert await bury_all(store) == 1
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
@@ -264,8 +264,8 @@ async def test_two_stores_on_one_file_fence_each_others_owners(tmp_path: Path) -
         assert one.default_workspace == two.default_workspace
         lease = await owned(one, "sesn_1")
         await one.append_owned(lease, [event("a")])
-        await two.disown(None)
+        await bury_all(two)
         (new,) = await two.claim("worker_2", limit=1)
-        assert (new.epoch, new.head, new.writer_head) == (2, 1, 1)
+        assert (new.epoch, new.head, new.writer_head) == (3, 1, 1)
         await two.append_owned(new, [event("b")])
         assert [row.id for row in await one.read(lease.key)] == ["a", "b"]

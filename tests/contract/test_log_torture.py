@@ -65,7 +65,7 @@ class Player:
 
     def draw(self) -> Operation:
         appends = [self.client, self.client, self.owned, self.owned, self.owned, self.repeat]
-        claims = [self.claim, self.claim, self.give_up, self.disown, self.surrender]
+        claims = [self.claim, self.claim, self.give_up, self.bury, self.beat, self.surrender]
         return self._random.choice([*appends, *claims, self.create, self.update, self.delete])()
 
     def learn(self, answer: Any) -> None:
@@ -111,9 +111,13 @@ class Player:
         if_head = self.head(lease.key)
         return lambda store: store.release(lease, if_head=if_head)
 
-    def disown(self) -> Operation:
-        worker, but = self._random.choice([None, *WORKERS]), self._random.choice([None, *WORKERS])
-        return lambda store: store.disown(worker, but=but)
+    def bury(self) -> Operation:
+        worker = self._random.choice(WORKERS)
+        return lambda store: store.bury(worker)
+
+    def beat(self) -> Operation:
+        worker = self._random.choice(WORKERS)
+        return lambda store: store.beat(worker)
 
     def surrender(self) -> Operation:
         key, worker = self._random.choice(KEYS), self._random.choice(WORKERS)

@@ -29,7 +29,7 @@ from outrider import faults
 from outrider.errors import Conflict
 from outrider.ports.log import NewEvent, SessionKey, SessionPatch, Snapshot
 from outrider.store.sqlite import SqliteStore
-from outrider.testing.store_trial import event, record, waiting
+from outrider.testing.store_trial import bury_all, event, record, waiting
 
 path, life, sessions = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 out = open(int(sys.argv[4]), "w", buffering=1)
@@ -56,7 +56,7 @@ async def main():
             await store.create_session(record(f"sesn_{n}"), [], wake=True)
         except Conflict:
             pass
-    await store.disown(None)
+    await bury_all(store)
     leases = await store.claim("worker", limit=sessions)
     assert len(leases) == sessions, leases
     faults.connect_from_environment()

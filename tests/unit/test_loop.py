@@ -15,6 +15,7 @@ from outrider.ports.model import Delta, ModelReply
 from outrider.ports.sandbox import ToolCall, ToolOutcome, text_outcome
 from outrider.session import events
 from outrider.testing.memory_sandbox import MemorySandboxes
+from outrider.testing.store_trial import bury_all
 
 pytestmark = pytest.mark.anyio
 
@@ -203,7 +204,7 @@ async def test_asked_and_custom_calls_wait_without_a_lease_and_go_on_when_answer
         await room.say("go")
         await room.until("session.status_idle")
         ask, custom = (await room.bodies("session.status_idle"))[0]["stop_reason"]["event_ids"]
-        assert await room.store.disown(None) == 0
+        assert await bury_all(room.store) == 0
         found = {"type": "user.custom_tool_result", "custom_tool_use_id": custom, "content": events.text_blocks("v")}
         await room.send(found)
         again = (await room.bodies("session.status_idle"))[1]["stop_reason"]

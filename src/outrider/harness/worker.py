@@ -48,7 +48,7 @@ class Worker:
     @asynccontextmanager
     async def working(self) -> AsyncGenerator[None]:
         """Work while the block runs; on leaving, drop every session where it stands (the log says where to go on)."""
-        await self._hands.log.disown(None, but=self._id)
+        await self._bury_the_gone()
         async with asyncio.TaskGroup() as group:
             self._group = group
             task = group.create_task(self._claim_loop())
@@ -59,7 +59,13 @@ class Worker:
                 task.cancel()
                 for child in list(self._tasks):
                     child.cancel()
-        await self._hands.log.disown(self._id)
+        await self._hands.log.bury(self._id)
+
+    async def _bury_the_gone(self) -> None:
+        """Where one process owns the store, whoever else is in it has died; else their beats are watched."""
+        if not self._hands.log.shared:
+            for worker in await self._hands.log.beats():
+                await self._hands.log.bury(worker)
 
     @property
     def running(self) -> int:

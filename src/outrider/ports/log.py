@@ -209,8 +209,27 @@ class EventLog(Protocol):
         """Give the lease up if the log's head is still `if_head`; else keep it and return False. Raises Fenced."""
         ...
 
-    async def disown(self, worker: str | None, *, but: str | None = None) -> int:
-        """Make every session owned by `worker` (None: by anybody except `but`) runnable again; returns how many."""
+    @property
+    def shared(self) -> bool:
+        """Whether other processes may own sessions of this store: only then must workers beat and be watched."""
+        ...
+
+    async def beat(self, worker: str) -> bool:
+        """Add one to the worker's counter; the first call registers it. False, for ever, once it has been buried:
+        then it owns nothing any more, and goes on under a new id."""
+        ...
+
+    async def beats(self) -> dict[str, int]:
+        """The counter of every registered worker; one that owns sessions without being registered (or after it was
+        buried) is in it too, with 0."""
+        ...
+
+    async def bury(self, worker: str) -> int:
+        """Forget a dead worker for good; returns how many sessions it owned.
+
+        They become runnable, in the place that they had, and their epochs rise in the same transaction: an owner that
+        was only frozen is refused at its next append, even before anybody has claimed.
+        """
         ...
 
     async def surrender(self, key: SessionKey, worker: str) -> None:

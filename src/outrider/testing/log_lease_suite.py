@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import anyio
 
-from outrider.errors import Fenced, HeadMoved
+from outrider.errors import HeadMoved
 from outrider.ports.log import Lease, SessionKey
 from outrider.testing.store_trial import Contract, Trial, event, record, refused, waiting
 
@@ -226,39 +226,6 @@ async def a_session_claimed_with_its_append_has_taken_its_workspaces_turn(trial:
     await trial.session("sesn_a1", workspace="wrkspc_a", wake=True)
     await trial.session("sesn_b0", workspace="wrkspc_b", wake=True)
     assert await claimed(trial, 9) == ["sesn_b0", "sesn_a1"]
-
-
-@contract
-async def a_lost_workers_sessions_wait_again_in_their_old_place(trial: Trial) -> None:
-    lost = [await trial.owned(f"sesn_{n}", worker="worker_1") for n in range(2)]
-    kept = await trial.owned("sesn_kept", worker="worker_2")
-    await trial.session("sesn_later", wake=True)
-    assert await trial.store.disown("worker_1") == 2
-    assert await trial.store.disown("worker_1") == 0
-    assert await trial.store.runnable() == 3
-    assert await claimed(trial, 9, "worker_3") == ["sesn_0", "sesn_1", "sesn_later"]
-    for lease in lost:
-        await refused(Fenced, trial.store.append_owned(lease, [event("zombie")]))
-    assert (await trial.store.append_owned(kept, [event("a")])).head == 1
-
-
-@contract
-async def all_sessions_but_ones_own_can_be_disowned(trial: Trial) -> None:
-    await trial.owned("sesn_1", worker="worker_1")
-    await trial.owned("sesn_2", worker="worker_2")
-    await trial.session("sesn_3", wake=True)
-    assert await trial.store.disown(None, but="worker_2") == 1
-    assert await claimed(trial, 9, "worker_3") == ["sesn_1", "sesn_3"]
-    assert await trial.store.disown(None) == 3
-
-
-@contract
-async def a_disowned_owner_may_finish_until_somebody_claims(trial: Trial) -> None:
-    lease = await trial.owned()
-    await trial.store.disown("worker_1")
-    lease = await trial.store.append_owned(lease, [event("a")])
-    assert await trial.store.release(lease, if_head=1)
-    assert await trial.store.claim("worker_2", limit=1) == []
 
 
 @contract

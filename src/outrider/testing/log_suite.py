@@ -9,7 +9,7 @@ import anyio
 
 from outrider.errors import Conflict, Fenced, HeadMoved, NotFound
 from outrider.ports.log import Lease, NewEvent, SessionKey, SessionPatch, Snapshot
-from outrider.testing.store_trial import Contract, Trial, event, internal, processed, refused, waiting
+from outrider.testing.store_trial import Contract, Trial, bury_all, event, internal, processed, refused, waiting
 
 LOG_CONTRACTS: list[Contract] = []
 
@@ -85,9 +85,9 @@ async def a_session_nobody_made_has_no_log(trial: Trial) -> None:
 @contract
 async def an_older_epoch_writes_nothing(trial: Trial) -> None:
     old = await trial.owned()
-    await trial.store.disown("worker_1")
+    await trial.store.bury("worker_1")
     (new,) = await trial.store.claim("worker_2", limit=1)
-    assert new.epoch == old.epoch + 1
+    assert new.epoch > old.epoch
     await refused(Fenced, trial.store.append_owned(old, [event("zombie")], patch=SessionPatch(status="running")))
     await refused(Fenced, trial.store.append_owned(old, [], snapshot=Snapshot(0, 1, b"zombie")))
     await refused(Fenced, trial.store.release(old, if_head=0))
@@ -135,7 +135,7 @@ async def if_head_refuses_an_append_to_a_log_that_has_grown(trial: Trial) -> Non
 async def a_fenced_owner_hears_of_the_fence_before_the_head(trial: Trial) -> None:
     old = await trial.owned()
     await trial.store.append_client(old.key, [waiting("a")], if_head=None, wake=False)
-    await trial.store.disown("worker_1")
+    await trial.store.bury("worker_1")
     await trial.store.claim("worker_2", limit=1)
     await refused(Fenced, trial.store.append_owned(old, [event("b")], if_head=0))
 
@@ -157,7 +157,7 @@ async def repeating_a_stored_owned_append_succeeds_without_writing(trial: Trial)
 async def repeating_an_owned_append_under_an_old_epoch_is_fenced(trial: Trial) -> None:
     lease = await trial.owned()
     await trial.store.append_owned(lease, [event("a")])
-    await trial.store.disown("worker_1")
+    await trial.store.bury("worker_1")
     await trial.store.claim("worker_2", limit=1)
     await refused(Fenced, trial.store.append_owned(lease, [event("a")]))
 
@@ -312,7 +312,7 @@ async def takeovers_in_mid_turn_leave_one_owner_a_stretch(trial: Trial) -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(own, lease, "w0")
         for n in range(1, 4):
-            await trial.store.disown(None)
+            await bury_all(trial.store)
             (lease,) = await trial.store.claim(f"w{n}", limit=1)
             tasks.start_soon(own, lease, f"w{n}")
     rows = await trial.store.read(lease.key)

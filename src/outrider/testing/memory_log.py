@@ -37,8 +37,12 @@ class MemoryStore(MemoryRecords):
         on_commit: Callable[[SessionKey, list[Row]], None] | None = None,
         on_delete: Callable[[SessionKey], None] | None = None,
         default_workspace: str = "wrkspc_default",
+        shared: bool = False,
     ) -> None:
         super().__init__()
+        self.shared = shared
+        self._beats: dict[str, int] = {}
+        self._buried: set[str] = set()
         self.default_workspace = default_workspace
         self._on_commit = on_commit
         self._on_delete = on_delete
@@ -163,11 +167,23 @@ class MemoryStore(MemoryRecords):
         kept.since = kept.worker = None
         return True
 
-    async def disown(self, worker: str | None, *, but: str | None = None) -> int:
-        owned = [kept for kept in self._kept.values() if kept.worker is not None and kept.worker != but]
-        lost = [kept for kept in owned if worker is None or kept.worker == worker]
+    async def beat(self, worker: str) -> bool:
+        if worker in self._buried:
+            return False
+        self._beats[worker] = self._beats.get(worker, 0) + 1
+        return True
+
+    async def beats(self) -> dict[str, int]:
+        owners = {kept.worker: 0 for kept in self._kept.values() if kept.worker is not None}
+        return owners | self._beats
+
+    async def bury(self, worker: str) -> int:
+        self._beats.pop(worker, None)
+        self._buried.add(worker)
+        lost = [kept for kept in self._kept.values() if kept.worker == worker]
         for kept in lost:
             kept.worker = None
+            kept.epoch += 1
         return len(lost)
 
     async def surrender(self, key: SessionKey, worker: str) -> None:

@@ -14,7 +14,7 @@ from outrider.ports.records import (
     SessionFilter,
     StoredAnswer,
 )
-from outrider.testing.store_trial import Contract, Trial, event, processed, record, refused, waiting
+from outrider.testing.store_trial import Contract, Trial, bury_all, event, processed, record, refused, waiting
 
 RECORDS_CONTRACTS: list[Contract] = []
 A, B = "wrkspc_a", "wrkspc_b"
@@ -227,7 +227,7 @@ async def a_deleted_session_leaves_nothing(trial: Trial) -> None:
     assert await trial.store.read(lease.key) == []
     assert await trial.store.history(lease.key, HistoryQuery(limit=9)) == []
     assert await trial.store.snapshot(lease.key) is None
-    assert await trial.store.disown(None) == 0
+    assert await bury_all(trial.store) == 0
     await refused(NotFound, trial.store.head(lease.key))
     await refused(NotFound, trial.store.delete_session(lease.key, if_head=3))
 

@@ -104,6 +104,11 @@ def internal(name: str) -> NewEvent:
     return NewEvent(name, "tool.intent", b"{}", THREAD, public=False, processed_at="2026-01-01T00:00:00.000000Z")
 
 
+async def bury_all(store: EventLog) -> int:
+    """As a new process does where it is the only one: whoever owned sessions is gone. Returns how many they were."""
+    return sum([await store.bury(worker) for worker in await store.beats()])
+
+
 async def refused(kind: type[OutriderError], call: Awaitable[object]) -> None:
     """The call must raise exactly this error."""
     raised: OutriderError | None = None

@@ -54,8 +54,14 @@ def release(tx: Transaction, lease: Lease, if_head: int) -> bool:
     return True
 
 
-def disown(tx: Transaction, worker: str | None, but: str | None) -> int:
-    return tx.run("disown", {"worker": worker, "but": but})
+def beat(tx: Transaction, worker: str) -> bool:
+    return tx.run("beat", {"worker": worker}) > 0
+
+
+def bury(tx: Transaction, worker: str) -> int:
+    tx.run("fence_off", {"worker": worker})
+    tx.run("mark_buried", {"worker": worker})
+    return tx.run("let_wait", {"worker": worker})
 
 
 def surrender(tx: Transaction, key: SessionKey, worker: str) -> int:

@@ -26,7 +26,9 @@ from outrider.store.sqlite.writer import Writer
 
 
 class SqliteLog:
-    """Implements `EventLog`."""
+    """Implements `EventLog`. One process writes: whoever else owns sessions is gone (see `shared`)."""
+
+    shared = False
 
     def __init__(self, writer: Writer, readers: Readers) -> None:
         self._writer = writer
@@ -119,8 +121,14 @@ class SqliteLog:
     async def release(self, lease: Lease, *, if_head: int) -> bool:
         return await self._writer.run(partial(leases.release, lease=lease, if_head=if_head))
 
-    async def disown(self, worker: str | None, *, but: str | None = None) -> int:
-        return await self._writer.run(partial(leases.disown, worker=worker, but=but))
+    async def beat(self, worker: str) -> bool:
+        return await self._writer.run(partial(leases.beat, worker=worker))
+
+    async def beats(self) -> dict[str, int]:
+        return dict(await self._readers.one("beats", {}, list))
+
+    async def bury(self, worker: str) -> int:
+        return await self._writer.run(partial(leases.bury, worker=worker))
 
     async def surrender(self, key: SessionKey, worker: str) -> None:
         await self._writer.run(partial(leases.surrender, key=key, worker=worker))

@@ -48,10 +48,30 @@ ON CONFLICT (workspace) DO UPDATE SET served = excluded.served;
 -- Nobody owns the session and nothing waits for an owner.
 DELETE FROM wakes WHERE log = :log;
 
--- name: disown
--- Let the sessions of lost workers wait again, in the place that they had.
-UPDATE wakes SET worker = NULL
-WHERE worker IS NOT NULL AND (:worker IS NULL OR worker = :worker) AND (:but IS NULL OR worker <> :but);
+-- name: beat
+-- A sign of life; a worker that was buried stays so.
+INSERT INTO workers (worker, beats, buried) VALUES (:worker, 1, 0)
+ON CONFLICT (worker) DO UPDATE SET beats = beats + 1 WHERE buried = 0;
+
+-- name: beats
+-- The signs of life of all who are registered, and of those who own sessions without being so.
+SELECT worker, beats FROM workers WHERE buried = 0
+UNION ALL
+SELECT DISTINCT worker, 0 FROM wakes
+WHERE worker IS NOT NULL AND worker NOT IN (SELECT worker FROM workers WHERE buried = 0);
+
+-- name: fence_off
+-- Nothing that this worker still sends may enter a log.
+UPDATE heads SET epoch = epoch + 1 WHERE log IN (SELECT log FROM wakes WHERE worker = :worker);
+
+-- name: let_wait
+-- Its sessions wait again, in the place that they had.
+UPDATE wakes SET worker = NULL WHERE worker = :worker;
+
+-- name: mark_buried
+-- Remembered, so that a worker which was only frozen learns of it.
+INSERT INTO workers (worker, beats, buried) VALUES (:worker, 0, 1)
+ON CONFLICT (worker) DO UPDATE SET buried = 1;
 
 -- name: surrender
 -- Let one session wait again, if this worker owns it.
