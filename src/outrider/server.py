@@ -63,7 +63,7 @@ def main(settings: Settings, listener: socket.socket, *, endpoints: Endpoints, k
 
 
 async def _serve(settings: Settings, listener: socket.socket, endpoints: Endpoints, key_digest: str) -> None:
-    async with _wired(settings, endpoints, key_digest) as services:
+    async with _wired(settings, endpoints, key_digest) as (services, worker):
         config = uvicorn.Config(
             create_app(services),
             http="httptools",
@@ -77,8 +77,9 @@ async def _serve(settings: Settings, listener: socket.socket, endpoints: Endpoin
             ssl_keyfile=settings.tls_key,
         )
         server = _Server(config)
-        _on_stop_signals(server, services.feed)
+        _on_stop_signals(server, services.feed, worker)
         await server.serve(sockets=[listener])
+        await worker.drain()
 
 
 class _Server(uvicorn.Server):
@@ -89,20 +90,23 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _on_stop_signals(server: uvicorn.Server, feed: Feed) -> None:
-    """SIGTERM and SIGINT drain: no new connections, open streams end at once, requests get a moment to finish."""
+def _on_stop_signals(server: uvicorn.Server, feed: Feed, worker: Worker) -> None:
+    """SIGTERM and SIGINT drain: no new connections or sessions, open streams end at once (their clients connect again,
+    to a process that stays), requests and running turns get a moment to finish."""
+    loop = asyncio.get_running_loop()
+    drains: set[asyncio.Task[None]] = set()
 
     def stop() -> None:
         server.should_exit = True
         feed.close()
+        drains.add(loop.create_task(worker.drain()))
 
-    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
 
 
 @asynccontextmanager
-async def _wired(settings: Settings, endpoints: Endpoints, key_digest: str) -> AsyncGenerator[Services]:
+async def _wired(settings: Settings, endpoints: Endpoints, key_digest: str) -> AsyncGenerator[tuple[Services, Worker]]:
     clock, ids, doorbell = SystemClock(), MonotonicIds(), LocalDoorbell()
     feeds: list[Feed] = []
     store = await SqliteStore.open(settings.database, on_commit=lambda key, rows: feeds[0].publish(key, rows))
@@ -130,7 +134,8 @@ async def _wired(settings: Settings, endpoints: Endpoints, key_digest: str) -> A
         stack.push_async_callback(model.close)
         await stack.enter_async_context(worker.working())
         await stack.enter_async_context(_housekeeping(store, sandboxes))
-        yield Services(settings, store, store, feed, worker, endpoints, ids, clock, forget, room, sandboxes.probe)
+        services = Services(settings, store, store, feed, worker, endpoints, ids, clock, forget, room, sandboxes.probe)
+        yield services, worker
 
 
 def _model_http(vault: VaultLink, settings: Settings) -> httpx2.AsyncClient:

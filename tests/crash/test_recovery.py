@@ -116,6 +116,25 @@ def test_the_whole_tree_killed_finishes_its_sessions_after_the_next_start(stage:
             assert texts(history) == "over\nrun"
 
 
+def test_a_server_that_is_told_to_end_writes_down_what_the_model_is_saying(stage: Stage) -> None:
+    stage.put("drained", Turn(Text("Half ", Barrier("drained"), "way.")))
+    with data_directory() as data:
+        with serving(data, environment(stage), config=CONFIG) as server:
+            talk = open_talk(server, "drained")
+            talk.say("go")
+            stage.arrived("drained")
+            server.process.send_signal(signal.SIGTERM)
+            stage.release("drained")
+            assert server.process.wait(20) == 0
+        with serving(data, environment(stage)) as server:
+            again = Talk(server.client(), talk.id)
+            settle(again)
+            history = check_log(again)
+    ends = [event.is_error for event in history if event.type == "span.model_request_end"]
+    assert ends == [False], "the request was not made again"
+    assert [event.content[0].text for event in history if event.type == "agent.message"] == ["Half way."]
+
+
 def texts(history: list[Any]) -> str:
     return "".join(event.content[0].text for event in history if event.type == "agent.tool_result")
 

@@ -85,20 +85,33 @@ class Driver:
         self._tools: dict[str, asyncio.Task[None]] = {}
         self._finished: dict[str, ToolOutcome] = {}
         self._intended: set[str] = set()  # calls whose intent this driver wrote, so that nobody else can have begun
+        self._stopping = False
         self._retry_after: float | None = None
         self._retry_at: float | None = None
 
-    async def run(self) -> None:
-        """Work until the lease is given up. Raises Fenced when another owner has taken over."""
+    async def run(self) -> bool:
+        """Work until the lease is given up (True), or until told to stop. Raises Fenced when another owner has taken
+        over."""
         async with asyncio.TaskGroup() as group:
             self._group = group
             try:
                 await self._journal.load()
-                while not await self._step():
-                    pass
+                while not self._may_stop():
+                    if await self._step():
+                        return True
+                return False
             finally:
                 for task in self._under_way():
                     task.cancel()
+
+    def stop_soon(self) -> None:
+        """Stop at the next step at which nothing would have to be paid for again. Calls that run are left to the next
+        owner, who attaches to them; what the model is saying is waited for."""
+        self._stopping = True
+        self._news.set()
+
+    def _may_stop(self) -> bool:
+        return self._stopping and (self._request is None or self._request.task is None)
 
     def _under_way(self) -> list[asyncio.Task[None]]:
         request = self._request.task if self._request is not None else None

@@ -14,10 +14,11 @@ from typing import Literal
 
 from outrider.errors import CallLost, Fenced, OutriderError, Overloaded, SandboxUnavailable
 from outrider.harness.journal import Journal
+from outrider.harness.liveness import Liveness
 from outrider.harness.loop import Driver, Hands
 from outrider.harness.replies import span_end
 from outrider.ports.doorbell import Doorbell
-from outrider.ports.log import Lease, SessionKey
+from outrider.ports.log import Lease
 from outrider.session import events
 from outrider.session.feed import Feed
 from outrider.session.inbox import close_call
@@ -25,6 +26,8 @@ from outrider.session.inbox import close_call
 SWEEP_SECONDS = 1.0
 TRIES = 3
 PAUSE_SECONDS = 1.0
+DRAIN_SECONDS = 4.0
+RETIRE_SECONDS = 5.0
 LONGEST_PAUSE = 5  # times as long
 
 log = logging.getLogger("outrider.harness")
@@ -40,10 +43,14 @@ class Worker:
         self._hands = hands
         self._feed = feed
         self._doorbell = doorbell
-        self._id = worker_id
+        self._name = self._id = worker_id
+        self._lives = 1
         self._running: set[Lease] = set()  # a session may be claimed anew while its last driver still ends
         self._group: asyncio.TaskGroup | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._drivers: set[Driver] = set()
+        self._draining = asyncio.Event()
+        self._drained_by: float | None = None
 
     @asynccontextmanager
     async def working(self) -> AsyncGenerator[None]:
@@ -51,15 +58,53 @@ class Worker:
         await self._bury_the_gone()
         async with asyncio.TaskGroup() as group:
             self._group = group
-            task = group.create_task(self._claim_loop())
+            loops = [group.create_task(loop) for loop in self._loops()]
             try:
                 yield
             finally:
                 self._group = None
-                task.cancel()
-                for child in list(self._tasks):
-                    child.cancel()
-        await self._hands.log.bury(self._id)
+                for task in [*loops, *self._tasks]:
+                    task.cancel()
+        await self._retire(self._id)
+
+    def _loops(self) -> list[Coroutine[None, None, None]]:
+        loops: list[Coroutine[None, None, None]] = [self._claim_loop()]
+        if self._hands.log.shared:
+            liveness = Liveness(self._hands.log, self._hands.clock, self)
+            loops += [liveness.beat(), liveness.watch()]
+        return loops
+
+    async def drain(self) -> None:
+        """Claim nothing more, and let what runs come to a place from where another owner goes on at once: between two
+        steps of a session, and with what a model is saying written down, if it ends within `DRAIN_SECONDS`."""
+        self._draining.set()
+        if self._drained_by is None:
+            self._drained_by = self._hands.clock.monotonic() + DRAIN_SECONDS
+        self._doorbell.ring()  # so that the claim loop hears of it
+        for driver in self._drivers:
+            driver.stop_soon()
+        left = self._drained_by - self._hands.clock.monotonic()
+        if self._tasks and left > 0:
+            await asyncio.wait(self._tasks, timeout=left)
+
+    async def _retire(self, worker: str) -> None:
+        """Whatever is still said to be ours waits for another owner, who needn't find out that we are gone. Whoever
+        watches does it for us if the store can't be reached."""
+        try:
+            async with asyncio.timeout(RETIRE_SECONDS):
+                await self._hands.log.bury(worker)
+        except (TimeoutError, OutriderError) as error:
+            log.warning("worker %s could not retire: %s", worker, error)
+
+    def renew(self) -> None:
+        """Nothing that this worker holds is its own any more: it drops all, and goes on under a new id."""
+        buried, self._lives = self._id, self._lives + 1
+        self._id = f"{self._name}.{self._lives}"
+        for task in self._tasks:
+            task.cancel()
+        if self._group is not None:
+            self._group.create_task(self._retire(buried))
+        self._doorbell.ring()
 
     async def _bury_the_gone(self) -> None:
         """Where one process owns the store, whoever else is in it has died; else their beats are watched."""
@@ -71,35 +116,42 @@ class Worker:
     def running(self) -> int:
         return len(self._running)
 
+    @property
+    def id(self) -> str:
+        return self._id
+
     def ring(self) -> None:
         self._doorbell.ring()
 
     def claimant(self) -> str | None:
         """As `Dispatch`: whoever has sessions waiting for room takes none past the queue."""
-        has_room = self._group is not None and len(self._running) < self._hands.limits.running_sessions
+        has_room = self._working() and len(self._running) < self._hands.limits.running_sessions
         return self._id if has_room else None
 
+    def _working(self) -> bool:
+        return self._group is not None and not self._draining.is_set()
+
     def take(self, lease: Lease) -> None:
-        """As `Dispatch`. A lease that comes too late is found by the next start's sweep."""
-        if self._group is None:
+        """As `Dispatch`. One that comes too late, for an earlier life or for none, is left to whoever buries it."""
+        if self._group is None or lease.worker != self._id:
             return
-        if len(self._running) >= self._hands.limits.running_sessions:
+        if self._draining.is_set() or len(self._running) >= self._hands.limits.running_sessions:
             self._spawn(self._group, self._put_back(lease))
         else:
             self._start(self._group, lease)
 
     async def _put_back(self, lease: Lease) -> None:
         """Requests that came at once were all told that there is room: the session waits its turn after all."""
-        await self._surrender(lease.key)
+        await self._surrender(lease)
         self._doorbell.ring()
 
-    async def _surrender(self, key: SessionKey) -> None:
+    async def _surrender(self, lease: Lease) -> None:
         """Not given up before it worked: a session that is owned but not driven would stand still."""
         while True:
             try:
-                return await self._hands.log.surrender(key, self._id)
+                return await self._hands.log.surrender(lease.key, lease.worker)
             except OutriderError as error:
-                log.warning("session %s could not be surrendered: %s", key.session, error)
+                log.warning("session %s could not be surrendered: %s", lease.key.session, error)
                 await asyncio.sleep(PAUSE_SECONDS)
 
     def _start(self, group: asyncio.TaskGroup, lease: Lease) -> None:
@@ -112,16 +164,16 @@ class Worker:
         task.add_done_callback(self._tasks.discard)
 
     async def _claim_loop(self) -> None:
-        while True:
+        while not self._draining.is_set():
             await self._claim()
             await self._doorbell.wait(SWEEP_SECONDS)
 
     async def _claim(self) -> None:
-        """Take what there is room for. A full disk or a locked log does not end the loop: the next sweep asks again."""
+        """Take what there is room for. A store out of reach does not end the loop: the next sweep asks again."""
         room = self._hands.limits.running_sessions - len(self._running)
         try:
             leases = await self._hands.log.claim(self._id, limit=room) if room > 0 else []
-        except Overloaded as error:
+        except OutriderError as error:
             log.warning("no session claimed: %s", error.message)
             return
         for lease in leases:
@@ -148,10 +200,11 @@ class Worker:
         tail = self._feed.watch(key)
         end: Literal["over", "failed", "no room"] = "over"
         try:
-            await Driver(self._hands, journal, tail).run()
+            if not await self._run(Driver(self._hands, journal, tail)):
+                await self._surrender(journal.lease)
         except* Fenced:
             log.info("session %s has another owner now", key.session)
-            await self._surrender(key)
+            await self._surrender(journal.lease)
         except* Overloaded as group:
             log.warning("session %s waits: %s", key.session, group.exceptions[0])
             end = "no room"
@@ -161,6 +214,15 @@ class Worker:
         finally:
             self._feed.unwatch(key, tail)
         return end
+
+    async def _run(self, driver: Driver) -> bool:
+        self._drivers.add(driver)
+        if self._draining.is_set():
+            driver.stop_soon()
+        try:
+            return await driver.run()
+        finally:
+            self._drivers.discard(driver)
 
     async def _give_up(self, journal: Journal) -> None:
         """End the turn with an error, by the shortest way; if even that fails (it may be the log itself that can't be
@@ -179,7 +241,7 @@ class Worker:
             await journal.flush(release=True, exact=True)
         except Exception:
             log.exception("session %s could not be given up", journal.lease.key.session)
-            await self._surrender(journal.lease.key)
+            await self._surrender(journal.lease)
 
     async def _stop_calls(self, journal: Journal) -> None:
         """As far as the sandbox can be reached: what is said to be interrupted should not run on."""
