@@ -111,7 +111,7 @@ async def _wired(settings: Settings, endpoints: Endpoints, key_digest: str) -> A
     feeds: list[Feed] = []
     store = await SqliteStore.open(settings.database, on_commit=lambda key, rows: feeds[0].publish(key, rows))
     framer, limits = _framer(settings.sse_event_names), settings.limits
-    feed = Feed(store, clock, framer, replay_window=limits.replay_window, heartbeat=limits.heartbeat)
+    feed = Feed(store, clock, ids, framer, replay_window=limits.replay_window, heartbeat=limits.heartbeat)
     feeds.append(feed)
     sandboxes = BubblewrapSandboxes(settings.sandboxes, settings.zygote_socket, settings.sandbox_run, settings.limits)
     vault = VaultLink(settings.vault_socket)

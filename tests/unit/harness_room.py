@@ -135,7 +135,7 @@ class Room:
         self.limits = limits or Limits(backoff_first=0.001, backoff_most=0.002)
         self.clock, self.ids, self.doorbell = SystemClock(), MonotonicIds(), LocalDoorbell()
         self.store = store(on_commit=self._committed)
-        self.feed = Feed(self.store, self.clock, lambda kind, body: body, replay_window=2.0, heartbeat=20.0)
+        self.feed = Feed(self.store, self.clock, self.ids, lambda kind, body: body, replay_window=2.0, heartbeat=20.0)
         self.models = OneModel(ModelProfile("e", "m", window=window))
         self._news = asyncio.Event()
 

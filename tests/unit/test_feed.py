@@ -92,7 +92,7 @@ async def test_a_stream_whose_start_is_replayed_shows_no_preview_after_its_messa
 async def test_a_reader_that_the_ring_has_left_behind_gets_every_row_and_no_preview_of_the_past(
     room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("outrider.session.feed.RING", 4)
+    monkeypatch.setattr("outrider.session.hub.RING", 4)
     stream = await room.feed.subscribe(KEY, previews=PREVIEWS)
     for number in range(6):
         start(room, f"sevt_{number}")

@@ -37,9 +37,9 @@ from outrider.ports.log import EventLog, NewEvent
 from outrider.ports.model import Model, ModelCall, ModelProfile, ModelReply, Models
 from outrider.ports.sandbox import Sandboxes, ToolCall, ToolOutcome, text_outcome
 from outrider.session import events
-from outrider.session.feed import Tail
 from outrider.session.inbox import close_call
 from outrider.session.state import Call, State
+from outrider.session.tail import Tail
 
 TOOL_STOP_SECONDS = 10.0
 UNKNOWN_WINDOW = 200_000

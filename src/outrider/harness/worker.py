@@ -80,7 +80,7 @@ class Worker:
         self._draining.set()
         if self._drained_by is None:
             self._drained_by = self._hands.clock.monotonic() + DRAIN_SECONDS
-        self._doorbell.ring()  # so that the claim loop hears of it
+        self._doorbell.recheck()  # so that the claim loop hears of it
         for driver in self._drivers:
             driver.stop_soon()
         left = self._drained_by - self._hands.clock.monotonic()
@@ -92,7 +92,8 @@ class Worker:
         watches does it for us if the store can't be reached."""
         try:
             async with asyncio.timeout(RETIRE_SECONDS):
-                await self._hands.log.bury(worker)
+                if await self._hands.log.bury(worker):
+                    self._doorbell.ring()
         except (TimeoutError, OutriderError) as error:
             log.warning("worker %s could not retire: %s", worker, error)
 
@@ -166,11 +167,15 @@ class Worker:
     async def _claim_loop(self) -> None:
         while not self._draining.is_set():
             await self._claim()
-            await self._doorbell.wait(SWEEP_SECONDS)
+            await self._doorbell.wait(SWEEP_SECONDS, room=self._room > 0)
+
+    @property
+    def _room(self) -> int:
+        return self._hands.limits.running_sessions - len(self._running)
 
     async def _claim(self) -> None:
         """Take what there is room for. A store out of reach does not end the loop: the next sweep asks again."""
-        room = self._hands.limits.running_sessions - len(self._running)
+        room = self._room
         try:
             leases = await self._hands.log.claim(self._id, limit=room) if room > 0 else []
         except OutriderError as error:
@@ -178,6 +183,8 @@ class Worker:
             return
         for lease in leases:
             self.take(lease)
+        if leases and len(leases) == room:  # the ring was heard here alone, and there may be more than fits
+            self._doorbell.ring()
 
     async def _drive(self, lease: Lease) -> None:
         journal = Journal(self._hands.log, lease, self._hands.ids, self._hands.clock)
@@ -192,7 +199,7 @@ class Worker:
             await self._give_up(journal)
         finally:
             self._running.discard(lease)
-            self._doorbell.ring()
+            self._doorbell.recheck()
 
     async def _attempt(self, journal: Journal, attempt: int) -> Literal["over", "failed", "no room"]:
         """`over`: this lease needs nothing more. While the disk is full, or the log locked, the session waits."""

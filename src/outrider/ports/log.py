@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -147,6 +148,10 @@ class EventLog(Protocol):
 
     async def head(self, key: SessionKey) -> int:
         """The highest `seq`; 0 for an empty log. Raises NotFound for an unknown session."""
+        ...
+
+    async def heads(self, keys: Sequence[SessionKey]) -> dict[SessionKey, int]:
+        """The heads of many logs at once; sessions that are not there are left out."""
         ...
 
     async def append_client(

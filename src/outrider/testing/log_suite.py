@@ -343,3 +343,12 @@ async def an_event_that_takes_another_up_may_come_with_it(trial: Trial) -> None:
     lease = await trial.owned()
     await trial.store.append_owned(lease, [waiting("a"), processed("p", "a")])
     assert await ids(trial, lease.key) == ["a", "p"]
+
+
+@contract
+async def many_heads_are_told_at_once(trial: Trial) -> None:
+    first, second = await trial.owned("sesn_1"), await trial.session("sesn_2", workspace="wrkspc_b")
+    await trial.store.append_owned(first, [event("a"), event("b")])
+    asked = [first.key, second, SessionKey("wrkspc_b", "sesn_1"), SessionKey("wrkspc_a", "sesn_none")]
+    assert await trial.store.heads(asked) == {first.key: 2, second: 0}
+    assert await trial.store.heads([]) == {}

@@ -5,7 +5,8 @@ Each call runs without giving way, so calls are atomic. Nothing survives the pro
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -49,6 +50,17 @@ class MemoryStore(MemoryRecords):
         self._turns: dict[str, int] = {}
         self._served = 0
 
+    def branch(
+        self,
+        *,
+        on_commit: Callable[[SessionKey, list[Row]], None] | None = None,
+        on_delete: Callable[[SessionKey], None] | None = None,
+    ) -> MemoryStore:
+        """The same data as another process would see it, which is told of its own commits only."""
+        other = copy.copy(self)
+        other._on_commit, other._on_delete = on_commit, on_delete
+        return other
+
     async def close(self) -> None:
         """There is nothing to let go of."""
 
@@ -81,6 +93,9 @@ class MemoryStore(MemoryRecords):
 
     async def head(self, key: SessionKey) -> int:
         return len(self._known(key).rows)
+
+    async def heads(self, keys: Sequence[SessionKey]) -> dict[SessionKey, int]:
+        return {key: len(self._kept[key].rows) for key in keys if key in self._kept}
 
     async def append_client(
         self,

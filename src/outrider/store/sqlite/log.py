@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Sequence
 from functools import partial
 
 from outrider.errors import NotFound
@@ -58,6 +59,11 @@ class SqliteLog:
         if not found:
             raise NotFound(f"Session {key.session} was not found.")
         return found[0][1]
+
+    async def heads(self, keys: Sequence[SessionKey]) -> dict[SessionKey, int]:
+        asked = json.dumps([(key.workspace, key.session) for key in keys])
+        found = await self._readers.fetch("heads", {"keys": asked}, list)
+        return {SessionKey(workspace, session): head for workspace, session, head in found}
 
     async def append_client(
         self,

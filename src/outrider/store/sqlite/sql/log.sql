@@ -2,6 +2,11 @@
 -- A log's number and counters.
 SELECT log, head, writer_head, epoch FROM heads WHERE workspace = :workspace AND session = :session;
 
+-- name: heads
+-- The heads of the logs named in a JSON array of [workspace, session].
+SELECT workspace, session, head FROM heads
+WHERE (workspace, session) IN (SELECT value ->> 0, value ->> 1 FROM json_each(:keys));
+
 -- name: advance_owned
 -- The fence: moves the head on only under the stored epoch and writer head (and the head that was read, if given).
 UPDATE heads
