@@ -1,39 +1,65 @@
-"""Named points at which tests stop or kill a process. Without an inherited control socket every point is a no-op.
+"""Named points at which tests stop, freeze or kill a process. Without an inherited control socket each is a no-op.
 
-The test passes one end of a socketpair and its number in `OUTRIDER_FAULTS_FD`. At each point the process writes
-`<pid> <name>\\n`, then waits for one byte before it goes on; the test may kill it instead. `POINTS` lists them.
+The test passes one end of a `SOCK_SEQPACKET` pair and its number in `OUTRIDER_FAULTS_FD`. At a point a process sends
+`<pid> <name>` with one end of a new socket pair, and stands still until a byte (or the end) comes on it. `POINTS` lists
+the points of all processes; those of the zygote and the shims are in `sandbox/stops.py`, which speaks the same way.
 """
 
 from __future__ import annotations
 
 import os
 import socket
+from contextlib import suppress
 
-POINTS: frozenset[str] = frozenset(
+VARIABLE = "OUTRIDER_FAULTS_FD"
+PLACES: frozenset[str] = frozenset(
     {
-        "store.commit.before",
-        "store.commit.after",
-        "harness.model.before",
-        "harness.model.after",
-        "harness.tool.before",
-        "harness.tool.after",
+        "store.commit",
+        "harness.claim",
+        "harness.release",
+        "harness.snapshot",
+        "harness.model",
+        "harness.tool",
+        "harness.interrupt",
+        "harness.bury",
+        "api.delete",
+        "vault.mint",
+        "vault.forward",
+        "zygote.start",
+        "zygote.delete",
+        "shim.start",
+        "shim.exec",
+        "shim.result",
+        "supervisor.fork",
     }
 )
+"""What is done there: a durable write, or a call of something outside the process."""
+
+POINTS: frozenset[str] = frozenset(f"{place}.{when}" for place in PLACES for when in ("before", "after"))
 
 _control: socket.socket | None = None
 
 
 def connect_from_environment() -> None:
-    """Take the control socket over, once, at process start. The variable is removed so that no child inherits it."""
+    """Take the control socket over, once, at process start. The variable is removed; forked children inherit the
+    socket as long as they keep its descriptor."""
     global _control
-    number = os.environ.pop("OUTRIDER_FAULTS_FD", None)
+    number = os.environ.pop(VARIABLE, None)
     if number is not None:
         _control = socket.socket(fileno=int(number))
+
+
+def descriptor() -> int | None:
+    """What a child must keep in order to have the points too; None in ordinary runs."""
+    return None if _control is None else _control.fileno()
 
 
 def point(name: str) -> None:
     """Stand still at `name` until the test lets go; does nothing in ordinary runs."""
     if _control is None:
         return
-    _control.sendall(f"{os.getpid()} {name}\n".encode())
-    _control.recv(1)
+    ours, theirs = socket.socketpair()
+    with ours, suppress(OSError):  # a test that has gone lets everybody go
+        with theirs:
+            socket.send_fds(_control, [f"{os.getpid()} {name}".encode()], [theirs.fileno()])
+        ours.recv(1)

@@ -17,6 +17,7 @@ import pytest
 
 from outrider.ports.log import HistoryQuery, Row, SessionKey
 from outrider.store.sqlite import SqliteStore
+from outrider.testing.stops import Stops
 
 SESSIONS = 4
 DEADLINE = 20.0
@@ -159,10 +160,8 @@ async def test_killed_around_a_commit_it_loses_nothing_that_it_acknowledged(
     point: str, commits: int, tmp_path: Path
 ) -> None:
     path = tmp_path / "log.db"
-    ours, theirs = socket.socketpair()
-    ours.settimeout(DEADLINE)
-    with ours, theirs, appender(path, 0, faults=theirs) as running:
-        stop_at(ours, point, commits)
+    with Stops() as stops, appender(path, 0, faults=stops.theirs) as running:
+        stops.until(point, times=commits)
         acknowledged = running.kill()
     rows = await check(path, acknowledged)
     told = sum(map(len, acknowledged.values()))
@@ -170,14 +169,3 @@ async def test_killed_around_a_commit_it_loses_nothing_that_it_acknowledged(
         assert rows > told, "the last commit is there although nobody was told"
     elif commits == 1:
         assert rows == 0, "what was never committed is not there"
-
-
-def stop_at(control: socket.socket, point: str, times: int) -> None:
-    """Let the process go on until it stands at the point for the nth time."""
-    seen = 0
-    with control.makefile("r") as lines:
-        for line in lines:
-            seen += line.split()[1] == point
-            if seen == times:
-                return
-            control.sendall(b".")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
-import socket
 import stat
 import subprocess
 import urllib.request
@@ -18,6 +17,7 @@ from supervisor_parts import command
 from outrider.supervisor.roles import Role
 from outrider.supervisor.tree import LONGEST_PAUSE, SHORT_LIFE, SHORT_LIVES_AT_START, Child
 from outrider.testing.server_process import DEADLINE, ServerProcess, alive, data_directory, running_server
+from outrider.testing.stops import Stops
 
 MODEL = {"OUTRIDER_MODEL_URL": "http://127.0.0.1:9"}
 
@@ -216,21 +216,17 @@ def _name(pid: int) -> str:
 
 
 def test_a_tests_control_socket_reaches_the_server_and_each_that_replaces_it(data: Path) -> None:
-    ours, theirs = socket.socketpair()
-    ours.settimeout(DEADLINE)
     with (
-        ours,
-        theirs,
-        running_server(data, command=command(data, "stopping_server"), environment=MODEL, faults=theirs) as tree,
+        Stops() as stops,
+        running_server(data, command=command(data, "stopping_server"), environment=MODEL, faults=stops.theirs) as tree,
     ):
         for _ in range(2):
-            word, point = ours.recv(100).decode().split()
-            pid = int(word)
-            assert point == "store.commit.before"
+            pid = stops.until("store.commit.before").pid
+            stops.run()
             tree.until(lambda pid=pid: tree.children()["server"] == pid, f"process {pid} is published as the server")
             os.kill(pid, signal.SIGKILL)
-        ours.recv(100)
-        ours.send(b".")
+        stops.until("store.commit.before")
+        stops.run()
         assert get(tree.until_up())
 
 

@@ -6,9 +6,11 @@ the state is read anew, so what is folded is always what is stored.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
+from outrider import faults
 from outrider.clock import Clock
 from outrider.errors import Fenced, HeadMoved
 from outrider.ids import IdSource
@@ -87,14 +89,15 @@ class Journal:
             return False
         seen = self.state.seq - len(staged)
         due = self.state.seq - self._snapshot_seq >= (SNAPSHOT_AT_REST if exact else SNAPSHOT_ANY_TIME)
-        self.lease = await self._log.append_owned(
-            self.lease,
-            staged,
-            patch=states.patch_for(self.state, self._clock.now()),
-            snapshot=Snapshot(self.state.seq, states.VERSION, states.dump(self.state)) if due else None,
-            if_head=seen if exact or due else None,
-            release=release,
-        )
+        with _points(snapshot=due, release=release):
+            self.lease = await self._log.append_owned(
+                self.lease,
+                staged,
+                patch=states.patch_for(self.state, self._clock.now()),
+                snapshot=Snapshot(self.state.seq, states.VERSION, states.dump(self.state)) if due else None,
+                if_head=seen if exact or due else None,
+                release=release,
+            )
         if due:
             self._snapshot_seq = self.state.seq
         if self.lease.head != self.state.seq:
@@ -103,7 +106,23 @@ class Journal:
 
     async def release(self) -> bool:
         """Give the lease up; False when something new has come, which is then folded."""
-        if await self._log.release(self.lease, if_head=self.state.seq):
+        with _points(snapshot=False, release=True):
+            released = await self._log.release(self.lease, if_head=self.state.seq)
+        if released:
             return True
         await self.catch_up()
         return False
+
+
+@contextmanager
+def _points(*, snapshot: bool, release: bool) -> Generator[None]:
+    """Where tests kill an owner around an append that does more than append."""
+    if snapshot:
+        faults.point("harness.snapshot.before")
+    if release:
+        faults.point("harness.release.before")
+    yield
+    if snapshot:
+        faults.point("harness.snapshot.after")
+    if release:
+        faults.point("harness.release.after")

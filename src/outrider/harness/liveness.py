@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from outrider import faults
 from outrider.clock import Clock
 from outrider.errors import OutriderError
 from outrider.ports.log import EventLog
@@ -53,6 +54,13 @@ class Observer:
 
 def _since(before: tuple[int, float] | None, count: int, answered: float) -> tuple[int, float]:
     return before if before is not None and before[0] == count else (count, answered)
+
+
+async def bury(store: EventLog, worker: str) -> int:
+    faults.point("harness.bury.before")
+    freed = await store.bury(worker)
+    faults.point("harness.bury.after")
+    return freed
 
 
 class Living(Protocol):
@@ -126,6 +134,6 @@ class Liveness:
         asked = self._clock.monotonic()
         beats = await self._log.beats()
         for dead in self._observer.observe(self._worker.id, asked, self._clock.monotonic(), beats):
-            freed = await self._log.bury(dead)
+            freed = await bury(self._log, dead)
             log.warning("worker %s is dead: %d sessions of its wait for another owner", dead, freed)
             self._worker.ring()

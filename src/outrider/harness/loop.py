@@ -354,7 +354,9 @@ class Driver:
         tasks = [self._tools[call_id] for call_id in running if call_id in self._tools]
         for call_id in running:
             with suppress(CallLost, SandboxUnavailable):  # out of reach: its call is closed all the same
+                faults.point("harness.interrupt.before")
                 await self._hands.sandboxes.interrupt(lease.key.session, call_id, epoch=lease.epoch)
+                faults.point("harness.interrupt.after")
         if tasks:
             await asyncio.wait(tasks, timeout=TOOL_STOP_SECONDS)
         for task in tasks:

@@ -12,9 +12,10 @@ from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Literal
 
+from outrider import faults
 from outrider.errors import CallLost, Fenced, OutriderError, Overloaded, SandboxUnavailable
 from outrider.harness.journal import Journal
-from outrider.harness.liveness import Liveness
+from outrider.harness.liveness import Liveness, bury
 from outrider.harness.loop import Driver, Hands
 from outrider.harness.replies import span_end
 from outrider.ports.doorbell import Doorbell
@@ -92,7 +93,7 @@ class Worker:
         watches does it for us if the store can't be reached."""
         try:
             async with asyncio.timeout(RETIRE_SECONDS):
-                if await self._hands.log.bury(worker):
+                if await bury(self._hands.log, worker):
                     self._doorbell.ring()
         except (TimeoutError, OutriderError) as error:
             log.warning("worker %s could not retire: %s", worker, error)
@@ -111,7 +112,7 @@ class Worker:
         """Where one process owns the store, whoever else is in it has died; else their beats are watched."""
         if not self._hands.log.shared:
             for worker in await self._hands.log.beats():
-                await self._hands.log.bury(worker)
+                await bury(self._hands.log, worker)
 
     @property
     def running(self) -> int:
@@ -177,7 +178,7 @@ class Worker:
         """Take what there is room for. A store out of reach does not end the loop: the next sweep asks again."""
         room = self._room
         try:
-            leases = await self._hands.log.claim(self._id, limit=room) if room > 0 else []
+            leases = await self._claimed(room) if room > 0 else []
         except OutriderError as error:
             log.warning("no session claimed: %s", error.message)
             return
@@ -185,6 +186,13 @@ class Worker:
             self.take(lease)
         if leases and len(leases) == room:  # the ring was heard here alone, and there may be more than fits
             self._doorbell.ring()
+
+    async def _claimed(self, room: int) -> list[Lease]:
+        faults.point("harness.claim.before")
+        leases = await self._hands.log.claim(self._id, limit=room)
+        if leases:
+            faults.point("harness.claim.after")
+        return leases
 
     async def _drive(self, lease: Lease) -> None:
         journal = Journal(self._hands.log, lease, self._hands.ids, self._hands.clock)

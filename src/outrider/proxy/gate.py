@@ -17,6 +17,7 @@ import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from outrider import faults
 from outrider.endpoints import CAPABILITY_HEADER
 from outrider.errors import (
     AuthenticationFailed,
@@ -59,10 +60,14 @@ def app(capabilities: Capabilities, models: Mapping[str, ModelProxy], ids: IdSou
             presented = _presented(scope)
             claim = read_claim(presented)
             if claim is not None:
+                faults.point("vault.mint.before")
                 presented = capabilities.mint(*claim, (endpoint,))
+                faults.point("vault.mint.after")
                 send = _with_capability(send, presented)
             capabilities.check(presented, endpoint)
+            faults.point("vault.forward.before")
             await models[endpoint].forward(path, scope, receive, send)
+            faults.point("vault.forward.after")
         elif scope["path"] == "/capabilities" and scope["method"] == "POST":
             await _answer(send, 200, _mint(capabilities, await _whole_body(receive)))
         elif scope["path"] == "/healthz":

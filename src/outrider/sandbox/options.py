@@ -12,7 +12,10 @@ SESSION = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class ZygoteOptions(TypedDict):
-    """`uid_base` None: all sandboxes run as the zygote's own user. Bytes are bytes, times are seconds."""
+    """`uid_base` None: all sandboxes run as the zygote's own user. Bytes are bytes, times are seconds.
+
+    `faults`: see `stops`.
+    """
 
     root: str
     run: str
@@ -34,6 +37,7 @@ class ZygoteOptions(TypedDict):
     sizes: Sizes
     allow_tracing: bool
     strict: bool
+    faults: int | None
 
 
 class ShimOptions(ZygoteOptions):

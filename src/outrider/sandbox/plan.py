@@ -69,6 +69,7 @@ def zygote_options(
         "sizes": {"tmp": hold.tmp_bytes, "shm": hold.shm_bytes, "run": hold.run_bytes},
         "allow_tracing": hold.allow_tracing,
         "strict": strict,
+        "faults": None,
     }
 
 

@@ -23,6 +23,7 @@ from outrider.sandbox import (
     room,
     shell,
     state,
+    stops,
     worker,
 )
 from outrider.sandbox.journal import Journal
@@ -114,6 +115,7 @@ class Shim:
         if stored is not None:
             reply({"outcome": stored})
         elif self._journal.started(call["id"]) or request["resume"]:
+            self._journal.raise_epoch(epoch)  # an owner that was frozen before it asked must not begin it after this
             partial = output.clean(self._journal.partial(call["id"]))[-output.PREVIEW_CHARACTERS :]
             reply({"error": "lost", "message": LOST + (f" Its output so far:\n{partial}" if partial else "")})
         else:
@@ -129,13 +131,17 @@ class Shim:
         except namespaces.Unavailable as problem:
             reply({"error": "unavailable", "message": str(problem)})
             return
+        stops.point("shim.start.before")
         self._journal.start(call["id"], epoch, call["name"])
+        stops.point("shim.start.after")
         self._waiting[call["id"]] = [reply]
         given = {name: value for name, value in call["input"].items() if value is not None}
+        stops.point("shim.exec.before")
         if call["name"] == "bash":
             self._run_command(call["id"], call["thread"], given)
         else:
             self._run_worker(call["id"], call["name"], given)
+        stops.point("shim.exec.after")
 
     def _run_command(self, call: str, thread: str, given: dict[str, Any]) -> None:
         if thread not in self._shells:
@@ -169,7 +175,9 @@ class Shim:
     def _finish(self, call: str, outcome: dict[str, Any]) -> None:
         self._workers.pop(call, None)
         outcome = self._bounded(call, outcome)
+        stops.point("shim.result.before")
         self._journal.finish(call, outcome)
+        stops.point("shim.result.after")
         self._last_active = time.monotonic()
         for reply in self._waiting.pop(call):
             reply({"outcome": outcome})
@@ -289,8 +297,10 @@ def serve(options: ShimOptions, listener: socket.socket, lock: int) -> None:
     ending.become(options["uid"], options["gid"])
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     log = os.open(os.path.join(options["own"], "shim.log"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    process.lay_out([null, null, log, listener.detach(), lock])
-    linux.close_from(5)
-    for fd in (3, 4):
+    held = [] if options["faults"] is None else [options["faults"]]
+    process.lay_out([null, null, log, listener.detach(), lock, *held])
+    linux.close_from(5 + len(held))
+    for fd in range(3, 5 + len(held)):
         os.set_inheritable(fd, False)
+    stops.connect(5 if held else None)
     Shim(options, socket.socket(fileno=3)).run()

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from outrider.sandbox import cgroups, ending, launcher, linux, namespaces, probe, seccomp, shim
+from outrider.sandbox import cgroups, ending, launcher, linux, namespaces, probe, seccomp, shim, stops
 from outrider.sandbox.lines import Gate, Reply, listen
 from outrider.sandbox.options import SESSION, ShimOptions, ZygoteOptions
 from outrider.sandbox.reactor import Reactor
@@ -28,12 +28,15 @@ def main(control_socket_path: str, options: ZygoteOptions) -> None:
     """Serve at the control socket until the parent dies. Call it right after a fork, before anything heavy is
     imported; it closes every descriptor above 2 and never returns normally."""
     linux.die_with_parent(options["parent"])
-    _forget_the_parent()
+    _forget_the_parent(options)
     Zygote(control_socket_path, options).run()
 
 
-def _forget_the_parent() -> None:
-    linux.close_from(3)
+def _forget_the_parent(options: ZygoteOptions) -> None:
+    if options["faults"] is not None:
+        options["faults"] = os.dup2(options["faults"], 3, inheritable=False)
+    linux.close_from(3 if options["faults"] is None else 4)
+    stops.connect(options["faults"])
     signal.set_wakeup_fd(-1)
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         if signal.getsignal(number) not in (signal.SIG_DFL, None):
@@ -154,10 +157,12 @@ class Zygote:
         user = self._user(session)
 
         def deleted(answer: dict[str, Any]) -> None:
+            stops.point("zygote.delete.after")
             if user is not None and "ok" in answer:
                 self._uids.discard(user[0])
             reply(answer)
 
+        stops.point("zygote.delete.before")
         self._apart(lambda: self._delete(session), deleted)
 
     def _user(self, session: str) -> tuple[int, int] | None:
@@ -226,11 +231,13 @@ class Zygote:
             "cgroups": groups,
         }
         listener = listen(self.socket_path(session), self._options["harness_uid"])
+        stops.point("zygote.start.before")
         pid = os.fork()
         if pid == 0:
             _be_shim(options, listener, lock)
         self._shims[pid] = session
         listener.close()
+        stops.point("zygote.start.after")
 
     def _end(self, session: str) -> dict[str, Any]:
         """Kill a shim that does not answer; its sandbox dies with it."""

@@ -16,10 +16,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
+from outrider import faults
 from outrider.supervisor import linux, log, plan, reach, zygote_start
 
 MODULES_DIRECTORY = "OUTRIDER_TEST_MODULES_DIR"
-FAULTS = "OUTRIDER_FAULTS_FD"
 STOPS_BY = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _HIGHEST_FD = 4096
 
@@ -82,10 +82,8 @@ def _let_go(part: Part) -> None:
     signal.set_wakeup_fd(-1)
     for number in STOPS_BY:
         signal.signal(number, signal.SIG_DFL)
-    faults = os.environ.get(FAULTS) if part.name == "server" else None
-    if faults is None:
-        os.environ.pop(FAULTS, None)
-    _close_all_but({0, 1, 2, *part.keep, *([int(faults)] if faults else [])})
+    held = faults.descriptor()
+    _close_all_but({0, 1, 2, *part.keep, *(() if held is None else (held,))})
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
     os.close(null)
@@ -115,7 +113,8 @@ def _tell_modules(name: str) -> None:
 
 def exec_zygote(target: str, control: Path, options: Mapping[str, Any], path: Iterable[str]) -> int:
     """The pid of a new sandbox zygote, in an interpreter of its own: this process is too big to fork a light one."""
-    told = {"path": list(path), "target": target, "control": str(control), "options": dict(options)}
+    held = {"faults": faults.descriptor()}
+    told = {"path": list(path), "target": target, "control": str(control), "options": {**options, **held}}
     fd = plan.memory_file("outrider-zygote", json.dumps(told).encode())
     parent = os.getpid()
     pid = os.fork()
@@ -133,7 +132,8 @@ def _become_zygote(fd: int, parent: int) -> NoReturn:
         os.umask(0o022)  # what it makes for other users must be enterable; its modes are its own concern
         os.lseek(fd, 0, os.SEEK_SET)
         os.dup2(fd, 0)
-        os.closerange(3, _HIGHEST_FD)
+        held = faults.descriptor()
+        _close_all_but({0, 1, 2, *(() if held is None else (held,))})
         command = [sys.executable, "-I", "-S", str(zygote_start.__file__)]
         os.execve(sys.executable, command, {"PATH": os.environ.get("PATH", os.defpath)})
     finally:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 
+from outrider import faults
 from outrider.supervisor import linux, places, roles
 from outrider.supervisor.children import STOPS_BY
 from outrider.supervisor.log import say
@@ -89,6 +90,7 @@ class Tree:
     def run(self) -> int:
         """Serve until told to stop; the exit code."""
         linux.hide()
+        faults.connect_from_environment()
         linux.name_process("outrider")
         os.umask(0o077)
         self._heed_signals()
@@ -139,7 +141,9 @@ class Tree:
             self._publish()
 
     def _start(self, child: Child) -> None:
+        faults.point("supervisor.fork.before")
         child.pid = child.role.begin()
+        faults.point("supervisor.fork.after")
         child.pidfd = os.pidfd_open(child.pid)
         child.born = self._monotonic()
         self._poll.register(child.pidfd, select.POLLIN)

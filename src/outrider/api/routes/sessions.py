@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from outrider import faults
 from outrider.api.endpoint import Call, Reply
 from outrider.api.intake import factory_for, hand_over, light_state
 from outrider.api.lists import mark_created, page_of
@@ -159,7 +160,9 @@ async def delete(call: Call) -> Reply:
         key = SessionKey(call.workspace, record.id)
         check_deletable(replace(record, status=state.status))
         gone = factory_for(call.services, state).public("session.deleted")
+        faults.point("api.delete.before")
         await call.services.records.delete_session(key, if_head=state.seq)
+        faults.point("api.delete.after")
         call.services.feed.deleted(key, gone.body)
         await call.services.forget(key)
         return Reply(deleted_session(record.id))

@@ -1,0 +1,106 @@
+"""The test's side of the points at which processes stand still (`outrider.faults`): lets all go on but the one wanted.
+
+A thread answers them, so that a test waits only for what it is about.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+
+DEADLINE = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A process that stands at a point. `go` lets it on; one that was killed needs no answer."""
+
+    pid: int
+    point: str
+    reply: socket.socket
+
+    def go(self) -> None:
+        with self.reply, suppress(OSError):
+            self.reply.send(b".")
+
+
+class Stops:
+    """`theirs` is the end for the processes. With nothing asked for, nobody stands still for longer than it takes to
+    be let go."""
+
+    def __init__(self) -> None:
+        self._ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._changed = threading.Condition()
+        self._wanted = ""
+        self._left = 0
+        self._found: Stop | None = None
+        self._ended = False
+        self.seen: list[tuple[int, str]] = []
+        self._thread = threading.Thread(target=self._answer, daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Stops:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Everybody goes on, now and at every later point."""
+        self.run()
+        self._ours.shutdown(socket.SHUT_RDWR)
+        self._thread.join(DEADLINE)
+        self._ours.close()
+        self.theirs.close()
+
+    def want(self, point: str, times: int = 1) -> None:
+        """From now on, hold the process that comes to this point for the nth time."""
+        with self._changed:
+            self._wanted, self._left = point, times
+
+    def run(self) -> None:
+        """Hold nobody, and let go whoever is held."""
+        with self._changed:
+            self._wanted = ""
+            found, self._found = self._found, None
+        if found is not None:
+            found.go()
+
+    def held(self, seconds: float = DEADLINE) -> Stop | None:
+        """The process that stands at the wanted point, once it does; None if none came in time."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._found is not None or self._ended, seconds)
+            return self._found
+
+    def until(self, point: str, times: int = 1, seconds: float = DEADLINE) -> Stop:
+        """`want` and `held`; fails when nobody comes."""
+        self.want(point, times)
+        found = self.held(seconds)
+        assert found is not None, f"nobody came to {point} within {seconds} s"
+        return found
+
+    def _answer(self) -> None:
+        while True:
+            data, fds, _, _ = socket.recv_fds(self._ours, 200, 1)
+            if not data:
+                break
+            pid, point = data.decode().split()
+            self._take(Stop(int(pid), point, socket.socket(fileno=fds[0])))
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def _take(self, stop: Stop) -> None:
+        with self._changed:
+            self.seen.append((stop.pid, stop.point))
+            self._left -= stop.point == self._wanted
+            if stop.point == self._wanted and self._left == 0 and self._found is None:
+                self._found = stop
+                self._changed.notify_all()
+                return
+        stop.go()
