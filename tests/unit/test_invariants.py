@@ -84,9 +84,10 @@ def an_id_is_there_twice(rows: Rows, rng: random.Random) -> Rows | None:
 
 @fault("epochs-never-fall")
 def a_frozen_owner_wrote_after_its_successor(rows: Rows, rng: random.Random) -> Rows | None:
-    place = pick(rows[:-1], lambda row: row.epoch > 0, rng)
-    if place is None:
+    owned = [place for place, row in enumerate(rows) if row.epoch > 0]
+    if len(owned) < 2:
         return None
+    place = rng.choice(owned[:-1])
     return [*rows[:place], replace(rows[place], epoch=rows[place].epoch + 1000), *rows[place + 1 :]]
 
 
