@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from outrider.errors import Overloaded
 from outrider.harness import liveness
-from outrider.harness.liveness import BEAT_SECONDS, BLIND_AFTER, DEAD_AFTER, SWEEP_SECONDS, Observer
+from outrider.harness.liveness import BEAT_SECONDS, DEAD_AFTER, GAP_AFTER, RETRY_SECONDS, SWEEP_SECONDS, Observer
 from outrider.harness.worker import Worker
 from outrider.ports.model import Delta, ModelCall, ModelReply
 from outrider.testing.memory_log import MemoryStore
@@ -34,7 +34,7 @@ def test_a_worker_that_stops_is_buried_in_time_and_one_that_beats_is_not() -> No
     assert 4 + DEAD_AFTER <= dead_at <= 4 + DEAD_AFTER + 2 * SWEEP_SECONDS
 
 
-@given(LOOKS, st.integers(5, 25), st.floats(BLIND_AFTER + 0.1, 60.0), st.floats(0.0, 0.3))
+@given(LOOKS, st.integers(5, 25), st.floats(GAP_AFTER, 60.0), st.floats(0.0, 0.3))
 def test_an_observer_that_stood_still_buries_none_of_the_living(
     pauses: list[float], at: int, frozen: float, slow: float
 ) -> None:
@@ -48,15 +48,14 @@ def test_an_observer_that_stood_still_buries_none_of_the_living(
         now += frozen if number == at else pause
 
 
-@given(LOOKS, st.integers(5, 25), st.floats(0.5, 30.0))
-def test_a_store_that_stood_still_makes_nobody_dead(pauses: list[float], at: int, outage: float) -> None:
-    """Reads are answered all the time, but nobody's beat is stored for a while."""
+@given(LOOKS, st.integers(5, 25), st.floats(0.5, 30.0), st.floats(0.0, 1.0))
+def test_a_store_that_stood_still_makes_nobody_dead(pauses: list[float], at: int, outage: float, phase: float) -> None:
+    """Reads are answered all the time, but nobody's beat is stored for a while; afterwards ours is among the first."""
     observer, now, begins = Observer(), 0.0, sum(pauses[:at])
     for pause in pauses + [0.4] * 80:
-        stored = min(now, begins) if now < begins + outage else now
-        # After the outage beats come back one after the other, ours among the first.
-        others = stored if now >= begins + outage + BEAT_SECONDS else min(now, begins)
-        beats = {"me": int(stored / BEAT_SECONDS), "other": int(others / BEAT_SECONDS)}
+        stored = begins if begins < now < begins + outage else now
+        others = begins if begins < now < begins + outage + RETRY_SECONDS else now
+        beats = {"me": int(stored / BEAT_SECONDS), "other": int(others / BEAT_SECONDS + phase)}
         assert observer.observe("me", now, now, beats) == []
         now += pause
 
@@ -112,7 +111,7 @@ class Slow:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same times, thirty times faster."""
-    for name in ("BEAT_SECONDS", "SWEEP_SECONDS", "DEAD_AFTER", "BLIND_AFTER", "RETRY_SECONDS"):
+    for name in ("BEAT_SECONDS", "SWEEP_SECONDS", "DEAD_AFTER", "BLIND_AFTER", "GAP_AFTER", "RETRY_SECONDS"):
         monkeypatch.setattr(liveness, name, getattr(liveness, name) / 30)
 
 

@@ -20,7 +20,8 @@ from outrider.ports.log import EventLog
 BEAT_SECONDS = 1.0
 SWEEP_SECONDS = 0.5
 DEAD_AFTER = 3.0
-BLIND_AFTER = 2.0  # an observer that has not seen its own beats move for so long can't judge others by theirs
+BLIND_AFTER = 1.5  # an observer that has not seen its own beats move for so long can't judge others by theirs
+GAP_AFTER = 2.0  # nor can one that has not looked for so long
 RETRY_SECONDS = 0.25
 
 log = logging.getLogger("outrider.harness")
@@ -32,6 +33,7 @@ class Observer:
 
     dead_after: float = DEAD_AFTER
     blind_after: float = BLIND_AFTER
+    gap_after: float = GAP_AFTER
     _seen: dict[str, tuple[int, float]] = field(default_factory=dict[str, tuple[int, float]])
     _last: float | None = None
 
@@ -42,7 +44,7 @@ class Observer:
         between two looks, or a time in which even our own beats did not move, counts for nobody: then it was this
         process, or the store, that stood still.
         """
-        gap = self._last is not None and answered - self._last > self.blind_after
+        gap = self._last is not None and answered - self._last > self.gap_after
         self._last = answered
         before = {} if gap else self._seen
         self._seen = {worker: _since(before.get(worker), count, answered) for worker, count in beats.items()}
@@ -90,7 +92,7 @@ class Liveness:
         self._log = store
         self._clock = clock
         self._worker = worker
-        self._observer = Observer(DEAD_AFTER, BLIND_AFTER)
+        self._observer = Observer(DEAD_AFTER, BLIND_AFTER, GAP_AFTER)
 
     async def beat(self) -> None:
         """Once a second. A worker that could not, for as long as others wait, owns nothing any more."""
@@ -99,7 +101,7 @@ class Liveness:
             began = self._clock.monotonic()
             if await self._beat_until(beaten + DEAD_AFTER):
                 beaten, known = began, True
-                await asyncio.sleep(BEAT_SECONDS)
+                await asyncio.sleep(max(0.0, began + BEAT_SECONDS - self._clock.monotonic()))
                 continue
             if known or self._worker.running:
                 log.warning("worker %s was not heard in time, or buried: it drops its sessions", self._worker.id)
@@ -122,7 +124,7 @@ class Liveness:
     async def watch(self) -> None:
         while True:
             try:
-                async with asyncio.timeout(BLIND_AFTER):
+                async with asyncio.timeout(GAP_AFTER):
                     await self._look()
             except TimeoutError:
                 log.warning("the workers' beats could not be looked at in time")
