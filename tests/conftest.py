@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
 
 import pytest
 from hypothesis import settings
+
+from outrider.testing.postgres_server import NoServer, PostgresServer, binaries, postgres_server
 
 # Elsewhere property tests look for new examples; a build must not fail by the luck of one.
 settings.register_profile("ci", derandomize=True, deadline=None)
@@ -16,3 +19,14 @@ if os.environ.get("CI"):
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Generator[PostgresServer]:
+    """One server for all tests that need no durability; each takes a database or empties the one before."""
+    try:
+        binaries()
+    except NoServer as missing:
+        pytest.skip(str(missing))
+    with postgres_server(durable=False) as server:
+        yield server

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from postgres_trial import fresh_store
 
 from outrider.store.sqlite import SqliteStore
 from outrider.testing.log_history_suite import HISTORY_CONTRACTS
@@ -13,18 +14,23 @@ from outrider.testing.log_lease_suite import LEASE_CONTRACTS
 from outrider.testing.log_suite import LOG_CONTRACTS
 from outrider.testing.log_worker_suite import WORKER_CONTRACTS
 from outrider.testing.memory_log import MemoryStore
+from outrider.testing.postgres_server import PostgresServer
 from outrider.testing.records_suite import RECORDS_CONTRACTS
 from outrider.testing.store_trial import Contract, Trial
 
 CONTRACTS = [*LOG_CONTRACTS, *LEASE_CONTRACTS, *WORKER_CONTRACTS, *HISTORY_CONTRACTS, *RECORDS_CONTRACTS]
 
 
-@pytest.fixture(params=["sqlite", "memory"])
+@pytest.fixture(params=["sqlite", "postgres", "memory"])
 async def trial(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Trial]:
     fresh = Trial()
     if request.param == "memory":
         fresh.opened = MemoryStore(on_commit=fresh.commit, on_delete=fresh.delete)
         yield fresh
+    elif request.param == "postgres":
+        server: PostgresServer = request.getfixturevalue("postgres")
+        async with await fresh_store(server, on_commit=fresh.commit, on_delete=fresh.delete) as fresh.opened:
+            yield fresh
     else:
         opened = await SqliteStore.open(tmp_path / "log.db", on_commit=fresh.commit, on_delete=fresh.delete)
         async with opened as fresh.opened:

@@ -12,13 +12,14 @@ import pytest
 
 from outrider.errors import Internal
 from outrider.store import queries
+from outrider.store.scripts import Script, shipped
 from outrider.store.sqlite import SqliteStore, connections
-from outrider.store.sqlite.migrations import Script, migrate, shipped, statements
+from outrider.store.sqlite.migrations import PACKAGE, migrate, statements
 from outrider.store.sqlite.transaction import QUERIES
 
-NEWEST = len(shipped())
+NEWEST = len(shipped(PACKAGE))
 GROWS: list[Script] = [
-    *shipped(),
+    *shipped(PACKAGE),
     (NEWEST + 1, "note.sql", "CREATE TABLE notes (text TEXT);\nCREATE TABLE copies (text TEXT);\n"),
     (
         NEWEST + 2,
@@ -49,12 +50,12 @@ def schema(db: sqlite3.Connection) -> list[tuple[str, str]]:
 
 
 def test_the_shipped_scripts_are_numbered_without_a_gap() -> None:
-    assert [number for number, _, _ in shipped()] == list(range(1, len(shipped()) + 1))
+    assert [number for number, _, _ in shipped(PACKAGE)] == list(range(1, len(shipped(PACKAGE)) + 1))
 
 
 def test_an_empty_file_gets_every_script_once(db: sqlite3.Connection) -> None:
-    assert migrate(db) == len(shipped())
-    assert versions(db) == list(range(1, len(shipped()) + 1))
+    assert migrate(db) == len(shipped(PACKAGE))
+    assert versions(db) == list(range(1, len(shipped(PACKAGE)) + 1))
 
 
 def test_migrating_again_changes_nothing(db: sqlite3.Connection) -> None:
@@ -77,7 +78,7 @@ def test_an_older_file_gets_only_what_is_missing(db: sqlite3.Connection) -> None
 def test_a_script_that_fails_leaves_nothing_of_itself(db: sqlite3.Connection) -> None:
     broken = (NEWEST + 1, "broken.sql", "CREATE TABLE half (text TEXT);\nCREATE TABLE heads (again TEXT);\n")
     with pytest.raises(sqlite3.OperationalError, match="heads"):
-        migrate(db, [*shipped(), broken])
+        migrate(db, [*shipped(PACKAGE), broken])
     assert versions(db) == list(range(1, NEWEST + 1))
     assert "half" not in dict(schema(db))
     assert migrate(db, GROWS) == NEWEST + 2
@@ -126,7 +127,7 @@ def test_every_query_names_the_workspace_or_a_log_or_says_why_not() -> None:
     """A query about one workspace's things must not be able to reach another's."""
     of_the_server = {
         "wake", "waiting_workspaces", "beat", "beats", "fence_off", "let_wait", "mark_buried",
-        "runnable", "session_ids", "key_by_digest", "put_key",
+        "heads", "runnable", "session_ids", "key_by_digest", "put_key",
         "forget_answers", "default_workspace", "insert_default_workspace", "insert_event",
     }  # fmt: skip
     loose = {name for name, text in QUERIES.items() if ":workspace" not in text and ":log" not in text}

@@ -1,15 +1,16 @@
-"""Random operations: the SQLite store must answer each as the store in memory does, and end with the same content."""
+"""Random operations: a store must answer each as the store in memory does, and end with the same content."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from postgres_trial import fresh_store
 
 from outrider.errors import OutriderError
 from outrider.ports.log import HistoryQuery, Lease, NewEvent, SessionKey, SessionPatch, Snapshot
@@ -162,27 +163,37 @@ async def content(store: Store, key: SessionKey) -> dict[str, Any]:
     }
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+async def trial(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Trial]:
+    fresh = Trial()
+    if request.param == "postgres":
+        opened = await fresh_store(request.getfixturevalue("postgres"), on_commit=fresh.commit, on_delete=fresh.delete)
+    else:
+        opened = await SqliteStore.open(tmp_path / "log.db", on_commit=fresh.commit, on_delete=fresh.delete)
+    async with opened as fresh.opened:
+        yield fresh
+
+
 @pytest.mark.anyio
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("burst", [1, 12])
-async def test_the_stores_agree_operation_by_operation(seed: int, burst: int, tmp_path: Path) -> None:
+async def test_the_stores_agree_operation_by_operation(seed: int, burst: int, trial: Trial) -> None:
     """A burst is handed over at once and shares commits, yet each is answered as if it came alone, in its turn."""
-    ours, model, player = Trial(), Trial(), Player(seed)
+    store, model, player = trial.store, Trial(), Player(seed)
     memory: Store = MemoryStore(on_commit=model.commit, on_delete=model.delete)
-    async with await SqliteStore.open(tmp_path / "log.db", on_commit=ours.commit, on_delete=ours.delete) as sqlite:
-        for step in range(400 // burst):
-            operations = [player.draw() for _ in range(burst)]
-            expected = [await outcome(memory, operation) for operation in operations]
-            assert await asyncio.gather(*(outcome(sqlite, op) for op in operations)) == expected, f"step {step}"
-            for answer in expected:
-                player.learn(answer)
-            if step % 10 == 9:
-                for key in KEYS:
-                    assert await content(sqlite, key) == await content(memory, key), f"step {step}"
-        assert ours.commits == model.commits
-        assert ours.deletions == model.deletions
-        for workspace in ("wrkspc_a", "wrkspc_b"):
-            page = Page(limit=9, include_archived=True)
-            listed = await sqlite.sessions(workspace, page, SessionFilter())
-            assert listed == await memory.sessions(workspace, page, SessionFilter())
-        assert await sqlite.runnable() == await memory.runnable()
+    for step in range(400 // burst):
+        operations = [player.draw() for _ in range(burst)]
+        expected = [await outcome(memory, operation) for operation in operations]
+        assert await asyncio.gather(*(outcome(store, op) for op in operations)) == expected, f"step {step}"
+        for answer in expected:
+            player.learn(answer)
+        if step % 10 == 9:
+            for key in KEYS:
+                assert await content(store, key) == await content(memory, key), f"step {step}"
+    assert trial.commits == model.commits
+    assert trial.deletions == model.deletions
+    for workspace in ("wrkspc_a", "wrkspc_b"):
+        page = Page(limit=9, include_archived=True)
+        listed = await store.sessions(workspace, page, SessionFilter())
+        assert listed == await memory.sessions(workspace, page, SessionFilter())
+    assert await store.runnable() == await memory.runnable()

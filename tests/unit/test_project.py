@@ -28,6 +28,7 @@ BANNED_NAMES = {"manager", "helper", "helpers", "util", "utils", "common", "base
 OWNERS = {
     "anthropic": {"models", "wire", "testing", "cli"},
     "anyio": {"models", "proxy", "vaultd", "api", "server", "testing", "harness"},
+    "asyncpg": {"store"},
     "click": {"cli"},
     "httptools": {"links"},
     "httpx2": {"cli", "links", "models", "proxy", "server", "vaultd", "testing"},

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from outrider.errors import Conflict, Fenced, HeadMoved, NotFound
 from outrider.ports.log import Lease, NewEvent, Row, SessionKey, SessionPatch, Snapshot
+from outrider.store.shapes import named
 from outrider.store.sqlite.transaction import Transaction
 
 NO_PATCH = SessionPatch()
-
-
-def named(key: SessionKey, **values: Any) -> dict[str, Any]:
-    return {"workspace": key.workspace, "session": key.session, **values}
 
 
 def find_log(tx: Transaction, key: SessionKey) -> tuple[int, int]:

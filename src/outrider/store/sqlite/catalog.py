@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from outrider.errors import Conflict, NotFound
 from outrider.ports.records import AgentRecord, ApiKey, EnvironmentRecord, StoredAnswer
+from outrider.store.shapes import fields
 from outrider.store.sqlite.transaction import Transaction
 
 
 def put_agent(tx: Transaction, record: AgentRecord, if_version: int | None) -> None:
-    values = {**_values(record), "if_version": if_version}
+    values = {**fields(record), "if_version": if_version}
     if tx.run("insert_agent" if if_version is None else "advance_agent", values) != 1:
         _refuse(tx, record, if_version)
     tx.run("insert_agent_version", values)
@@ -31,7 +30,7 @@ def archive_agent(tx: Transaction, workspace: str, agent_id: str, at: str) -> No
 
 
 def put_environment(tx: Transaction, record: EnvironmentRecord) -> None:
-    tx.run("put_environment", _values(record))
+    tx.run("put_environment", fields(record))
 
 
 def delete_environment(tx: Transaction, workspace: str, environment_id: str) -> None:
@@ -43,7 +42,7 @@ def delete_environment(tx: Transaction, workspace: str, environment_id: str) -> 
 
 
 def put_key(tx: Transaction, key: ApiKey) -> None:
-    tx.run("put_key", _values(key))
+    tx.run("put_key", fields(key))
 
 
 def put_answer(tx: Transaction, workspace: str, idempotency: str, at: str, answer: StoredAnswer) -> None:
@@ -53,7 +52,3 @@ def put_answer(tx: Transaction, workspace: str, idempotency: str, at: str, answe
 
 def forget_answers(tx: Transaction, before: str) -> None:
     tx.run("forget_answers", {"before": before})
-
-
-def _values(record: AgentRecord | EnvironmentRecord | ApiKey) -> dict[str, Any]:
-    return {name: getattr(record, name) for name in type(record).__slots__}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from outrider.errors import Fenced
 from outrider.ports.log import KeptAnswer, Lease, SessionKey
+from outrider.store.shapes import named
 from outrider.store.sqlite import catalog
-from outrider.store.sqlite.appends import named
 from outrider.store.sqlite.transaction import Transaction
 
 

@@ -19,10 +19,11 @@ from outrider.ports.log import (
     SessionPatch,
     Snapshot,
 )
-from outrider.store.sqlite import appends, leases, shapes
-from outrider.store.sqlite.appends import named
+from outrider.store import shapes
+from outrider.store.shapes import named
+from outrider.store.sqlite import appends, leases
 from outrider.store.sqlite.readers import Readers
-from outrider.store.sqlite.transaction import QUERIES, Transaction
+from outrider.store.sqlite.transaction import QUERIES, Transaction, json_lists
 from outrider.store.sqlite.writer import Writer
 
 
@@ -48,11 +49,11 @@ class SqliteLog:
         return self._readers.glance(read)
 
     async def find(self, key: SessionKey, event_ids: list[str]) -> dict[str, Row]:
-        return await self._readers.one("find", named(key, ids=json.dumps(event_ids)), shapes.rows_by_id)
+        return await self._readers.one("find", json_lists(named(key, ids=event_ids)), shapes.rows_by_id)
 
     async def history(self, key: SessionKey, query: HistoryQuery) -> list[HistoryEntry]:
         name = shapes.ordered("history", descending=query.descending)
-        return await self._readers.fetch(name, shapes.history_values(key, query), shapes.entries)
+        return await self._readers.fetch(name, json_lists(shapes.history_values(key, query)), shapes.entries)
 
     async def head(self, key: SessionKey) -> int:
         found = await self._readers.one("head", named(key), list)

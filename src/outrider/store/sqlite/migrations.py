@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from importlib.resources import files
 
-from outrider.errors import Internal
+from outrider.store.scripts import Script, refuse_newer, shipped
 
-Script = tuple[int, str, str]  # number, name, text
-
-
-def shipped() -> list[Script]:
-    """The scripts of this release, in order: `0001_start.sql` is number 1."""
-    folder = files(__package__ or __name__).joinpath("sql/migrations")
-    names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
-    return [(int(name.split("_", 1)[0]), name, folder.joinpath(name).read_text("utf-8")) for name in names]
+PACKAGE = __package__ or __name__
 
 
 def migrate(db: sqlite3.Connection, scripts: list[Script] | None = None) -> int:
     """Apply what is missing and return the version. Raises Internal, with nothing changed, on a newer file's schema."""
-    wanted = shipped() if scripts is None else scripts
+    wanted = shipped(PACKAGE) if scripts is None else scripts
     newest = wanted[-1][0]
     if _version(db) != newest:
         for script in wanted:
@@ -33,11 +25,7 @@ def _apply(db: sqlite3.Connection, script: Script, newest: int) -> None:
     db.execute("BEGIN EXCLUSIVE")  # two servers that start together do it once: the second sees the first's version
     try:
         found = _version(db)
-        if found > newest:
-            raise Internal(
-                f"The database has schema version {found}, and this release of outrider knows {newest}:"
-                " start the newer release again, or restore a copy made before the upgrade."
-            )
+        refuse_newer(found, newest)
         if found < number:
             _run(db, number, name, text)
         db.execute("COMMIT")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 from outrider.ports.log import KeptAnswer, Lease, NewEvent, SessionKey
 from outrider.ports.records import (
@@ -15,23 +15,12 @@ from outrider.ports.records import (
     SessionRecord,
     StoredAnswer,
 )
-from outrider.store.sqlite import catalog, leases, sessions, shapes
-from outrider.store.sqlite.appends import named
+from outrider.store import shapes
+from outrider.store.shapes import named
+from outrider.store.sqlite import catalog, leases, sessions
 from outrider.store.sqlite.readers import Readers
-from outrider.store.sqlite.transaction import Transaction
+from outrider.store.sqlite.transaction import Transaction, json_lists
 from outrider.store.sqlite.writer import Writer
-
-
-def _agents(found: list[Any]) -> list[AgentRecord]:
-    return [AgentRecord(*row) for row in found]
-
-
-def _environments(found: list[Any]) -> list[EnvironmentRecord]:
-    return [EnvironmentRecord(*row) for row in found]
-
-
-def _sessions(found: list[Any]) -> list[SessionRecord]:
-    return [SessionRecord(*row) for row in found]
 
 
 class SqliteRecords:
@@ -46,17 +35,17 @@ class SqliteRecords:
 
     async def agent(self, workspace: str, agent_id: str, version: int | None = None) -> AgentRecord | None:
         values = {"workspace": workspace, "id": agent_id, "version": version}
-        return next(iter(await self._readers.one("agent", values, _agents)), None)
+        return next(iter(await self._readers.one("agent", values, shapes.agents)), None)
 
     async def agents(self, workspace: str, page: Page) -> list[AgentRecord]:
         name = shapes.ordered("agents", descending=page.descending)
-        return await self._readers.fetch(name, shapes.page_values(workspace, page), _agents)
+        return await self._readers.fetch(name, shapes.page_values(workspace, page), shapes.agents)
 
     async def agent_versions(
         self, workspace: str, agent_id: str, *, before: int | None, limit: int
     ) -> list[AgentRecord]:
         values = {"workspace": workspace, "id": agent_id, "before": before, "limit": limit}
-        return await self._readers.fetch("agent_versions", values, _agents)
+        return await self._readers.fetch("agent_versions", values, shapes.agents)
 
     async def archive_agent(self, workspace: str, agent_id: str, at: str) -> None:
         await self._writer.run(partial(catalog.archive_agent, workspace=workspace, agent_id=agent_id, at=at))
@@ -66,11 +55,11 @@ class SqliteRecords:
 
     async def environment(self, workspace: str, environment_id: str) -> EnvironmentRecord | None:
         values = {"workspace": workspace, "id": environment_id}
-        return next(iter(await self._readers.one("environment", values, _environments)), None)
+        return next(iter(await self._readers.one("environment", values, shapes.environments)), None)
 
     async def environments(self, workspace: str, page: Page) -> list[EnvironmentRecord]:
         name = shapes.ordered("environments", descending=page.descending)
-        return await self._readers.fetch(name, shapes.page_values(workspace, page), _environments)
+        return await self._readers.fetch(name, shapes.page_values(workspace, page), shapes.environments)
 
     async def delete_environment(self, workspace: str, environment_id: str) -> None:
         job = partial(catalog.delete_environment, workspace=workspace, environment_id=environment_id)
@@ -92,16 +81,13 @@ class SqliteRecords:
         return await self._writer.run(job)
 
     async def session(self, key: SessionKey) -> SessionRecord | None:
-        return next(iter(await self._readers.one("session", named(key), _sessions)), None)
+        return next(iter(await self._readers.one("session", named(key), shapes.sessions)), None)
 
     async def sessions(self, workspace: str, page: Page, where: SessionFilter) -> list[SessionRecord]:
-        values = {
-            **shapes.page_values(workspace, page),
-            "agent_id": where.agent_id,
-            "agent_version": where.agent_version,
-            "statuses": shapes.json_list(where.statuses),
-        }
-        return await self._readers.fetch(shapes.ordered("sessions", descending=page.descending), values, _sessions)
+        values = json_lists(shapes.session_values(workspace, page, where))
+        return await self._readers.fetch(
+            shapes.ordered("sessions", descending=page.descending), values, shapes.sessions
+        )
 
     async def update_session(
         self,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from outrider.errors import Conflict, HeadMoved
 from outrider.ports.log import NewEvent, SessionKey
 from outrider.ports.records import SessionRecord
-from outrider.store.sqlite.appends import enter, find_log, named
+from outrider.store.shapes import fields, named
+from outrider.store.sqlite.appends import enter, find_log
 from outrider.store.sqlite.transaction import Transaction
 
 ERASURES = ("erase_session", "erase_snapshot", "erase_wake", "erase_history", "erase_events", "erase_head")
@@ -18,7 +19,7 @@ def create_session(tx: Transaction, record: SessionRecord, events: list[NewEvent
     if tx.one("head", named(key)) is not None:
         raise Conflict(f"Session {record.id} exists already.")
     ((log,),) = tx.all("insert_head", named(key, head=len(events)))
-    tx.run("insert_session", {"log": log, **_values(record)})
+    tx.run("insert_session", {"log": log, **fields(record)})
     enter(tx, log, key, events, head=0, epoch=0)
     if wake:
         tx.run("wake", {"log": log, "workspace": key.workspace})
@@ -33,7 +34,7 @@ def update_session(
 ) -> None:
     key = SessionKey(record.workspace, record.id)
     log = _unmoved(tx, key, if_head)
-    tx.run(f"update_{columns}", {"log": log, **_values(record)})
+    tx.run(f"update_{columns}", {"log": log, **fields(record)})
     tx.run("advance_client", {"log": log, "count": len(events)})
     enter(tx, log, key, events, head=if_head, epoch=0)
 
@@ -50,7 +51,3 @@ def _unmoved(tx: Transaction, key: SessionKey, if_head: int) -> int:
     if head != if_head:
         raise HeadMoved(f"The log's head is {head}, not {if_head}.")
     return log
-
-
-def _values(record: SessionRecord) -> dict[str, Any]:
-    return {name: getattr(record, name) for name in SessionRecord.__slots__}

@@ -9,13 +9,14 @@ from pathlib import Path
 from types import TracebackType
 
 from outrider.ids import IdSource, MonotonicIds
+from outrider.store.shapes import OnCommit, OnDelete
 from outrider.store.sqlite import connections, problems
 from outrider.store.sqlite.log import SqliteLog
 from outrider.store.sqlite.migrations import migrate
 from outrider.store.sqlite.readers import Readers
 from outrider.store.sqlite.records import SqliteRecords
 from outrider.store.sqlite.transaction import Transaction
-from outrider.store.sqlite.writer import OnCommit, OnDelete, Writer
+from outrider.store.sqlite.writer import Writer
 
 
 class SqliteStore(SqliteLog, SqliteRecords):

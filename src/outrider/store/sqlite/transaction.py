@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -12,6 +13,11 @@ from outrider.store import queries
 QUERIES = queries.load(__package__ or __name__, "sql/log.sql", "sql/leases.sql", "sql/sessions.sql", "sql/records.sql")
 
 Values = Mapping[str, Any]
+
+
+def json_lists(values: Values) -> Values:
+    """Lists as JSON, for `json_each`."""
+    return {name: json.dumps(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
 class Transaction:

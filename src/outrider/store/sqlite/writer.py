@@ -16,15 +16,13 @@ from typing import Any, TypeVar
 
 from outrider import faults
 from outrider.errors import Internal, OutriderError
-from outrider.ports.log import Row, SessionKey
+from outrider.store.shapes import OnCommit, OnDelete
 from outrider.store.sqlite import problems
 from outrider.store.sqlite.connections import BUSY_MILLISECONDS
 from outrider.store.sqlite.transaction import Transaction
 
 T = TypeVar("T")
 Job = Callable[[Transaction], T]
-OnCommit = Callable[[SessionKey, list[Row]], None]
-OnDelete = Callable[[SessionKey], None]
 
 BATCH = 512
 SCRUB_SECONDS = 0.2

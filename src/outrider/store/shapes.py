@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from outrider.ports.log import HistoryEntry, HistoryQuery, Row, SessionKey, Snapshot
-from outrider.ports.records import Page
+from outrider.ports.records import AgentRecord, ApiKey, EnvironmentRecord, Page, SessionFilter, SessionRecord
+
+OnCommit = Callable[[SessionKey, list[Row]], None]
+OnDelete = Callable[[SessionKey], None]
 
 HIGHEST_TEXT = "\U0010ffff"  # sorts after every time and id
 HIGHEST_POSITION = 2**62
+
+
+def named(key: SessionKey, **values: Any) -> dict[str, Any]:
+    return {"workspace": key.workspace, "session": key.session, **values}
+
+
+def fields(record: AgentRecord | EnvironmentRecord | SessionRecord | ApiKey) -> dict[str, Any]:
+    """A record's values by the names of its columns."""
+    return {name: getattr(record, name) for name in type(record).__slots__}
 
 
 def rows(found: list[Any]) -> list[Row]:
@@ -29,10 +40,16 @@ def snapshot(found: list[Any]) -> Snapshot | None:
     return Snapshot(*found[0]) if found else None
 
 
-def json_list(values: Iterable[str]) -> str | None:
-    """For `json_each`; None when there is no condition."""
-    listed = list(values)
-    return json.dumps(listed) if listed else None
+def agents(found: list[Any]) -> list[AgentRecord]:
+    return [AgentRecord(*row) for row in found]
+
+
+def environments(found: list[Any]) -> list[EnvironmentRecord]:
+    return [EnvironmentRecord(*row) for row in found]
+
+
+def sessions(found: list[Any]) -> list[SessionRecord]:
+    return [SessionRecord(*row) for row in found]
 
 
 def time_bounds(created: Mapping[str, str]) -> dict[str, str]:
@@ -45,13 +62,14 @@ def time_bounds(created: Mapping[str, str]) -> dict[str, str]:
 
 
 def history_values(key: SessionKey, query: HistoryQuery) -> dict[str, Any]:
+    """`types` is a list, or None when there is no condition."""
     start = HIGHEST_POSITION if query.descending else 0
     return {
         "workspace": key.workspace,
         "session": key.session,
         "after": start if query.after is None else query.after,
         "thread": query.thread,
-        "types": json_list(query.types),
+        "types": list(query.types) or None,
         "timed": bool(query.created),
         "limit": query.limit,
         **time_bounds(query.created),
@@ -68,6 +86,16 @@ def page_values(workspace: str, page: Page) -> dict[str, Any]:
         "archived": page.include_archived,
         "limit": page.limit,
         **time_bounds(page.created),
+    }
+
+
+def session_values(workspace: str, page: Page, where: SessionFilter) -> dict[str, Any]:
+    """`statuses` is a list, or None when there is no condition."""
+    return {
+        **page_values(workspace, page),
+        "agent_id": where.agent_id,
+        "agent_version": where.agent_version,
+        "statuses": list(where.statuses) or None,
     }
 
 

@@ -1,0 +1,59 @@
+-- name: session
+-- One session's record.
+SELECT workspace, id, thread, agent_id, agent_version, environment_id, status, created_at, updated_at,
+       archived_at, agent, details, usage, stats
+FROM sessions WHERE workspace = :workspace AND id = :session;
+
+-- name: sessions_newest_first
+-- A page of a workspace's sessions.
+SELECT workspace, id, thread, agent_id, agent_version, environment_id, status, created_at, updated_at,
+       archived_at, agent, details, usage, stats
+FROM sessions
+WHERE workspace = :workspace AND (created_at, id) < (:after_time, :after_id)
+  AND (:archived::boolean OR archived_at IS NULL)
+  AND created_at > :gt AND created_at >= :gte AND created_at < :lt AND created_at <= :lte
+  AND (:agent_id::text IS NULL OR agent_id = :agent_id)
+  AND (:agent_version::bigint IS NULL OR agent_version = :agent_version)
+  AND (:statuses::text[] IS NULL OR status = ANY (:statuses))
+ORDER BY created_at DESC, id DESC LIMIT :limit;
+
+-- name: sessions_oldest_first
+-- The same page from the other end.
+SELECT workspace, id, thread, agent_id, agent_version, environment_id, status, created_at, updated_at,
+       archived_at, agent, details, usage, stats
+FROM sessions
+WHERE workspace = :workspace AND (created_at, id) > (:after_time, :after_id)
+  AND (:archived::boolean OR archived_at IS NULL)
+  AND created_at > :gt AND created_at >= :gte AND created_at < :lt AND created_at <= :lte
+  AND (:agent_id::text IS NULL OR agent_id = :agent_id)
+  AND (:agent_version::bigint IS NULL OR agent_version = :agent_version)
+  AND (:statuses::text[] IS NULL OR status = ANY (:statuses))
+ORDER BY created_at, id LIMIT :limit;
+
+-- name: session_ids
+-- Every stored session, whatever its workspace.
+SELECT id FROM sessions;
+
+-- name: erase_session
+-- The record itself.
+DELETE FROM sessions WHERE log = :log;
+
+-- name: erase_snapshot
+-- Its folded state.
+DELETE FROM snapshots WHERE log = :log;
+
+-- name: erase_wake
+-- Its place in the queue, or its owner's.
+DELETE FROM wakes WHERE log = :log;
+
+-- name: erase_history
+-- Its history.
+DELETE FROM history WHERE log = :log;
+
+-- name: erase_events
+-- Its rows.
+DELETE FROM events WHERE log = :log;
+
+-- name: erase_head
+-- Its counters.
+DELETE FROM heads WHERE log = :log;

@@ -1,0 +1,86 @@
+"""The shared store as one object: opens, migrates and closes it. Bound to the event loop that opened it."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AsyncExitStack
+from types import TracebackType
+
+from outrider.ids import IdSource, MonotonicIds
+from outrider.store.postgres import connections, problems
+from outrider.store.postgres.log import PostgresLog
+from outrider.store.postgres.migrations import migrate
+from outrider.store.postgres.readers import Readers
+from outrider.store.postgres.records import PostgresRecords
+from outrider.store.postgres.transaction import Link, Transaction
+from outrider.store.postgres.writer import Writer
+from outrider.store.scripts import Script
+from outrider.store.shapes import OnCommit, OnDelete
+
+
+class PostgresStore(PostgresLog, PostgresRecords):
+    """Implements `EventLog` and `Records`. Made by `open`.
+
+    `on_commit` gets a session's new rows that this process has written, in order, in the event loop and before their
+    appender goes on; `on_delete` gets the key of a session that it has erased. Other processes hear of both by the
+    notifications `outrider_heads` and `outrider_wakes`, which carry `writer`, the name of the sending store.
+    """
+
+    def __init__(self, writer: Writer, readers: Readers, default_workspace: str) -> None:
+        super().__init__(writer, readers)
+        self.default_workspace = default_workspace
+        self.writer = writer.name
+
+    @classmethod
+    async def open(
+        cls,
+        url: str,
+        *,
+        on_commit: OnCommit | None = None,
+        on_delete: OnDelete | None = None,
+        ids: IdSource | None = None,
+        scripts: list[Script] | None = None,
+    ) -> PostgresStore:
+        """Migrate the database, if needed. `ids` names the default workspace when it is new; `scripts` are this
+        release's own unless a test says otherwise. Raises InvalidRequest, Internal or Overloaded."""
+        connections.check(url)
+        name = os.urandom(8).hex()
+        try:
+            async with AsyncExitStack() as opened:
+                link = await connections.to_write(url)
+                opened.callback(link.terminate)
+                await migrate(link, scripts)
+                workspace = await _begin(link, name, ids or MonotonicIds())
+                opened.pop_all()
+        except problems.FAILURES as error:
+            raise problems.translate(error, connections.shown(url)) from None
+        writer = Writer(url, name, on_commit, on_delete)
+        writer.start(link)
+        return cls(writer, Readers(url), workspace)
+
+    async def close(self) -> None:
+        """Finish what was asked for, then let go of the server. A store that is not closed loses nothing either."""
+        await self._readers.close()
+        await self._writer.close()
+
+    async def __aenter__(self) -> PostgresStore:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+async def _begin(link: Link, name: str, ids: IdSource) -> str:
+    """Enrol this writer; the default workspace, made once by whoever comes first."""
+    tx = Transaction(link, connections.CONNECT_SECONDS)
+    async with link.transaction():
+        await tx.run("forget_writers", {})
+        await tx.run("enrol", {"writer": name})
+        found = await tx.one("default_workspace", {})
+        if found is None:
+            await tx.run("insert_default_workspace", {"id": ids.new("wrkspc")})
+            found = await tx.one("default_workspace", {})
+    assert found is not None
+    return found["id"]

@@ -1,0 +1,68 @@
+"""Named queries with `$n` parameters, and a job's view of the writer's transaction."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+from outrider.store import queries
+
+Values = Mapping[str, Any]
+
+
+class Link(Protocol):
+    """What we use of the driver's connection, which has no types of its own."""
+
+    async def fetch(self, query: str, *values: Any, timeout: float | None = None) -> list[Any]: ...
+    async def fetchval(self, query: str, *values: Any, timeout: float | None = None) -> Any: ...
+    async def execute(self, query: str, *values: Any, timeout: float | None = None) -> str: ...
+    def transaction(self) -> AbstractAsyncContextManager[Any]: ...
+    def is_closed(self) -> bool: ...
+    async def close(self, *, timeout: float | None = None) -> None: ...
+    def terminate(self) -> None: ...
+
+
+_NAME = re.compile(r"(?<![:\w]):([a-z_]+)")
+
+
+def numbered(text: str) -> tuple[str, tuple[str, ...]]:
+    """A statement with `$1`, `$2` ... for its `:names`, and the names in that order."""
+    names: dict[str, str] = {}
+    purpose, _, statement = text.partition("\n")
+    sql = _NAME.sub(lambda found: names.setdefault(found[1], f"${len(names) + 1}"), statement)
+    return f"{purpose}\n{sql.removesuffix(';')}", tuple(names)
+
+
+QUERIES = {
+    name: numbered(text)
+    for name, text in queries.load(
+        __package__ or __name__, "sql/log.sql", "sql/leases.sql", "sql/sessions.sql", "sql/records.sql"
+    ).items()
+}
+
+
+class Transaction:
+    """Runs named queries on one connection, each within a deadline in seconds."""
+
+    __slots__ = ("_link", "_patience")
+
+    def __init__(self, link: Link, patience: float) -> None:
+        self._link = link
+        self._patience = patience
+
+    async def all(self, query: str, values: Values = {}) -> list[Any]:  # noqa: B006 (never changed)
+        text, names = QUERIES[query]
+        return await self._link.fetch(text, *[values[name] for name in names], timeout=self._patience)
+
+    async def one(self, query: str, values: Values) -> Any | None:
+        """The first row, or None."""
+        found = await self.all(query, values)
+        return found[0] if found else None
+
+    async def run(self, query: str, values: Values) -> int:
+        """Returns how many rows it changed."""
+        text, names = QUERIES[query]
+        status = await self._link.execute(text, *[values[name] for name in names], timeout=self._patience)
+        return int(status.rpartition(" ")[2])

@@ -1,0 +1,25 @@
+"""Numbered schema scripts, forward only: their order, and the refusal of what a newer release has changed."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+from outrider.errors import Internal
+
+Script = tuple[int, str, str]  # number, name, text
+
+
+def shipped(package: str) -> list[Script]:
+    """The scripts that a store's package ships, in order: `0001_start.sql` is number 1."""
+    folder = files(package).joinpath("sql/migrations")
+    names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
+    return [(int(name.split("_", 1)[0]), name, folder.joinpath(name).read_text("utf-8")) for name in names]
+
+
+def refuse_newer(found: int, newest: int) -> None:
+    """Raises Internal when the schema found is newer than the newest known one."""
+    if found > newest:
+        raise Internal(
+            f"The database has schema version {found}, and this release of outrider knows {newest}:"
+            " start the newer release again, or restore a copy made before the upgrade."
+        )
