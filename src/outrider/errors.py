@@ -12,12 +12,15 @@ OutriderError
 ├── RateLimited (429)
 ├── Overloaded (529)
 ├── StorageFull (529)
+├── BlobsUnavailable (529: the blob store does not answer)
+├── BlobDamaged (500: stored bytes are lost or changed)
 ├── UpstreamUnreachable (502: a server that this one speaks to does not answer)
 └── Internal: never shown to a client in detail (500)
     ├── Fenced: another owner took the session over
     ├── HeadMoved: the log grew after it was read
     ├── ModelFailure: a model request failed
     ├── SandboxUnavailable: no isolation on this host, or no room
+    ├── LogCold: a session's rows lie in the blob store and must be brought back first
     └── CallLost: a tool call's outcome can no longer be learnt
 """
 
@@ -110,6 +113,14 @@ class StorageFull(Overloaded):
     """The log could not be written because its file system is full; nothing was stored."""
 
 
+class BlobsUnavailable(Overloaded):
+    """The blob store could not be reached, or refused; nothing was stored, and a retry may help."""
+
+
+class BlobDamaged(OutriderError):
+    """Stored bytes are missing or not what was written; the message names the blob. Only its session suffers."""
+
+
 class UpstreamUnreachable(OutriderError):
     """A server beyond the vault's proxy can't be reached or broke off; the message names its host."""
 
@@ -126,6 +137,10 @@ class Fenced(Internal):
 
 class HeadMoved(Internal):
     """The log has grown since it was read: read on and decide again. Nothing was written."""
+
+
+class LogCold(Internal):
+    """The session's rows were moved to the blob store: bring them back, then try again. Nothing was written."""
 
 
 class ModelFailure(Internal):

@@ -33,6 +33,7 @@ OWNERS = {
     "httptools": {"links"},
     "httpx2": {"cli", "links", "models", "proxy", "server", "vaultd", "testing"},
     "msgspec": {"api", "harness", "links", "models", "proxy", "resources", "session", "store", "testing", "wire"},
+    "obstore": {"store"},
     "pydantic": {"testing", "wire"},
     "rich": {"cli"},
     "sqlite3": {"store"},
@@ -40,6 +41,7 @@ OWNERS = {
     "typing_extensions": {"models", "wire"},
     "uvicorn": {"models", "proxy", "server", "vaultd"},
     "uvloop": {"models", "server", "vaultd"},
+    "zstandard": {"store"},
 }
 # Places outside the table, each with its reason.
 TOLERATED: dict[tuple[str, str], str] = {
