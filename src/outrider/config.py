@@ -8,9 +8,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from outrider.errors import InvalidRequest
 
+DATABASE_URL = "OUTRIDER_DATABASE_URL"
 FIRST_UID = 61_000  # as root: the server's user; the vault's and the scripted model's follow
 SERVER_KEYS = (
     "host",
@@ -21,6 +23,7 @@ SERVER_KEYS = (
     "require_beta_header",
     "sse_event_names",
     "first_uid",
+    "database_url",
 )
 WHOLE, YES_OR_NO = (int, "a whole number"), (bool, "true or false")
 KINDS: dict[str, tuple[type, str]] = {
@@ -70,6 +73,7 @@ class Settings:
     sse_event_names: str = "type"
     strict_sandbox: bool = False
     first_uid: int = FIRST_UID
+    database_url: str | None = None
     limits: Limits = field(default_factory=Limits)
     endpoints: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
 
@@ -136,11 +140,32 @@ def load(
         sse_event_names=server.get("sse_event_names", "type"),
         strict_sandbox=bool(sandbox.get("strict", False)),
         first_uid=int(server.get("first_uid", FIRST_UID)),
+        database_url=_database_url(environment.get(DATABASE_URL), server.get("database_url"), path),
         limits=_limits(_table(document, "limits", tuple(Limits.__dataclass_fields__), path), path),
         endpoints=_endpoints(document.get("endpoints", {}), path),
     )
     _check(settings)
     return settings
+
+
+def _database_url(given: str | None, kept: str | None, path: Path) -> str | None:
+    """The environment's URL, which may hold a password, without it; else the file's, which must hold none."""
+    name, url = (DATABASE_URL, given) if given else (f"Config file {path}: server.database_url", kept)
+    if not url:
+        return None
+    try:
+        parts = urlsplit(url)
+        password = parts.password is not None or any(key == "password" for key, _ in parse_qsl(parts.query))
+    except ValueError:
+        raise InvalidRequest(f"{name} is not a URL.") from None
+    if parts.scheme not in ("postgres", "postgresql"):
+        raise InvalidRequest(f"{name} must begin with postgres:// or postgresql://.")
+    if password and not given:
+        raise InvalidRequest(f"{name} must hold no password: give the whole URL in {DATABASE_URL}.")
+    place = parts.netloc.rpartition("@")[2]
+    query = [(key, value) for key, value in parse_qsl(parts.query) if key != "password"]
+    user = f"{parts.username}@" if parts.username is not None else ""
+    return urlunsplit((parts.scheme, user + place, parts.path, urlencode(query), ""))
 
 
 def _path(value: str | None) -> Path | None:

@@ -14,7 +14,7 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -39,7 +39,7 @@ from outrider.ports.model import ModelCall
 from outrider.ports.records import ApiKey
 from outrider.sandbox.driver import BubblewrapSandboxes
 from outrider.session.feed import Feed
-from outrider.store.sqlite.store import SqliteStore
+from outrider.store.opening import Store, open_store
 from outrider.wire.requests import compile_all
 
 HOUSEKEEPING_SECONDS = 60.0
@@ -53,17 +53,31 @@ WRITE_SECONDS = 60.0
 log = logging.getLogger("outrider.server")
 
 
-def main(settings: Settings, listener: socket.socket, *, endpoints: Endpoints, key_digest: str) -> None:
-    """Serve until SIGTERM. `key_digest` is the SHA-256 (hex) of the first API key."""
+def main(
+    settings: Settings,
+    listener: socket.socket,
+    *,
+    endpoints: Endpoints,
+    key_digest: str,
+    credentials: Mapping[str, str] | None = None,
+) -> None:
+    """Serve until SIGTERM. `key_digest` is the SHA-256 (hex) of the first API key; `credentials` are those of the
+    infrastructure that this process uses itself, by the names of their variables."""
     compile_all()
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
-    uvloop.run(_serve(settings, listener, endpoints, key_digest))
+    uvloop.run(_serve(settings, listener, endpoints, key_digest, credentials or {}))
 
 
-async def _serve(settings: Settings, listener: socket.socket, endpoints: Endpoints, key_digest: str) -> None:
-    async with _wired(settings, endpoints, key_digest) as (services, worker):
+async def _serve(
+    settings: Settings,
+    listener: socket.socket,
+    endpoints: Endpoints,
+    key_digest: str,
+    credentials: Mapping[str, str],
+) -> None:
+    async with _wired(settings, endpoints, key_digest, credentials) as (services, worker):
         config = uvicorn.Config(
             create_app(services),
             http="httptools",
@@ -106,10 +120,12 @@ def _on_stop_signals(server: uvicorn.Server, feed: Feed, worker: Worker) -> None
 
 
 @asynccontextmanager
-async def _wired(settings: Settings, endpoints: Endpoints, key_digest: str) -> AsyncGenerator[tuple[Services, Worker]]:
+async def _wired(
+    settings: Settings, endpoints: Endpoints, key_digest: str, credentials: Mapping[str, str]
+) -> AsyncGenerator[tuple[Services, Worker]]:
     clock, ids, doorbell = SystemClock(), MonotonicIds(), LocalDoorbell()
     feeds: list[Feed] = []
-    store = await SqliteStore.open(settings.database, on_commit=lambda key, rows: feeds[0].publish(key, rows))
+    store = await open_store(settings, credentials, on_commit=lambda key, rows: feeds[0].publish(key, rows))
     framer, limits = _framer(settings.sse_event_names), settings.limits
     feed = Feed(store, clock, ids, framer, replay_window=limits.replay_window, heartbeat=limits.heartbeat)
     feeds.append(feed)
@@ -171,7 +187,7 @@ def _framer(names: str) -> Callable[[str, bytes], bytes]:
     return by_type if names == "type" else as_message
 
 
-async def _ensure_key(store: SqliteStore, ids: MonotonicIds, clock: SystemClock, digest: str) -> None:
+async def _ensure_key(store: Store, ids: MonotonicIds, clock: SystemClock, digest: str) -> None:
     if await store.key_by_digest(digest) is None:
         key = ApiKey(ids.new("key"), store.default_workspace, digest, "first key", clock.now())
         await store.put_key(key)
@@ -193,7 +209,7 @@ def _tell_if_failed(task: asyncio.Task[None]) -> None:
 
 
 @asynccontextmanager
-async def _housekeeping(store: SqliteStore, sandboxes: BubblewrapSandboxes) -> AsyncGenerator[None]:
+async def _housekeeping(store: Store, sandboxes: BubblewrapSandboxes) -> AsyncGenerator[None]:
     """Each minute: erase what sandboxes of deleted sessions left, forget old answers."""
 
     async def loop() -> None:

@@ -24,7 +24,8 @@ class Roles:
     """Where each process begins, as `module:function`, imported in that process alone.
 
     server(settings, listener, endpoints=, key_digest=), vault(settings, secrets, listener, endpoints=, peer=),
-    async scripted(listener), zygote(control_path, options) with what zygote_options(...) made.
+    async scripted(listener), zygote(control_path, options) with what zygote_options(...) made. Where there are any,
+    server gets credentials=, too.
     """
 
     server: str = "outrider.server:main"
@@ -46,7 +47,8 @@ class Users:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything that the clean process needs. Holds no secret; `lock` and `secrets` are inherited descriptors."""
+    """Everything that the clean process needs. Holds no secret; `lock`, `secrets` (the vault's) and
+    `credentials` (the server's, for its infrastructure) are inherited descriptors."""
 
     settings: Settings
     roles: Roles
@@ -57,6 +59,7 @@ class Plan:
     path: tuple[str, ...]
     lock: int
     secrets: int
+    credentials: int
 
 
 def memory_file(name: str, content: bytes) -> int:
@@ -66,6 +69,11 @@ def memory_file(name: str, content: bytes) -> int:
         file.write(content)
     fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SEALS)
     return fd
+
+
+def read_memory(fd: int) -> bytes:
+    """All of a memory file; its position stays, so that every new child finds the same."""
+    return os.pread(fd, os.fstat(fd).st_size, 0)
 
 
 def write(plan: Plan) -> int:
@@ -82,4 +90,5 @@ def read(fd: int) -> Plan:
     sys.path.extend(entry for entry in plan.path if entry not in sys.path)
     os.set_inheritable(plan.lock, False)
     os.set_inheritable(plan.secrets, False)
+    os.set_inheritable(plan.credentials, False)
     return plan

@@ -14,14 +14,17 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-from outrider.config import Settings
+from outrider.config import DATABASE_URL, Settings
 from outrider.endpoints import load_endpoints, secret_variables, usable_secrets
 from outrider.errors import InvalidRequest, OutriderError
+from outrider.store import opening
 from outrider.supervisor import first_key, places, plan
 from outrider.supervisor.log import say
 from outrider.supervisor.plan import Plan, Roles, Users
 
 REFUSED = 2
+CREDENTIALS = (DATABASE_URL,)
+"""Of the infrastructure that the server process itself uses: only that process gets them."""
 
 
 def run(settings: Settings, environment: dict[str, str], roles: Roles | None = None) -> int:
@@ -51,6 +54,7 @@ def _plan(settings: Settings, environment: Mapping[str, str], roles: Roles) -> t
     endpoints = load_endpoints(settings.endpoints, environment, usable)
     keys = {secret: _key(secret, environment) for secret in endpoints.secrets().values()}
     users = choose_users(settings)
+    opening.check(settings)
     places.prepare(settings, users)
     lock = places.lock(settings.data)
     options = resolve(roles.zygote_options)(
@@ -70,8 +74,13 @@ def _plan(settings: Settings, environment: Mapping[str, str], roles: Roles) -> t
         path=tuple(os.path.abspath(entry) for entry in sys.path if entry),
         lock=lock,
         secrets=plan.memory_file("outrider-secrets", json.dumps(keys).encode()),
+        credentials=plan.memory_file("outrider-credentials", json.dumps(credentials(environment)).encode()),
     )
-    return made, names | {first_key.VARIABLE}
+    return made, names | {first_key.VARIABLE} | set(CREDENTIALS)
+
+
+def credentials(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: environment[name] for name in CREDENTIALS if environment.get(name)}
 
 
 def _key(secret: str, environment: Mapping[str, str]) -> str:
@@ -107,6 +116,7 @@ def _become_clean(made: Plan, environment: Mapping[str, str]) -> NoReturn:
     told = plan.write(made)
     os.set_inheritable(told, True)
     os.set_inheritable(made.secrets, True)
+    os.set_inheritable(made.credentials, True)
     command = [sys.executable, "-P", "-m", "outrider.supervisor", str(told)]
     sys.stdout.flush()
     sys.stderr.flush()

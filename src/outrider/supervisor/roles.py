@@ -6,6 +6,7 @@ The sockets stay open in the supervisor, so that a child's death refuses no conn
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from typing import Any
 
 from outrider.supervisor import children, places
 from outrider.supervisor.children import Part
-from outrider.supervisor.plan import Plan
+from outrider.supervisor.plan import Plan, read_memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +57,18 @@ def cast(plan: Plan) -> Cast:
     server = Part(
         "server",
         plan.roles.server,
-        lambda main: main(settings, _socket(public), endpoints=endpoints, key_digest=plan.key_digest),
-        (public,),
+        lambda main: main(
+            settings, _socket(public), endpoints=endpoints, key_digest=plan.key_digest, **_credentials(plan)
+        ),
+        (public, plan.credentials),
         users.server if users.apart else None,
     )
     return Cast((_zygote(plan), *scripted, _forked(vault, 10.0), _forked(server, 20.0)), url)
+
+
+def _credentials(plan: Plan) -> dict[str, Any]:
+    found = json.loads(read_memory(plan.credentials))
+    return {"credentials": found} if found else {}
 
 
 def _scripted(plan: Plan, fd: int) -> Role:

@@ -9,11 +9,9 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from outrider.errors import InvalidRequest
 from outrider.store.postgres import problems
 from outrider.store.postgres.transaction import Link
 
-SCHEMES = ("postgres", "postgresql")
 OLDEST = 140_000
 CONNECT_SECONDS = 5.0
 # Statements look rows up by their keys, in tables that may be empty when a plan is made and kept, and huge later.
@@ -27,15 +25,6 @@ _TO_WRITE = _TO_READ | {
 }
 _open = cast("Callable[..., Awaitable[Link]]", asyncpg.connect)  # pyright: ignore[reportUnknownMemberType]
 _SETTINGS = "SELECT set_config(name, value, false) FROM unnest($1::text[], $2::text[]) AS s (name, value)"
-
-
-def check(url: str) -> None:
-    """Raises InvalidRequest, which doesn't repeat the URL."""
-    scheme = url.partition(":")[0]
-    if scheme not in SCHEMES or "://" not in url:
-        raise InvalidRequest(
-            "OUTRIDER_DATABASE_URL (server.database_url) must begin with postgres:// or postgresql://."
-        )
 
 
 def shown(url: str) -> str:

@@ -42,8 +42,7 @@ class PostgresStore(PostgresLog, PostgresRecords):
         scripts: list[Script] | None = None,
     ) -> PostgresStore:
         """Migrate the database, if needed. `ids` names the default workspace when it is new; `scripts` are this
-        release's own unless a test says otherwise. Raises InvalidRequest, Internal or Overloaded."""
-        connections.check(url)
+        release's own unless a test says otherwise. Raises Internal or Overloaded."""
         name = os.urandom(8).hex()
         try:
             async with AsyncExitStack() as opened:

@@ -1,0 +1,67 @@
+"""Opens the store that the settings name: with `server.database_url` PostgreSQL, else a file in the data directory."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Protocol
+
+from outrider.config import DATABASE_URL, Settings
+from outrider.errors import InvalidRequest, Overloaded
+from outrider.ports.log import EventLog
+from outrider.ports.records import Records
+from outrider.store.shapes import OnCommit, OnDelete
+
+PATIENCE_SECONDS = 60.0  # at the start: the database may come up beside us
+PAUSE_SECONDS = 1.0
+
+log = logging.getLogger("outrider.store")
+
+
+class Store(EventLog, Records, Protocol):
+    """Both ports on one set of data."""
+
+    default_workspace: str
+
+    async def close(self) -> None: ...
+
+
+def check(settings: Settings) -> None:
+    """Raises InvalidRequest when the settings name a store whose driver is not installed."""
+    if settings.database_url is not None and find_spec("asyncpg") is None:
+        raise InvalidRequest(
+            f"server.database_url ({DATABASE_URL}) needs the extra `postgres`: pip install 'outrider[postgres]'."
+        )
+
+
+async def open_store(
+    settings: Settings,
+    credentials: Mapping[str, str],
+    *,
+    on_commit: OnCommit | None = None,
+    on_delete: OnDelete | None = None,
+) -> Store:
+    """`credentials` may hold the database's whole URL; the settings hold it without a password."""
+    if settings.database_url is None:
+        from outrider.store.sqlite import SqliteStore
+
+        return await SqliteStore.open(settings.database, on_commit=on_commit, on_delete=on_delete)
+    check(settings)
+    return await _open_postgres(credentials.get(DATABASE_URL) or settings.database_url, on_commit, on_delete)
+
+
+async def _open_postgres(url: str, on_commit: OnCommit | None, on_delete: OnDelete | None) -> Store:
+    from outrider.store.postgres import PostgresStore
+
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + PATIENCE_SECONDS
+    while True:
+        try:
+            return await PostgresStore.open(url, on_commit=on_commit, on_delete=on_delete)
+        except Overloaded as error:
+            if loop.time() > deadline:
+                raise
+            log.warning("waiting for the database: %s", error.message)
+        await asyncio.sleep(PAUSE_SECONDS)
