@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from outrider.errors import InvalidRequest
@@ -24,7 +25,10 @@ SERVER_KEYS = (
     "sse_event_names",
     "first_uid",
     "database_url",
+    "log_format",
+    "metrics",
 )
+LOG_FORMATS = ("text", "json")
 WHOLE, YES_OR_NO = (int, "a whole number"), (bool, "true or false")
 KINDS: dict[str, tuple[type, str]] = {
     "port": WHOLE,
@@ -34,6 +38,7 @@ KINDS: dict[str, tuple[type, str]] = {
     "strict": YES_OR_NO,
 }
 """Of the keys of `[server]` and `[sandbox]`; the others are strings."""
+_ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:\[\]/]+):\d{1,5}")
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -74,8 +79,19 @@ class Settings:
     strict_sandbox: bool = False
     first_uid: int = FIRST_UID
     database_url: str | None = None
+    log_format: Literal["text", "json"] = "text"
+    metrics: str | None = None
+    otlp_endpoint: str | None = None
     limits: Limits = field(default_factory=Limits)
     endpoints: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
+
+    @property
+    def metrics_address(self) -> tuple[str, int] | None:
+        """Host and port of `metrics`, None when it is not set."""
+        if not self.metrics:
+            return None
+        host, _, port = self.metrics.rpartition(":")
+        return host.strip("[]"), int(port)
 
     @property
     def run(self) -> Path:
@@ -124,11 +140,13 @@ def load(
     where = (data or default_data(environment)).absolute()
     path = Path(environment.get("OUTRIDER_CONFIG") or where / "config.toml")
     document = _read(path, required="OUTRIDER_CONFIG" in environment)
-    _known(document, ("server", "sandbox", "limits", "endpoints"), "", path)
+    _known(document, ("server", "sandbox", "telemetry", "limits", "endpoints"), "", path)
     server = _table(document, "server", SERVER_KEYS, path)
     sandbox = _table(document, "sandbox", ("strict",), path)
+    telemetry = _table(document, "telemetry", ("otlp_endpoint",), path)
     _typed(server, "server.", path)
     _typed(sandbox, "sandbox.", path)
+    _typed(telemetry, "telemetry.", path)
     settings = Settings(
         data=where,
         host=host or server.get("host", "127.0.0.1"),
@@ -141,6 +159,9 @@ def load(
         strict_sandbox=bool(sandbox.get("strict", False)),
         first_uid=int(server.get("first_uid", FIRST_UID)),
         database_url=_database_url(environment.get(DATABASE_URL), server.get("database_url"), path),
+        log_format=server.get("log_format", "text"),
+        metrics=server.get("metrics"),
+        otlp_endpoint=telemetry.get("otlp_endpoint") or _otlp_endpoint(environment),
         limits=_limits(_table(document, "limits", tuple(Limits.__dataclass_fields__), path), path),
         endpoints=_endpoints(document.get("endpoints", {}), path),
     )
@@ -166,6 +187,14 @@ def _database_url(given: str | None, kept: str | None, path: Path) -> str | None
     query = [(key, value) for key, value in parse_qsl(parts.query) if key != "password"]
     user = f"{parts.username}@" if parts.username is not None else ""
     return urlunsplit((parts.scheme, user + place, parts.path, urlencode(query), ""))
+
+
+def _otlp_endpoint(environment: Mapping[str, str]) -> str | None:
+    """The standard's variables, which the exporter reads by itself too. Its switch turns tracing off here as well."""
+    if environment.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        return None
+    names = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+    return next((environment[name] for name in names if environment.get(name)), None)
 
 
 def _path(value: str | None) -> Path | None:
@@ -234,3 +263,9 @@ def _check(settings: Settings) -> None:
         )
     if settings.sse_event_names not in ("type", "message"):
         raise InvalidRequest("server.sse_event_names must be `type` or `message`.")
+    if settings.log_format not in LOG_FORMATS:
+        raise InvalidRequest("server.log_format must be `text` or `json`.")
+    if settings.metrics and not _ADDRESS.fullmatch(settings.metrics):
+        raise InvalidRequest(f"server.metrics must be host:port, such as 127.0.0.1:9464, not {settings.metrics!r}.")
+    if settings.otlp_endpoint and not settings.otlp_endpoint.startswith(("http://", "https://")):
+        raise InvalidRequest("telemetry.otlp_endpoint must be an http or https URL (OTLP over HTTP).")

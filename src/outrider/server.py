@@ -17,12 +17,15 @@ import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import httpx2
 import uvicorn
 import uvloop
 
 from outrider.api.app import create_app
+from outrider.api.health import Readiness
+from outrider.api.operator import create_operator_app
 from outrider.api.services import Services
 from outrider.clock import SystemClock, rfc3339
 from outrider.config import Settings
@@ -34,12 +37,16 @@ from outrider.harness.worker import Worker
 from outrider.ids import MonotonicIds
 from outrider.links.vault import BASE_URL, VaultLink
 from outrider.models.client import AnthropicModel
-from outrider.ports.log import SessionKey
+from outrider.ports import metrics
+from outrider.ports.log import Row, SessionKey
 from outrider.ports.model import ModelCall
 from outrider.ports.records import ApiKey
+from outrider.ports.telemetry import Meter
 from outrider.sandbox.driver import BubblewrapSandboxes
 from outrider.session.feed import Feed
 from outrider.store.opening import Store, open_store
+from outrider.telemetry.prometheus import CONTENT_TYPE
+from outrider.telemetry.watch import Gauges, Watch
 from outrider.wire.requests import compile_all
 
 HOUSEKEEPING_SECONDS = 60.0
@@ -52,6 +59,9 @@ WRITE_SECONDS = 60.0
 
 log = logging.getLogger("outrider.server")
 
+Scrape = Callable[[], Awaitable[bytes]]
+ASGIApplication = Callable[..., Awaitable[None]]
+
 
 def main(
     settings: Settings,
@@ -60,14 +70,15 @@ def main(
     endpoints: Endpoints,
     key_digest: str,
     credentials: Mapping[str, str] | None = None,
+    metrics: socket.socket | None = None,
 ) -> None:
     """Serve until SIGTERM. `key_digest` is the SHA-256 (hex) of the first API key; `credentials` are those of the
-    infrastructure that this process uses itself, by the names of their variables."""
+    infrastructure that this process uses itself, by the names of their variables; `metrics` is the operator's port."""
     compile_all()
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
-    uvloop.run(_serve(settings, listener, endpoints, key_digest, credentials or {}))
+    uvloop.run(_serve(settings, listener, endpoints, key_digest, credentials or {}, metrics))
 
 
 async def _serve(
@@ -76,24 +87,49 @@ async def _serve(
     endpoints: Endpoints,
     key_digest: str,
     credentials: Mapping[str, str],
+    operator: socket.socket | None,
 ) -> None:
-    async with _wired(settings, endpoints, key_digest, credentials) as (services, worker):
-        config = uvicorn.Config(
-            create_app(services),
-            http="httptools",
-            loop="uvloop",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=DRAIN_SECONDS,
-            ssl_certfile=settings.tls_cert,
-            ssl_keyfile=settings.tls_key,
+    async with _wired(settings, endpoints, key_digest, credentials) as (services, worker, readiness, scrape):
+        server = _Server(
+            _uvicorn(
+                create_app(services, readiness),
+                timeout_graceful_shutdown=DRAIN_SECONDS,
+                ssl_certfile=settings.tls_cert,
+                ssl_keyfile=settings.tls_key,
+            )
         )
-        server = _Server(config)
         _on_stop_signals(server, services.feed, worker)
-        await server.serve(sockets=[listener])
-        await worker.drain()
+        async with _operator_port(operator, create_operator_app(readiness, scrape, CONTENT_TYPE)):
+            await server.serve(sockets=[listener])
+            await worker.drain()
+
+
+def _uvicorn(app: ASGIApplication, **more: Any) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="httptools",
+        loop="uvloop",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        **more,
+    )
+
+
+@asynccontextmanager
+async def _operator_port(listener: socket.socket | None, app: ASGIApplication) -> AsyncGenerator[None]:
+    """Served until the drain is over, so that it can be watched."""
+    if listener is None:
+        yield
+        return
+    server = _Server(_uvicorn(app, timeout_graceful_shutdown=1))
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await serving
 
 
 class _Server(uvicorn.Server):
@@ -122,17 +158,26 @@ def _on_stop_signals(server: uvicorn.Server, feed: Feed, worker: Worker) -> None
 @asynccontextmanager
 async def _wired(
     settings: Settings, endpoints: Endpoints, key_digest: str, credentials: Mapping[str, str]
-) -> AsyncGenerator[tuple[Services, Worker]]:
+) -> AsyncGenerator[tuple[Services, Worker, Readiness, Scrape]]:
+    watch = Watch(settings, "server")
+    telemetry = watch.telemetry
     clock, ids, doorbell = SystemClock(), MonotonicIds(), LocalDoorbell()
     feeds: list[Feed] = []
-    store = await open_store(settings, credentials, on_commit=lambda key, rows: feeds[0].publish(key, rows))
+
+    def on_commit(key: SessionKey, rows: list[Row]) -> None:
+        feeds[0].publish(key, rows)
+        watch.on_rows(key, rows)
+
+    store = await open_store(settings, credentials, on_commit=on_commit, on_batch=watch.on_batch)
     framer, limits = _framer(settings.sse_event_names), settings.limits
     feed = Feed(store, clock, ids, framer, replay_window=limits.replay_window, heartbeat=limits.heartbeat)
     feeds.append(feed)
-    sandboxes = BubblewrapSandboxes(settings.sandboxes, settings.zygote_socket, settings.sandbox_run, settings.limits)
+    sandboxes = BubblewrapSandboxes(
+        settings.sandboxes, settings.zygote_socket, settings.sandbox_run, settings.limits, telemetry.meter
+    )
     vault = VaultLink(settings.vault_socket)
     model = AnthropicModel(BASE_URL, _model_http(vault, settings), capability=_capability(vault))
-    hands = Hands(store, feed, model, endpoints, sandboxes, settings.limits, ids, clock)
+    hands = Hands(store, feed, model, endpoints, sandboxes, settings.limits, ids, clock, telemetry)
     worker = Worker(hands, feed, doorbell, f"{os.getpid()}-{os.urandom(4).hex()}")
 
     async def forget(key: SessionKey) -> None:
@@ -144,14 +189,54 @@ async def _wired(
     await _ensure_key(store, ids, clock, key_digest)
     room = _room_gauge(settings)
     async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(watch.close)
         stack.push_async_callback(store.close)
         stack.push_async_callback(sandboxes.close)
         stack.push_async_callback(vault.close)
         stack.push_async_callback(model.close)
         await stack.enter_async_context(worker.working())
-        await stack.enter_async_context(_housekeeping(store, sandboxes))
-        services = Services(settings, store, store, feed, worker, endpoints, ids, clock, forget, room, sandboxes.probe)
-        yield services, worker
+        await stack.enter_async_context(_housekeeping(store, sandboxes, telemetry.meter))
+        services = Services(
+            settings, store, store, feed, worker, endpoints, ids, clock, forget, room, sandboxes.probe, telemetry
+        )
+        readiness = _readiness(store, vault, room, sandboxes)
+        gauges = _gauges(store, feed, worker, sandboxes)
+        yield services, worker, readiness, lambda: watch.scrape(gauges, vault.metrics)
+
+
+def _readiness(store: Store, vault: VaultLink, room: Callable[[], bool], sandboxes: BubblewrapSandboxes) -> Readiness:
+    async def readable() -> bool:
+        await store.runnable()
+        return True
+
+    async def has_room() -> bool:
+        return room()
+
+    async def able() -> bool:
+        return (await sandboxes.probe()).available
+
+    return Readiness({"store": readable, "vault": vault.answers, "disk": has_room}, {"sandbox": able})
+
+
+def _gauges(store: Store, feed: Feed, worker: Worker, sandboxes: BubblewrapSandboxes) -> Gauges:
+    async def running() -> float:
+        return worker.running
+
+    async def runnable() -> float:
+        return await store.runnable()
+
+    async def readers() -> float:
+        return feed.readers
+
+    async def live() -> float:
+        return sandboxes.live
+
+    return {
+        metrics.RUNNING: running,
+        metrics.RUNNABLE: runnable,
+        metrics.STREAM_READERS: readers,
+        metrics.SANDBOXES: live,
+    }
 
 
 def _model_http(vault: VaultLink, settings: Settings) -> httpx2.AsyncClient:
@@ -209,7 +294,7 @@ def _tell_if_failed(task: asyncio.Task[None]) -> None:
 
 
 @asynccontextmanager
-async def _housekeeping(store: Store, sandboxes: BubblewrapSandboxes) -> AsyncGenerator[None]:
+async def _housekeeping(store: Store, sandboxes: BubblewrapSandboxes, meter: Meter) -> AsyncGenerator[None]:
     """Each minute: erase what sandboxes of deleted sessions left, forget old answers."""
 
     async def loop() -> None:
@@ -219,6 +304,7 @@ async def _housekeeping(store: Store, sandboxes: BubblewrapSandboxes) -> AsyncGe
                 await store.forget_answers(rfc3339(datetime.now(UTC) - ANSWERS_KEPT))
                 await sandboxes.sweep(await store.session_ids())
             except OutriderError as error:
+                meter.add(metrics.HOUSEKEEPING_FAILURES)
                 log.warning("housekeeping: %s", error.message)
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
 

@@ -10,6 +10,7 @@ import gc
 import logging
 import os
 import socket
+import time
 from collections.abc import Sequence
 
 import httpx2
@@ -20,8 +21,10 @@ from outrider.clock import SystemClock
 from outrider.config import Settings
 from outrider.endpoints import Endpoints
 from outrider.ids import MonotonicIds
+from outrider.ports import metrics
 from outrider.proxy import gate
 from outrider.proxy.model import ModelProxy, Upstream
+from outrider.telemetry.prometheus import PrometheusMeter
 from outrider.vault import keyring, process
 from outrider.vault.capabilities import Capabilities
 
@@ -55,8 +58,10 @@ async def serve(
     context = httpx2.create_ssl_context()
     models = {upstream.name: ModelProxy(upstream, context, idle_seconds) for upstream in upstreams}
     capabilities = Capabilities(os.urandom(32), SystemClock().monotonic, frozenset(models))
+    meter = PrometheusMeter(metrics.VAULT)
+    meter.set(metrics.VAULT_STARTED, time.time())
     config = uvicorn.Config(
-        gate.app(capabilities, models, MonotonicIds()),
+        gate.app(capabilities, models, MonotonicIds(), meter=meter, scrape=meter.text),
         http=gate.protocol_for(peer),
         loop="uvloop",
         lifespan="off",

@@ -21,7 +21,7 @@ from outrider.config import Limits, Settings
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "outrider"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-KERNEL = {"config", "endpoints", "errors", "ids", "clock", "faults"}
+KERNEL = {"config", "endpoints", "errors", "ids", "clock", "faults", "subject"}
 BANNED_NAMES = {"manager", "helper", "helpers", "util", "utils", "common", "base"}
 
 # Each outside library, and sqlite3, with the rooms that may name it. A new library needs a line here.
@@ -34,6 +34,8 @@ OWNERS = {
     "httpx2": {"cli", "links", "models", "proxy", "server", "vaultd", "testing"},
     "msgspec": {"api", "harness", "links", "models", "proxy", "resources", "session", "store", "testing", "wire"},
     "obstore": {"store"},
+    "opentelemetry": {"telemetry"},
+    "prometheus_client": {"telemetry"},
     "pydantic": {"testing", "wire"},
     "rich": {"cli"},
     "sqlite3": {"store"},

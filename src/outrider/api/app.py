@@ -5,10 +5,12 @@ from __future__ import annotations
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
+from outrider.api import health
 from outrider.api.endpoint import Endpoints, Handler, error_response
+from outrider.api.health import Readiness
 from outrider.api.routes import agents, environments, events, host, models, sessions, threads
 from outrider.api.services import Services
 from outrider.errors import InvalidRequest, NotFound, OutriderError
@@ -51,18 +53,12 @@ PLAIN_ROUTES: tuple[tuple[str, str, Handler], ...] = (  # without the beta heade
 )
 
 
-def create_app(services: Services) -> Starlette:
+def create_app(services: Services, readiness: Readiness) -> Starlette:
     """The app for these services; it starts and stops nothing by itself."""
     endpoints = Endpoints(services)
 
-    async def health(_request: Request) -> Response:
-        return JSONResponse({"status": "ok"})
-
-    async def ready(_request: Request) -> Response:
-        await services.log.runnable()
-        return JSONResponse({"status": "ok"})
-
     def refuse(request: Request, error: OutriderError) -> Response:
+        endpoints.count_unrouted(request, error.status)
         return error_response(error, services.ids.new("req"))
 
     async def no_route(request: Request, error: Exception) -> Response:
@@ -71,9 +67,9 @@ def create_app(services: Services) -> Starlette:
             return refuse(request, _method_not_allowed(request))
         return refuse(request, NotFound(f"Not found: {request.method} {request.url.path}"))
 
-    routes = [Route(path, endpoints.endpoint(handler), methods=[method]) for method, path, handler in ROUTES]
-    routes += [Route(p, endpoints.endpoint(handler, beta=False), methods=[m]) for m, p, handler in PLAIN_ROUTES]
-    routes += [Route("/healthz", health), Route("/readyz", ready)]
+    routes = [Route(path, endpoints.endpoint(path, handler), methods=[method]) for method, path, handler in ROUTES]
+    routes += [Route(p, endpoints.endpoint(p, handler, beta=False), methods=[m]) for m, p, handler in PLAIN_ROUTES]
+    routes += health.routes(readiness)
     return Starlette(routes=routes, exception_handlers={404: no_route, 405: no_route})
 
 

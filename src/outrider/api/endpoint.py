@@ -13,10 +13,13 @@ from typing import Any
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
+from outrider import subject
 from outrider.api.answers import Answers, Keep, Reply, StreamReply
 from outrider.api.auth import Authenticator, require_beta
 from outrider.api.services import Services
+from outrider.api.watching import count, watched
 from outrider.errors import Conflict, InvalidRequest, OutriderError, RequestTooLarge
+from outrider.ports.metrics import OTHER
 from outrider.ports.records import ApiKey
 from outrider.wire.envelope import error_bytes
 
@@ -26,7 +29,8 @@ log = logging.getLogger("outrider.api")
 @dataclass(frozen=True, slots=True)
 class Call:
     """One authenticated request, as handlers see it. `keep` makes the answer's record for retries: a handler that
-    stores it in its own transaction says so in the reply (`kept`); else it is stored after the handler."""
+    stores it in its own transaction says so in the reply (`kept`); else it is stored after the handler. `trace` is the
+    traceparent of the request's span, empty when it is not traced."""
 
     services: Services
     key: ApiKey
@@ -34,6 +38,7 @@ class Call:
     query: str
     body: bytes
     keep: Keep
+    trace: str = ""
 
     @property
     def workspace(self) -> str:
@@ -51,29 +56,38 @@ class Endpoints:
         self._auth = Authenticator(services.records, services.clock)
         self._answers = Answers(services.records, services.clock)
 
-    def endpoint(self, handler: Handler, *, beta: bool = True) -> Callable[[Request], Awaitable[Response]]:
+    def endpoint(self, route: str, handler: Handler, *, beta: bool = True) -> Callable[[Request], Awaitable[Response]]:
+        """`route` is the path's pattern, by which requests are counted."""
+
         async def respond(request: Request) -> Response:
             request_id = self._services.ids.new("req")
-            try:
-                return await self._answer(request, handler, request_id, beta=beta)
-            except OutriderError as error:
-                return error_response(error, request_id)
-            except ClientDisconnect:
-                raise
-            except Exception:
-                log.exception("request %s %s %s failed", request_id, request.method, request.url.path)
-                return error_response(OutriderError("Internal server error."), request_id)
+            subject.name(request=request_id, session=request.path_params.get("session_id", ""))
+            with watched(self._services.telemetry, request, route, request_id) as seen:
+                try:
+                    seen.response = await self._answer(request, handler, request_id, seen.trace, beta=beta)
+                except OutriderError as error:
+                    seen.response = error_response(error, request_id)
+                except ClientDisconnect:
+                    raise
+                except Exception:
+                    log.exception("request %s %s %s failed", request_id, request.method, request.url.path)
+                    seen.response = error_response(OutriderError("Internal server error."), request_id)
+            return seen.response
 
         return respond
 
-    async def _answer(self, request: Request, handler: Handler, request_id: str, *, beta: bool) -> Response:
+    def count_unrouted(self, request: Request, status: int) -> None:
+        """A request that no route takes."""
+        count(self._services.telemetry.meter, request.method, OTHER, status)
+
+    async def _answer(self, request: Request, handler: Handler, request_id: str, trace: str, *, beta: bool) -> Response:
         key = await self._auth.key(request.headers)
         if beta and self._services.settings.require_beta_header:
             require_beta(request.headers, request.url.path)
         body = await read_body(request, self._services.settings.limits.body_bytes)
 
         async def answer(keep: Keep) -> Reply | StreamReply:
-            return await handler(Call(self._services, key, request.path_params, request.url.query, body, keep))
+            return await handler(Call(self._services, key, request.path_params, request.url.query, body, keep, trace))
 
         result = await self._answers.once(request, key, body, answer)
         headers = {"request-id": request_id, "anthropic-workspace-id": key.workspace}

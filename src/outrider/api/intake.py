@@ -88,12 +88,17 @@ class Intake:
         *,
         allow_system: bool,
         keep: Keep,
+        trace: str = "",
     ) -> bytes:
         """Append client events, all or none, and wake a harness; the response's body, which is kept for retries.
 
         Raises InvalidRequest, NotFound, StorageFull.
         """
-        return await self.in_turn(key, lambda: send_once(services, key, requests, allow_system=allow_system, keep=keep))
+
+        async def attempt() -> bytes:
+            return await send_once(services, key, requests, allow_system=allow_system, keep=keep, trace=trace)
+
+        return await self.in_turn(key, attempt)
 
     async def in_turn(self, key: SessionKey, attempt: Callable[[], Awaitable[T]]) -> T:
         """Try until no other writer gets in between. Requests of this process take turns; what is left to collide with
@@ -109,13 +114,20 @@ class Intake:
 
 
 async def send_once(
-    services: Services, key: SessionKey, requests: Sequence[Mapping[str, Any]], *, allow_system: bool, keep: Keep
+    services: Services,
+    key: SessionKey,
+    requests: Sequence[Mapping[str, Any]],
+    *,
+    allow_system: bool,
+    keep: Keep,
+    trace: str = "",
 ) -> bytes:
     """One attempt of `Intake.send`. Raises HeadMoved when another writer came in between."""
     state = await light_state(services, key)
     named = answered_ids(requests)
     known = await services.log.find(key, named) if named else dict[str, Row]()
-    admission = admit(state, requests, factory_for(services, state), known, allow_system=allow_system)
+    factory = factory_for(services, state)
+    admission = admit(state, requests, factory, known, allow_system=allow_system, trace=trace)
     answer = b'{"data":[' + b",".join(admission.echoes) + b"]}"
     head, lease = await services.log.take_in(
         key,

@@ -14,6 +14,7 @@ from outrider.ports.log import EventLog, SessionKey
 from outrider.ports.model import Models
 from outrider.ports.records import Records
 from outrider.ports.sandbox import Capabilities
+from outrider.ports.telemetry import SILENT, Telemetry
 from outrider.session.feed import Feed
 
 
@@ -33,4 +34,5 @@ class Services:
     forget: Callable[[SessionKey], Awaitable[None]]
     has_room: Callable[[], bool]
     probe: Callable[[], Awaitable[Capabilities]]
+    telemetry: Telemetry = SILENT
     intake: Intake = field(default_factory=Intake)

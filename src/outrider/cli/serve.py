@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import ssl
 import sys
@@ -44,7 +45,23 @@ def serve(
     )
     if settings.tls_cert and settings.tls_key:
         _check_tls(settings.tls_cert, settings.tls_key)
+    if settings.otlp_endpoint:
+        _check_tracing()
     sys.exit(supervisor.run(settings, environment))
+
+
+def _check_tracing() -> None:
+    """Raises InvalidRequest: traces were asked for, and what sends them is not installed."""
+    for module in ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http"):
+        try:
+            found = importlib.util.find_spec(module)
+        except ModuleNotFoundError:
+            found = None
+        if found is None:
+            raise InvalidRequest(
+                "Traces are asked for (telemetry.otlp_endpoint or OTEL_EXPORTER_OTLP_ENDPOINT), but OpenTelemetry"
+                " is not installed: install outrider with its extra `otel`."
+            )
 
 
 def _check_tls(cert: Path, key: Path) -> None:

@@ -6,7 +6,7 @@ the state is read anew, so what is folded is always what is stored.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ from outrider.clock import Clock
 from outrider.errors import Fenced, HeadMoved
 from outrider.ids import IdSource
 from outrider.ports.log import EventLog, Lease, NewEvent, Snapshot
+from outrider.ports.telemetry import NO_SPAN, NoTracer, Span, Tracer
 from outrider.session import state as states
 from outrider.session.events import EventFactory, as_row
 from outrider.session.fold import apply, fold
@@ -36,7 +37,13 @@ class Journal:
         self._clock = clock
         self._staged: list[NewEvent] = []
         self._snapshot_seq = 0
+        self._tracer: Tracer = NoTracer()
+        self._trace: Callable[[], str] = str
         self.factory = EventFactory("", "", ids, clock)
+
+    def traced_by(self, tracer: Tracer, trace: Callable[[], str]) -> None:
+        """Appends are spans below what `trace` names at the time; outside of a traced turn they are none."""
+        self._tracer, self._trace = tracer, trace
 
     @property
     def context(self) -> Context:
@@ -89,7 +96,7 @@ class Journal:
             return False
         seen = self.state.seq - len(staged)
         due = self.state.seq - self._snapshot_seq >= (SNAPSHOT_AT_REST if exact else SNAPSHOT_ANY_TIME)
-        with _points(snapshot=due, release=release):
+        with self._span(len(staged)), _points(snapshot=due, release=release):
             self.lease = await self._log.append_owned(
                 self.lease,
                 staged,
@@ -103,6 +110,12 @@ class Journal:
         if self.lease.head != self.state.seq:
             raise HeadMoved("a client's rows came in between; the state is read anew")
         return release
+
+    def _span(self, rows: int) -> Span:
+        trace = self._trace()
+        if not trace:
+            return NO_SPAN
+        return self._tracer.span("append", parent=trace, attributes={"outrider.rows": rows})
 
     async def release(self) -> bool:
         """Give the lease up; False when something new has come, which is then folded."""

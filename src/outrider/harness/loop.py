@@ -31,11 +31,14 @@ from outrider.harness.next_action import (
     next_action,
 )
 from outrider.harness.replies import ReplyDraft, reply_rows, span_end
+from outrider.harness.telling import Telling
 from outrider.ids import IdSource
 from outrider.ports.doorbell import LiveFeed
 from outrider.ports.log import EventLog, NewEvent
+from outrider.ports.metrics import RESCHEDULES
 from outrider.ports.model import Model, ModelCall, ModelProfile, ModelReply, Models
 from outrider.ports.sandbox import Sandboxes, ToolCall, ToolOutcome, text_outcome
+from outrider.ports.telemetry import SILENT, Telemetry
 from outrider.session import events
 from outrider.session.inbox import close_call
 from outrider.session.state import Call, State
@@ -58,6 +61,7 @@ class Hands:
     limits: Limits
     ids: IdSource
     clock: Clock
+    telemetry: Telemetry = SILENT
 
 
 @dataclass(slots=True)
@@ -81,6 +85,8 @@ class Driver:
         self._journal = journal
         self._tail = tail
         self._news = tail.news
+        self._telling = Telling(hands.telemetry, hands.clock, journal.lease.key.session)
+        journal.traced_by(hands.telemetry.tracer, lambda: self._telling.trace)
         self._request: _Request | None = None
         self._tools: dict[str, asyncio.Task[None]] = {}
         self._finished: dict[str, ToolOutcome] = {}
@@ -103,6 +109,7 @@ class Driver:
             finally:
                 for task in self._under_way():
                     task.cancel()
+                self._telling.leave()
 
     def stop_soon(self) -> None:
         """Stop at the next step at which nothing would have to be paid for again. Calls that run are left to the next
@@ -125,7 +132,10 @@ class Driver:
                 await self._journal.catch_up()
             self._forget_tools()
             self._stage_results()
-            return await self._perform(next_action(self._state, self._bounds()))
+            self._telling.follow(self._state)
+            done = await self._perform(next_action(self._state, self._bounds()))
+            self._telling.follow(self._state)
+            return done
         except HeadMoved:
             await self._journal.load()
             return False
@@ -218,10 +228,12 @@ class Driver:
 
     async def _respond(self, request: _Request) -> None:
         faults.point("harness.model.before")
-        try:
-            request.outcome = await self._hands.model.respond(request.call, request.draft.on_delta)
-        except ModelFailure as failure:
-            request.outcome = failure
+        with self._telling.model_request(request.call, request.draft.on_delta) as told:
+            try:
+                request.outcome = await self._hands.model.respond(request.call, told.on_delta)
+            except ModelFailure as failure:
+                request.outcome = failure
+            told.note(request.outcome)
         faults.point("harness.model.after")
         self._news.set()
 
@@ -276,6 +288,7 @@ class Driver:
         if failure.retryable and self._state.attempts < self._hands.limits.model_attempts:
             journal.stage(journal.factory.error(failure.kind, failure.message, "retrying"))
             journal.stage(*journal.factory.rescheduled())
+            self._hands.telemetry.meter.add(RESCHEDULES)
             return
         journal.stage(journal.factory.error(failure.kind, failure.message, "exhausted"))
         journal.stage(*(journal.factory.processed(item.id, dropped=True) for item in self._state.queue))
@@ -321,14 +334,16 @@ class Driver:
         lease = self._journal.lease
         faults.point("harness.tool.before")
         tool_call = ToolCall(call.id, self._state.thread, call.name, call.input)
-        try:
-            outcome = await self._hands.sandboxes.execute(
-                lease.key.session, tool_call, epoch=lease.epoch, resume=resume
-            )
-        except CallLost:
-            outcome = text_outcome(events.CALL_LOST_TEXT, is_error=True)
-        except SandboxUnavailable as problem:
-            outcome = text_outcome(problem.message, is_error=True)
+        with self._telling.tool_call(tool_call) as ended:
+            try:
+                outcome = await self._hands.sandboxes.execute(
+                    lease.key.session, tool_call, epoch=lease.epoch, resume=resume
+                )
+                ended(outcome, "ok")
+            except CallLost:
+                outcome = ended(text_outcome(events.CALL_LOST_TEXT, is_error=True), "lost")
+            except SandboxUnavailable as problem:
+                outcome = ended(text_outcome(problem.message, is_error=True), "unavailable")
         faults.point("harness.tool.after")
         self._finished[call.id] = outcome
         self._news.set()

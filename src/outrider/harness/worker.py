@@ -12,12 +12,13 @@ from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Literal
 
-from outrider import faults
+from outrider import faults, subject
 from outrider.errors import CallLost, Fenced, OutriderError, Overloaded, SandboxUnavailable
 from outrider.harness.journal import Journal
 from outrider.harness.liveness import Liveness, bury
 from outrider.harness.loop import Driver, Hands
 from outrider.harness.replies import span_end
+from outrider.ports import metrics
 from outrider.ports.doorbell import Doorbell
 from outrider.ports.log import Lease
 from outrider.session import events
@@ -46,6 +47,7 @@ class Worker:
         self._doorbell = doorbell
         self._name = self._id = worker_id
         self._lives = 1
+        self._meter = hands.telemetry.meter
         self._running: set[Lease] = set()  # a session may be claimed anew while its last driver still ends
         self._group: asyncio.TaskGroup | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -157,6 +159,7 @@ class Worker:
                 await asyncio.sleep(PAUSE_SECONDS)
 
     def _start(self, group: asyncio.TaskGroup, lease: Lease) -> None:
+        self._meter.add(metrics.CLAIMS)
         self._running.add(lease)
         self._spawn(group, self._drive(lease))
 
@@ -195,6 +198,7 @@ class Worker:
         return leases
 
     async def _drive(self, lease: Lease) -> None:
+        subject.name(session=lease.key.session)
         journal = Journal(self._hands.log, lease, self._hands.ids, self._hands.clock)
         failures = waits = 0
         try:
@@ -218,12 +222,14 @@ class Worker:
             if not await self._run(Driver(self._hands, journal, tail)):
                 await self._surrender(journal.lease)
         except* Fenced:
+            self._meter.add(metrics.FENCED)
             log.info("session %s has another owner now", key.session)
             await self._surrender(journal.lease)
         except* Overloaded as group:
             log.warning("session %s waits: %s", key.session, group.exceptions[0])
             end = "no room"
         except* Exception:
+            self._meter.add(metrics.DRIVER_FAILURES)
             log.exception("session %s: driver failed, attempt %d of %d", key.session, attempt, TRIES)
             end = "failed"
         finally:

@@ -82,6 +82,21 @@ class VaultLink:
     async def close(self) -> None:
         await self._minter.aclose()
 
+    async def answers(self) -> bool:
+        """Whether the vault lives and answers. The caller bounds the wait."""
+        try:
+            return (await self._minter.get("/healthz")).status_code == 200
+        except httpx2.RequestError:
+            return False
+
+    async def metrics(self) -> bytes | None:
+        """The vault's own metrics as text; None when it gives none. The caller bounds the wait."""
+        try:
+            response = await self._minter.get("/metrics")
+        except httpx2.RequestError:
+            return None
+        return response.content if response.status_code == 200 else None
+
     def transport(self) -> httpx2.AsyncBaseTransport:
         """For a Messages client of the caller's own. Each request names its endpoint in `ENDPOINT_HEADER` and carries
         what `presented` gave in `CAPABILITY_HEADER`; scheme and host of its URL don't matter.

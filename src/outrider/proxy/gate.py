@@ -10,7 +10,7 @@ import logging
 import re
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -37,6 +37,8 @@ from outrider.links.vault import (
     CapabilityRequest,
     read_claim,
 )
+from outrider.ports import metrics
+from outrider.ports.telemetry import Meter, NoMeter
 from outrider.proxy.model import ModelProxy
 from outrider.vault.capabilities import LIFETIME, Capabilities
 from outrider.wire.envelope import error_bytes
@@ -50,8 +52,16 @@ _PEER = struct.Struct("iII")
 log = logging.getLogger("outrider.vault")
 
 
-def app(capabilities: Capabilities, models: Mapping[str, ModelProxy], ids: IdSource) -> ASGIApp:
-    """POST /capabilities, /model/{endpoint}/v1/..., GET /healthz."""
+def app(
+    capabilities: Capabilities,
+    models: Mapping[str, ModelProxy],
+    ids: IdSource,
+    *,
+    meter: Meter | None = None,
+    scrape: Callable[[], bytes] | None = None,
+) -> ASGIApp:
+    """POST /capabilities, /model/{endpoint}/v1/..., GET /healthz, and /metrics, which gives what `scrape` does."""
+    told = meter or NoMeter()
 
     async def route(scope: Scope, receive: Receive, send: Send) -> None:
         found = _MODEL.fullmatch(scope["path"])
@@ -66,12 +76,14 @@ def app(capabilities: Capabilities, models: Mapping[str, ModelProxy], ids: IdSou
                 send = _with_capability(send, presented)
             capabilities.check(presented, endpoint)
             faults.point("vault.forward.before")
-            await models[endpoint].forward(path, scope, receive, send)
+            await _counted(told, endpoint, models[endpoint], path, scope, receive, send)
             faults.point("vault.forward.after")
         elif scope["path"] == "/capabilities" and scope["method"] == "POST":
             await _answer(send, 200, _mint(capabilities, await _whole_body(receive)))
         elif scope["path"] == "/healthz":
             await _answer(send, 200, b'{"status":"ok"}')
+        elif scope["path"] == "/metrics" and scrape is not None:
+            await _answer(send, 200, scrape())
         else:
             raise NotFound(f"The vault has no {scope['method']} {scope['path']}.")
 
@@ -80,10 +92,36 @@ def app(capabilities: Capabilities, models: Mapping[str, ModelProxy], ids: IdSou
             await route(scope, receive, send)
         except OutriderError as error:
             log.warning("%s: %s", type(error).__name__, error.message)
-            refusal = (REFUSAL_HEADER.encode(), _refusal(error))
+            reason = _refusal(error)
+            if reason != b"upstream":
+                told.add(metrics.VAULT_REFUSALS, reason.decode())
+            refusal = (REFUSAL_HEADER.encode(), reason)
             await _answer(send, error.status, error_bytes(error, ids.new("req")), refusal)
 
     return serve
+
+
+async def _counted(
+    meter: Meter, endpoint: str, model: ModelProxy, path: str, scope: Scope, receive: Receive, send: Send
+) -> None:
+    """Forward, and count by the upstream's name and the status that it answered with."""
+    outcome = ["cancelled"]
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            outcome[0] = str(message["status"])
+        await send(message)
+
+    try:
+        await model.forward(path, scope, receive, sending)
+    except UpstreamUnreachable:
+        outcome[0] = "unreachable"
+        raise
+    except NotFound:
+        outcome[0] = "refused"
+        raise
+    finally:
+        meter.add(metrics.VAULT_REQUESTS, endpoint, outcome[0])
 
 
 def _with_capability(send: Send, capability: str) -> Send:

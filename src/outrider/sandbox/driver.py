@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from outrider.errors import CallLost, Fenced, SandboxUnavailable
+from outrider.ports.metrics import SANDBOX_STARTS
 from outrider.ports.sandbox import Capabilities, ToolCall, ToolOutcome
+from outrider.ports.telemetry import Meter, NoMeter
 from outrider.sandbox import room
 from outrider.sandbox.options import SESSION
 
@@ -49,16 +51,22 @@ class _Use:
 class BubblewrapSandboxes:
     """`root` and `run` as in `plan.zygote_options`; `control` is the zygote's socket. Any number may exist at once."""
 
-    def __init__(self, root: Path, control: Path, run: Path, limits: Limits) -> None:
+    def __init__(self, root: Path, control: Path, run: Path, limits: Limits, meter: Meter | None = None) -> None:
         self._root = root
         self._control = control
         self._run = run
         self._limits = limits
+        self._meter = meter or NoMeter()
         self._uses: dict[str, _Use] = {}
         self._freed = asyncio.Condition()
         self.stop_deadline = 10.0
         self._adopted = False
         self._able: Capabilities | None = None
+
+    @property
+    def live(self) -> int:
+        """Sandboxes that are alive, as far as this process knows."""
+        return sum(use.live for use in self._uses.values())
 
     async def probe(self) -> Capabilities:
         if self._able is not None:
@@ -204,7 +212,10 @@ class BubblewrapSandboxes:
             try:
                 return await self._patiently(session, request)
             except _NoAnswer:
+                asking = now()
                 started = await self._zygote({"op": "start", "session": session, "create": create})
+                if started.get("new"):
+                    self._meter.observe(SANDBOX_STARTS, now() - asking)
             if "error" in started:
                 self._gone(session)
                 return started

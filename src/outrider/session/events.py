@@ -18,6 +18,7 @@ INTENT = "tool.intent"
 REQUEST = "model.request"
 REPLY = "model.reply"
 SUMMARY = "context.summary"
+TRACE = "request.trace"
 INTERNAL_VERSION = 1
 
 INTERRUPTED_TEXT = "Tool execution was interrupted before completion. Please retry."

@@ -63,6 +63,11 @@ class Feed:
 
     # -- what is written here
 
+    @property
+    def readers(self) -> int:
+        """Streams that are open in this process."""
+        return sum(hub.readers for hub in self._hubs.values())
+
     def publish(self, key: SessionKey, rows: list[Row]) -> None:
         tail = self._tails.get(key)
         if tail is not None:

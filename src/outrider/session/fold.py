@@ -78,6 +78,15 @@ def _processed(state: State, row: Row) -> None:
         state.context.messages.append({"role": role, "content": item.content})
 
 
+def _trace(state: State, row: Row) -> None:
+    """Comes before the rows of a traced request."""
+    trace = events.decode(row.body)["traceparent"]
+    if state.status == "idle":
+        state.trace = trace
+    else:
+        state.next_trace = trace
+
+
 def _message(state: State, row: Row) -> None:
     if state.context is not None:
         state.context.drafts[row.id] = events.decode(row.body)["content"]
@@ -231,6 +240,7 @@ def _idle(state: State, row: Row) -> None:
     state.stop_reason = events.decode(row.body)["stop_reason"]
     state.phase = "rest"
     state.rounds = state.attempts = state.cut_replies = state.compactions = 0
+    state.trace, state.next_trace = state.next_trace if state.queue else "", ""
 
 
 def _terminated(state: State, row: Row) -> None:
@@ -245,6 +255,7 @@ HANDLERS: dict[str, Handler] = {
     events.REQUEST: _request,
     events.REPLY: _reply,
     events.SUMMARY: _summary,
+    events.TRACE: _trace,
     "user.message": _client_event,
     "system.message": _client_event,
     "user.interrupt": _client_event,

@@ -42,11 +42,15 @@ class _Desk:
     factory: EventFactory
     known: Mapping[str, Row]
     allow_system: bool
+    trace: str = ""
     rows: list[NewEvent] = field(default_factory=list[NewEvent])
     echoes: list[bytes] = field(default_factory=list[bytes])
 
     def add(self, *rows: NewEvent) -> None:
-        for row in rows:
+        """The request's trace comes with its first row: a request that adds nothing leaves none."""
+        trace, self.trace = self.trace, ""
+        traced = [self.factory.internal(events.TRACE, {"traceparent": trace})] if trace and rows else []
+        for row in (*traced, *rows):
             self.rows.append(row)
             apply(self.state, events.as_row(row, self.state.seq + 1, 0))
 
@@ -75,12 +79,15 @@ def admit(
     known: Mapping[str, Row],
     *,
     allow_system: bool = False,
+    trace: str = "",
 ) -> Admission:
     """Check the events in order and turn them into rows; all or nothing. Raises InvalidRequest.
 
+    `trace` is the traceparent of the request; the turn that it wakes becomes part of that trace.
+
     `state` is left alone (a light state suffices). `known` has the rows of `answered_ids(requests)` that exist.
     """
-    desk = _Desk(states.copy_light(state), factory, known, allow_system)
+    desk = _Desk(states.copy_light(state), factory, known, allow_system, trace)
     for index, request in enumerate(requests):
         if desk.state.status == "terminated":
             raise InvalidRequest("The session is terminated or archived and takes no new events.")

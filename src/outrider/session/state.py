@@ -93,6 +93,8 @@ class State(msgspec.Struct):
     usage: Usage = msgspec.field(default_factory=Usage)
     active_seconds: float = 0.0
     running_since: str | None = None
+    trace: str = ""  # traceparent of the request that woke the session, if it was traced
+    next_trace: str = ""  # of one that came meanwhile
     context: Context | None = None
 
     @property

@@ -12,7 +12,7 @@ from outrider.config import DATABASE_URL, Settings
 from outrider.errors import InvalidRequest, Overloaded
 from outrider.ports.log import EventLog
 from outrider.ports.records import Records
-from outrider.store.shapes import OnCommit, OnDelete
+from outrider.store.shapes import OnBatch, OnCommit, OnDelete
 
 PATIENCE_SECONDS = 60.0  # at the start: the database may come up beside us
 PAUSE_SECONDS = 1.0
@@ -42,24 +42,27 @@ async def open_store(
     *,
     on_commit: OnCommit | None = None,
     on_delete: OnDelete | None = None,
+    on_batch: OnBatch | None = None,
 ) -> Store:
     """`credentials` may hold the database's whole URL; the settings hold it without a password."""
     if settings.database_url is None:
         from outrider.store.sqlite import SqliteStore
 
-        return await SqliteStore.open(settings.database, on_commit=on_commit, on_delete=on_delete)
+        return await SqliteStore.open(settings.database, on_commit=on_commit, on_delete=on_delete, on_batch=on_batch)
     check(settings)
-    return await _open_postgres(credentials.get(DATABASE_URL) or settings.database_url, on_commit, on_delete)
+    return await _open_postgres(credentials.get(DATABASE_URL) or settings.database_url, on_commit, on_delete, on_batch)
 
 
-async def _open_postgres(url: str, on_commit: OnCommit | None, on_delete: OnDelete | None) -> Store:
+async def _open_postgres(
+    url: str, on_commit: OnCommit | None, on_delete: OnDelete | None, on_batch: OnBatch | None
+) -> Store:
     from outrider.store.postgres import PostgresStore
 
     loop = asyncio.get_running_loop()
     deadline = loop.time() + PATIENCE_SECONDS
     while True:
         try:
-            return await PostgresStore.open(url, on_commit=on_commit, on_delete=on_delete)
+            return await PostgresStore.open(url, on_commit=on_commit, on_delete=on_delete, on_batch=on_batch)
         except Overloaded as error:
             if loop.time() > deadline:
                 raise

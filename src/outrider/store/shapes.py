@@ -10,6 +10,8 @@ from outrider.ports.records import AgentRecord, ApiKey, EnvironmentRecord, Page,
 
 OnCommit = Callable[[SessionKey, list[Row]], None]
 OnDelete = Callable[[SessionKey], None]
+OnBatch = Callable[[int, float], None]
+"""Told of each commit: how many jobs it held, and its seconds. May be called in any thread."""
 
 HIGHEST_TEXT = "\U0010ffff"  # sorts after every time and id
 HIGHEST_POSITION = 2**62

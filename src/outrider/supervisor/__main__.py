@@ -6,13 +6,15 @@ import sys
 
 from outrider.errors import OutriderError
 from outrider.supervisor import plan
-from outrider.supervisor.log import say
+from outrider.supervisor.log import choose, say
 from outrider.supervisor.prelude import REFUSED
 from outrider.supervisor.tree import Tree
 
 if __name__ == "__main__":
     try:
-        sys.exit(Tree(plan.read(int(sys.argv[1]))).run())
+        taken = plan.read(int(sys.argv[1]))
+        choose(taken.settings.log_format)
+        sys.exit(Tree(taken).run())
     except OutriderError as error:
         say("refused", reason=error.message)
         sys.exit(REFUSED)

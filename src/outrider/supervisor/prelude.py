@@ -18,7 +18,7 @@ from outrider.config import DATABASE_URL, Settings
 from outrider.endpoints import load_endpoints, secret_variables, usable_secrets
 from outrider.errors import InvalidRequest, OutriderError
 from outrider.store import opening
-from outrider.supervisor import first_key, places, plan
+from outrider.supervisor import first_key, log, places, plan
 from outrider.supervisor.log import say
 from outrider.supervisor.plan import Plan, Roles, Users
 
@@ -30,6 +30,7 @@ CREDENTIALS = (DATABASE_URL,)
 def run(settings: Settings, environment: dict[str, str], roles: Roles | None = None) -> int:
     """Serve. Returns only when the server can't start (2, the reason on stderr); otherwise this process becomes the
     supervisor, whose exit codes are in `supervisor.tree`."""
+    log.choose(settings.log_format)
     try:
         made, secrets = _plan(settings, environment, roles or Roles())
     except OutriderError as error:

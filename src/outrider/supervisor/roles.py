@@ -29,10 +29,11 @@ class Role:
 
 @dataclass(frozen=True, slots=True)
 class Cast:
-    """All roles in the order in which they start, and where the server listens."""
+    """All roles in the order in which they start, where the server listens, and where its metrics are, if anywhere."""
 
     roles: tuple[Role, ...]
     url: str
+    metrics_url: str | None = None
 
 
 def cast(plan: Plan) -> Cast:
@@ -41,6 +42,9 @@ def cast(plan: Plan) -> Cast:
     listener = places.listen_tcp(settings.host, settings.port)
     url = _url(settings.host, listener.getsockname()[1], tls=settings.tls_cert is not None)
     public = listener.detach()
+    metrics = places.listen_tcp(*settings.metrics_address) if settings.metrics_address is not None else None
+    metrics_url = f"{_url(*metrics.getsockname()[:2], tls=False)}/metrics" if metrics is not None else None
+    told = metrics.detach() if metrics is not None else -1
     private = places.listen_unix(settings.vault_socket, users.server).detach()
     endpoints, scripted = plan.endpoints, ()
     if endpoints.needs_scripted_server():
@@ -58,12 +62,17 @@ def cast(plan: Plan) -> Cast:
         "server",
         plan.roles.server,
         lambda main: main(
-            settings, _socket(public), endpoints=endpoints, key_digest=plan.key_digest, **_credentials(plan)
+            settings,
+            _socket(public),
+            endpoints=endpoints,
+            key_digest=plan.key_digest,
+            **_credentials(plan),
+            **({"metrics": _socket(told)} if told >= 0 else {}),
         ),
-        (public, plan.credentials),
+        (public, plan.credentials, *([told] if told >= 0 else [])),
         users.server if users.apart else None,
     )
-    return Cast((_zygote(plan), *scripted, _forked(vault, 10.0), _forked(server, 20.0)), url)
+    return Cast((_zygote(plan), *scripted, _forked(vault, 10.0), _forked(server, 20.0)), url, metrics_url)
 
 
 def _credentials(plan: Plan) -> dict[str, Any]:

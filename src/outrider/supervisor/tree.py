@@ -61,9 +61,11 @@ class Child:
     due: float = 0.0
     short_lives: int = 0
     lived: bool = False
+    deaths: int = 0
 
     def ended(self, now: float) -> None:
         """Note a death: after a life of some length the next begins at once, after short ones later and later."""
+        self.deaths += 1
         if now - self.born >= SHORT_LIFE:
             self.lived, self.short_lives, self.due = True, 0, now
         else:
@@ -84,6 +86,7 @@ class Tree:
         self._hurry = False
         self._children: list[Child] = []
         self._url = ""
+        self._metrics_url: str | None = None
         self._wakeup = -1
         self._ending = False
 
@@ -95,12 +98,12 @@ class Tree:
         os.umask(0o077)
         self._heed_signals()
         cast = roles.cast(self._plan)
-        self._url = cast.url
+        self._url, self._metrics_url = cast.url, cast.metrics_url
         self._children = [Child(role) for role in cast.roles]
         self._start(self._children[0])  # the zygote: its interpreter starts while this one imports
         _import_heavy()
         users = "apart" if self._plan.users.apart else "one"
-        say("listening", url=self._url, data=self._plan.settings.data, users=users)
+        say("listening", url=self._url, data=self._plan.settings.data, users=users, metrics=self._metrics_url)
         code = self._watch()
         ended = self._end()
         return code or ended
@@ -175,6 +178,9 @@ class Tree:
     def _publish(self) -> None:
         alive: dict[str, object] = {child.role.name: child.pid for child in self._children if child.pidfd >= 0}
         facts: dict[str, object] = {"url": self._url, "supervisor": os.getpid(), "children": alive}
+        facts["restarts"] = {child.role.name: child.deaths for child in self._children}
+        if self._metrics_url is not None:
+            facts["metrics"] = self._metrics_url
         places.publish(self._plan.settings.data / "server.json", facts)
 
     def _end(self) -> int:

@@ -31,7 +31,9 @@ async def send_events(call: Call) -> Reply:
     if not call.services.has_room():
         raise StorageFull("The disk of the session log is nearly full; no events are taken until there is room.")
     allow_system = await _allows_system(call, requests)
-    answer = await call.services.intake.send(call.services, key, requests, allow_system=allow_system, keep=call.keep)
+    answer = await call.services.intake.send(
+        call.services, key, requests, allow_system=allow_system, keep=call.keep, trace=call.trace
+    )
     return Reply(encoded=answer, kept=True)
 
 

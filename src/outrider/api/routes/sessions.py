@@ -88,7 +88,7 @@ def _opening(
     opening = factory.internal(events.CREATED, {"agent": agent, "environment": about})
     state = State()
     apply(state, as_row(opening, 1, 0))
-    return opening, admit(state, request.initial_events, factory, {})
+    return opening, admit(state, request.initial_events, factory, {}, trace=call.trace)
 
 
 async def get(call: Call) -> Reply:

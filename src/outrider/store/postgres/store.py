@@ -15,7 +15,7 @@ from outrider.store.postgres.records import PostgresRecords
 from outrider.store.postgres.transaction import Link, Transaction
 from outrider.store.postgres.writer import Writer
 from outrider.store.scripts import Script
-from outrider.store.shapes import OnCommit, OnDelete
+from outrider.store.shapes import OnBatch, OnCommit, OnDelete
 
 
 class PostgresStore(PostgresLog, PostgresRecords):
@@ -38,6 +38,7 @@ class PostgresStore(PostgresLog, PostgresRecords):
         *,
         on_commit: OnCommit | None = None,
         on_delete: OnDelete | None = None,
+        on_batch: OnBatch | None = None,
         ids: IdSource | None = None,
         scripts: list[Script] | None = None,
     ) -> PostgresStore:
@@ -53,7 +54,7 @@ class PostgresStore(PostgresLog, PostgresRecords):
                 opened.pop_all()
         except problems.FAILURES as error:
             raise problems.translate(error, connections.shown(url)) from None
-        writer = Writer(url, name, on_commit, on_delete)
+        writer = Writer(url, name, on_commit, on_delete, on_batch)
         writer.start(link)
         return cls(writer, Readers(url), workspace)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from outrider.ports.log import SessionKey
 from outrider.store.postgres import connections, jobs, problems
 from outrider.store.postgres.jobs import Append, Outcome, Verdict
 from outrider.store.postgres.transaction import Link, Transaction
-from outrider.store.shapes import OnCommit, OnDelete
+from outrider.store.shapes import OnBatch, OnCommit, OnDelete
 
 Work = Callable[[Transaction], Awaitable[Any]]
 
@@ -59,6 +60,7 @@ class Writer:
     name: str
     on_commit: OnCommit | None = None
     on_delete: OnDelete | None = None
+    on_batch: OnBatch | None = None
     _queue: deque[_Ticket] = field(default_factory=deque[_Ticket])
     _more: asyncio.Event = field(default_factory=asyncio.Event)
     _link: Link | None = None
@@ -140,8 +142,11 @@ class Writer:
     async def _commit(self, batch: list[_Ticket]) -> bool:
         """Each ticket gets its value or its error. False: the server could not be reached."""
         self._number += 1
+        begun = time.perf_counter()
         try:
             await self._until_known(batch)
+            if self.on_batch is not None:
+                self.on_batch(len(batch), time.perf_counter() - begun)
         except problems.ONE_S_OWN as error:
             if len(batch) == 1:
                 batch[0].error = problems.translate(error, connections.shown(self.url))

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from outrider.ids import IdSource, MonotonicIds
-from outrider.store.shapes import OnCommit, OnDelete
+from outrider.store.shapes import OnBatch, OnCommit, OnDelete
 from outrider.store.sqlite import connections, problems
 from outrider.store.sqlite.log import SqliteLog
 from outrider.store.sqlite.migrations import migrate
@@ -23,7 +23,7 @@ class SqliteStore(SqliteLog, SqliteRecords):
     """Implements `EventLog` and `Records`. Made by `open`.
 
     `on_commit` gets a session's new rows, in order, in the event loop and before their appender goes on; `on_delete`
-    gets an erased session's key.
+    gets an erased session's key; `on_batch`, in another thread, each commit's number of jobs and seconds.
     """
 
     def __init__(self, writer: Writer, readers: Readers, default_workspace: str) -> None:
@@ -37,11 +37,12 @@ class SqliteStore(SqliteLog, SqliteRecords):
         *,
         on_commit: OnCommit | None = None,
         on_delete: OnDelete | None = None,
+        on_batch: OnBatch | None = None,
         ids: IdSource | None = None,
     ) -> SqliteStore:
         """Make or migrate the file. `ids` names the default workspace when the file is new. Raises Internal."""
         db, default_workspace = await asyncio.to_thread(_prepare, path, ids or MonotonicIds())
-        return cls(Writer(db, path, on_commit, on_delete), Readers(path), default_workspace)
+        return cls(Writer(db, path, on_commit, on_delete, on_batch), Readers(path), default_workspace)
 
     async def close(self) -> None:
         """Finish what was asked for, then let go of the file. A store that is not closed loses nothing either."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -16,7 +17,7 @@ from typing import Any, TypeVar
 
 from outrider import faults
 from outrider.errors import Internal, OutriderError
-from outrider.store.shapes import OnCommit, OnDelete
+from outrider.store.shapes import OnBatch, OnCommit, OnDelete
 from outrider.store.sqlite import problems
 from outrider.store.sqlite.connections import BUSY_MILLISECONDS
 from outrider.store.sqlite.transaction import Transaction
@@ -55,15 +56,22 @@ class _Ticket:
 
 
 class Writer:
-    """Belongs to the event loop in which it was made; `on_commit` and `on_delete` are called there."""
+    """Belongs to the event loop in which it was made; `on_commit` and `on_delete` are called there. `on_batch` is told
+    of each transaction that went well, in the writer's thread: its jobs and its seconds."""
 
     def __init__(
-        self, db: sqlite3.Connection, path: Path, on_commit: OnCommit | None, on_delete: OnDelete | None
+        self,
+        db: sqlite3.Connection,
+        path: Path,
+        on_commit: OnCommit | None,
+        on_delete: OnDelete | None,
+        on_batch: OnBatch | None = None,
     ) -> None:
         self._db = db
         self._path = path
         self._on_commit = on_commit
         self._on_delete = on_delete
+        self._on_batch = on_batch
         self._loop = asyncio.get_running_loop()
         self._queue: SimpleQueue[_Ticket | None] = SimpleQueue()
         self._closing = False
@@ -134,12 +142,15 @@ class Writer:
                     ticket.error = problems.translate(error, self._path)
 
     def _transact(self, batch: list[_Ticket]) -> None:
+        begun = time.perf_counter()
         self._db.execute("BEGIN IMMEDIATE")
         for ticket in batch:
             ticket.attempt(self._db)
         faults.point("store.commit.before")
         self._db.execute("COMMIT")
         faults.point("store.commit.after")
+        if self._on_batch is not None:
+            self._on_batch(len(batch), time.perf_counter() - begun)
         self._scrub = self._scrub or any(ticket.transaction and ticket.transaction.deleted for ticket in batch)
 
     def _roll_back(self) -> None:
