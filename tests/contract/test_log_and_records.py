@@ -17,8 +17,16 @@ from outrider.testing.memory_log import MemoryStore
 from outrider.testing.postgres_server import PostgresServer
 from outrider.testing.records_suite import RECORDS_CONTRACTS
 from outrider.testing.store_trial import Contract, Trial
+from outrider.testing.vaults_suite import VAULTS_CONTRACTS
 
-CONTRACTS = [*LOG_CONTRACTS, *LEASE_CONTRACTS, *WORKER_CONTRACTS, *HISTORY_CONTRACTS, *RECORDS_CONTRACTS]
+CONTRACTS = [
+    *LOG_CONTRACTS,
+    *LEASE_CONTRACTS,
+    *WORKER_CONTRACTS,
+    *HISTORY_CONTRACTS,
+    *RECORDS_CONTRACTS,
+    *VAULTS_CONTRACTS,
+]
 
 
 @pytest.fixture(params=["sqlite", "postgres", "memory"])

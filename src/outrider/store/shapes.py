@@ -7,6 +7,7 @@ from typing import Any
 
 from outrider.ports.log import HistoryEntry, HistoryQuery, Row, SessionKey, Snapshot
 from outrider.ports.records import AgentRecord, ApiKey, EnvironmentRecord, Page, SessionFilter, SessionRecord
+from outrider.ports.vaults import Change, CredentialRecord, VaultRecord
 
 OnCommit = Callable[[SessionKey, list[Row]], None]
 OnDelete = Callable[[SessionKey], None]
@@ -21,7 +22,10 @@ def named(key: SessionKey, **values: Any) -> dict[str, Any]:
     return {"workspace": key.workspace, "session": key.session, **values}
 
 
-def fields(record: AgentRecord | EnvironmentRecord | SessionRecord | ApiKey) -> dict[str, Any]:
+Record = AgentRecord | EnvironmentRecord | SessionRecord | ApiKey | VaultRecord | CredentialRecord | Change
+
+
+def fields(record: Record) -> dict[str, Any]:
     """A record's values by the names of its columns."""
     return {name: getattr(record, name) for name in type(record).__slots__}
 

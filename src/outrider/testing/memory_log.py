@@ -23,14 +23,15 @@ from outrider.ports.log import (
     Snapshot,
 )
 from outrider.ports.records import SessionRecord
-from outrider.testing.memory_records import Kept, MemoryRecords, within
+from outrider.testing.memory_records import Kept, MemoryRecords
+from outrider.testing.paging import within
 
 WAITING = 2**52  # positions of waiting events start here
 
 
 class MemoryStore(MemoryRecords):
-    """Implements `EventLog` and `Records`; `on_commit` and `on_delete` are called before the call that caused them
-    returns."""
+    """Implements `EventLog`, `Records` and `VaultRecords`; `on_commit` and `on_delete` are called before the call that
+    caused them returns."""
 
     def __init__(
         self,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 from outrider.errors import Conflict, NotFound
 from outrider.ports.log import Row, SessionKey, Snapshot
@@ -17,6 +15,8 @@ from outrider.ports.records import (
     SessionRecord,
     StoredAnswer,
 )
+from outrider.testing.memory_vaults import MemoryVaults
+from outrider.testing.paging import one_page
 
 
 @dataclass
@@ -32,34 +32,11 @@ class Kept:
     snapshot: Snapshot | None = None
 
 
-Listed = TypeVar("Listed", AgentRecord, EnvironmentRecord, SessionRecord)
-
-
-def within(at: str, created: Mapping[str, str]) -> bool:
-    tests: dict[str, Callable[[str], bool]] = {
-        "gt": lambda bound: at > bound,
-        "gte": lambda bound: at >= bound,
-        "lt": lambda bound: at < bound,
-        "lte": lambda bound: at <= bound,
-    }
-    return all(tests[name](bound) for name, bound in created.items())
-
-
-def one_page(records: Iterable[Listed], page: Page) -> list[Listed]:
-    def beyond(record: Listed) -> bool:
-        place = (record.created_at, record.id)
-        return page.after is None or (place < page.after if page.descending else place > page.after)
-
-    shown = [r for r in records if page.include_archived or r.archived_at is None]
-    shown = [r for r in shown if within(r.created_at, page.created) and beyond(r)]
-    shown.sort(key=lambda r: (r.created_at, r.id), reverse=page.descending)
-    return shown[: page.limit]
-
-
-class MemoryRecords:
+class MemoryRecords(MemoryVaults):
     """The part of `Records` that writes no log; `MemoryStore` adds the rest."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._kept: dict[SessionKey, Kept] = {}
         self._agents: dict[tuple[str, str], list[AgentRecord]] = {}  # versions, oldest first
         self._environments: dict[tuple[str, str], EnvironmentRecord] = {}

@@ -9,12 +9,13 @@ from typing import Protocol
 from outrider.errors import OutriderError
 from outrider.ports.log import EventLog, Lease, NewEvent, Row, SessionKey
 from outrider.ports.records import Records, SessionRecord
+from outrider.ports.vaults import VaultRecords
 
 THREAD = "sthr_primary"
 
 
-class Store(EventLog, Records, Protocol):
-    """Both ports on one set of data."""
+class Store(EventLog, Records, VaultRecords, Protocol):
+    """All ports on one set of data."""
 
     default_workspace: str
 

@@ -13,13 +13,14 @@ from outrider.store.postgres.migrations import migrate
 from outrider.store.postgres.readers import Readers
 from outrider.store.postgres.records import PostgresRecords
 from outrider.store.postgres.transaction import Link, Transaction
+from outrider.store.postgres.vaults import PostgresVaults
 from outrider.store.postgres.writer import Writer
 from outrider.store.scripts import Script
 from outrider.store.shapes import OnBatch, OnCommit, OnDelete
 
 
-class PostgresStore(PostgresLog, PostgresRecords):
-    """Implements `EventLog` and `Records`. Made by `open`.
+class PostgresStore(PostgresLog, PostgresRecords, PostgresVaults):
+    """Implements `EventLog`, `Records` and `VaultRecords`. Made by `open`.
 
     `on_commit` gets a session's new rows that this process has written, in order, in the event loop and before their
     appender goes on; `on_delete` gets the key of a session that it has erased. Other processes hear of both by the

@@ -38,7 +38,12 @@ def numbered(text: str) -> tuple[str, tuple[str, ...]]:
 QUERIES = {
     name: numbered(text)
     for name, text in queries.load(
-        __package__ or __name__, "sql/log.sql", "sql/leases.sql", "sql/sessions.sql", "sql/records.sql"
+        __package__ or __name__,
+        "sql/log.sql",
+        "sql/leases.sql",
+        "sql/sessions.sql",
+        "sql/records.sql",
+        "sql/vaults.sql",
     ).items()
 }
 

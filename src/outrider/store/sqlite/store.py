@@ -16,11 +16,12 @@ from outrider.store.sqlite.migrations import migrate
 from outrider.store.sqlite.readers import Readers
 from outrider.store.sqlite.records import SqliteRecords
 from outrider.store.sqlite.transaction import Transaction
+from outrider.store.sqlite.vaults import SqliteVaults
 from outrider.store.sqlite.writer import Writer
 
 
-class SqliteStore(SqliteLog, SqliteRecords):
-    """Implements `EventLog` and `Records`. Made by `open`.
+class SqliteStore(SqliteLog, SqliteRecords, SqliteVaults):
+    """Implements `EventLog`, `Records` and `VaultRecords`. Made by `open`.
 
     `on_commit` gets a session's new rows, in order, in the event loop and before their appender goes on; `on_delete`
     gets an erased session's key; `on_batch`, in another thread, each commit's number of jobs and seconds.

@@ -10,7 +10,9 @@ from typing import Any
 from outrider.ports.log import Row, SessionKey
 from outrider.store import queries
 
-QUERIES = queries.load(__package__ or __name__, "sql/log.sql", "sql/leases.sql", "sql/sessions.sql", "sql/records.sql")
+QUERIES = queries.load(
+    __package__ or __name__, "sql/log.sql", "sql/leases.sql", "sql/sessions.sql", "sql/records.sql", "sql/vaults.sql"
+)
 
 Values = Mapping[str, Any]
 

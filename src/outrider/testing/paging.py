@@ -1,0 +1,32 @@
+"""Pages of records that are in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
+
+from outrider.ports.records import AgentRecord, EnvironmentRecord, Page, SessionRecord
+from outrider.ports.vaults import CredentialRecord, VaultRecord
+
+Listed = TypeVar("Listed", AgentRecord, EnvironmentRecord, SessionRecord, VaultRecord, CredentialRecord)
+
+
+def within(at: str, created: Mapping[str, str]) -> bool:
+    tests: dict[str, Callable[[str], bool]] = {
+        "gt": lambda bound: at > bound,
+        "gte": lambda bound: at >= bound,
+        "lt": lambda bound: at < bound,
+        "lte": lambda bound: at <= bound,
+    }
+    return all(tests[name](bound) for name, bound in created.items())
+
+
+def one_page(records: Iterable[Listed], page: Page) -> list[Listed]:
+    def beyond(record: Listed) -> bool:
+        place = (record.created_at, record.id)
+        return page.after is None or (place < page.after if page.descending else place > page.after)
+
+    shown = [r for r in records if page.include_archived or r.archived_at is None]
+    shown = [r for r in shown if within(r.created_at, page.created) and beyond(r)]
+    shown.sort(key=lambda r: (r.created_at, r.id), reverse=page.descending)
+    return shown[: page.limit]
