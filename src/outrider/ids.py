@@ -10,6 +10,8 @@ import time
 from typing import Protocol
 
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: sorts like the number it encodes
+PAIRS = [first + second for first in ALPHABET for second in ALPHABET]  # two digits at a time
+SHIFTS = range(120, -1, -10)
 RANDOM_BITS = 80
 
 
@@ -19,12 +21,9 @@ class IdSource(Protocol):
     def new(self, prefix: str) -> str: ...
 
 
-def encode(value: int, length: int = 26) -> str:
-    digits: list[str] = []
-    for _ in range(length):
-        digits.append(ALPHABET[value & 31])
-        value >>= 5
-    return "".join(reversed(digits))
+def encode(value: int) -> str:
+    """26 digits."""
+    return "".join([PAIRS[value >> shift & 1023] for shift in SHIFTS])
 
 
 class MonotonicIds:

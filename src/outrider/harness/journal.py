@@ -36,6 +36,7 @@ class Journal:
         self._ids = ids
         self._clock = clock
         self._staged: list[NewEvent] = []
+        self._exact = False
         self._snapshot_seq = 0
         self._tracer: Tracer = NoTracer()
         self._trace: Callable[[], str] = str
@@ -55,7 +56,7 @@ class Journal:
 
         Raises Fenced when the session is gone.
         """
-        self._staged = []
+        self._staged, self._exact = [], False
         snapshot, rows = await self._log.resume(self.lease.key, states.VERSION, limit=PAGE)
         self.state = State(context=Context()) if snapshot is None else states.load(snapshot.body)
         self._snapshot_seq = self.state.seq
@@ -76,7 +77,10 @@ class Journal:
             if len(rows) < PAGE:
                 return
 
-    def stage(self, *rows: NewEvent) -> None:
+    def stage(self, *rows: NewEvent, exact: bool = False) -> None:
+        """`exact`: they are true only of the state as it is (an idle session may be archived or changed at any
+        moment), so their flush will be exact."""
+        self._exact = self._exact or exact
         for row in rows:
             apply(self.state, as_row(row, self.state.seq + 1, self.lease.epoch))
             self._staged.append(row)
@@ -92,6 +96,7 @@ class Journal:
         written, the state is stale), and Fenced when the session has another owner. Snapshots need exactness too.
         """
         staged, self._staged = self._staged, []
+        exact, self._exact = exact or self._exact, False
         if not staged:
             return False
         seen = self.state.seq - len(staged)

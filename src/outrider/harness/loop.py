@@ -163,7 +163,7 @@ class Driver:
             case Interrupt():
                 return await self._interrupt()
             case TakeUp(event_ids):
-                await self._take_up(event_ids)
+                self._take_up(event_ids)
             case CallModel(purpose):
                 return await self._call_model(purpose)
             case AwaitModel(span):
@@ -178,12 +178,11 @@ class Driver:
 
     # -- turns
 
-    async def _take_up(self, event_ids: list[str]) -> None:
+    def _take_up(self, event_ids: list[str]) -> None:
+        """Written with what follows from it, the request or the calls: one commit less on the way to the model."""
         begins = self._state.status == "idle"
         rows = self._journal.factory.running() if begins else []
-        self._journal.stage(*rows, *(self._journal.factory.processed(event_id) for event_id in event_ids))
-        if begins:  # an idle session may be archived or changed at any moment: only if it is as it was
-            await self._journal.flush(exact=True)
+        self._journal.stage(*rows, *(self._journal.factory.processed(event_id) for event_id in event_ids), exact=begins)
 
     async def _end_turn(self, action: EndTurn) -> bool:
         factory = self._journal.factory

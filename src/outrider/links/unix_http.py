@@ -32,6 +32,7 @@ class _Connection:
         self.headers: list[tuple[bytes, bytes]] = []
         self.begun = False
         self.complete = False
+        self._lasting = False
         self.ready: list[bytes] = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -45,6 +46,7 @@ class _Connection:
 
     def on_message_complete(self) -> None:
         self.complete = True
+        self._lasting = self._parser.should_keep_alive()  # the parser only knows it now, before it is done
 
     @property
     def status(self) -> int:
@@ -52,7 +54,7 @@ class _Connection:
 
     @property
     def reusable(self) -> bool:
-        return self.complete and self._parser.should_keep_alive() and not self.reader.at_eof()
+        return self.complete and self._lasting and not self.reader.at_eof()
 
     async def receive(self, timeout: float | None) -> None:
         """Read and parse what comes next. Raises httpx2 errors."""

@@ -73,9 +73,11 @@ class Writer:
         self._on_delete = on_delete
         self._on_batch = on_batch
         self._loop = asyncio.get_running_loop()
-        self._queue: SimpleQueue[_Ticket | None] = SimpleQueue()
+        self._asked: list[_Ticket] = []  # what this turn of the event loop has asked for so far
+        self._queue: SimpleQueue[list[_Ticket] | None] = SimpleQueue()
         self._closing = False
         self._scrub = False
+        self._broken = False  # known in the event loop only, so that nothing can be asked for unseen
         self._thread = threading.Thread(target=self._work, name="outrider-store-writer", daemon=True)
         self._thread.start()
 
@@ -84,12 +86,24 @@ class Writer:
         if self._closing or not self._thread.is_alive():
             raise Internal("The store is closed.")
         future: asyncio.Future[T] = self._loop.create_future()
-        self._queue.put(_Ticket(job, future))
+        if not self._asked:
+            self._loop.call_soon(self._hand_over)
+        self._asked.append(_Ticket(job, future))
         return await future
+
+    def _hand_over(self) -> None:
+        """Once for all that a turn of the event loop asked for. Handed over one by one, the first would wake the thread
+        and be committed alone, with the others waiting for the disk behind it."""
+        asked, self._asked = self._asked, []
+        if self._broken:
+            self._abandon(asked)
+        elif asked:
+            self._queue.put(asked)
 
     async def close(self) -> None:
         """Commit what was asked for, then let go of the file."""
         self._closing = True
+        self._hand_over()
         self._queue.put(None)
         await asyncio.to_thread(self._thread.join)
 
@@ -104,24 +118,24 @@ class Writer:
         finally:
             self._closing = True
             self._db.close()
-            self._abandon(batch)
+            if not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(self._abandon, batch)
 
     def _next_batch(self) -> list[_Ticket]:
         """All jobs that wait, at least one; none once the store is closed."""
-        first = self._next_ticket()
-        batch = [first] if first else []
-        while first and len(batch) < BATCH:
+        batch = self._next_tickets() or []
+        while 0 < len(batch) < BATCH:
             try:
-                ticket = self._queue.get_nowait()
+                tickets = self._queue.get_nowait()
             except Empty:
                 break
-            if ticket is None:
+            if tickets is None:
                 self._queue.put(None)  # found again when this batch is done
                 break
-            batch.append(ticket)
+            batch += tickets
         return batch
 
-    def _next_ticket(self) -> _Ticket | None:
+    def _next_tickets(self) -> list[_Ticket] | None:
         while self._scrub:
             try:
                 return self._queue.get(timeout=SCRUB_SECONDS)
@@ -192,13 +206,11 @@ class Writer:
             for key in transaction.deleted:
                 self._loop.call_soon(self._on_delete, key)
 
-    def _abandon(self, batch: list[_Ticket]) -> None:
-        """Answer those whom a broken thread leaves behind; there are none at an ordinary end."""
-        left = list(batch)
+    def _abandon(self, left: list[_Ticket]) -> None:
+        """In the event loop: answer those whom a broken thread leaves behind; there are none at an ordinary end."""
+        self._broken = True
         while not self._queue.empty():
-            if ticket := self._queue.get():
-                left.append(ticket)
+            left += self._queue.get() or []
         for ticket in left:
             ticket.error = Internal("The store has failed.")
-        if left and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._deliver, left)
+        self._deliver(left)
