@@ -222,11 +222,9 @@ def test_a_tests_control_socket_reaches_the_server_and_each_that_replaces_it(dat
     ):
         for _ in range(2):
             pid = stops.until("store.commit.before").pid
-            stops.run()
             tree.until(lambda pid=pid: tree.children()["server"] == pid, f"process {pid} is published as the server")
             os.kill(pid, signal.SIGKILL)
-        stops.until("store.commit.before")
-        stops.run()
+        stops.until("store.commit.before").go()
         assert get(tree.until_up())
 
 

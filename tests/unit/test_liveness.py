@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from harness_room import KEY, Room, WrittenModel, reply
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from outrider.errors import Overloaded
@@ -34,6 +34,7 @@ def test_a_worker_that_stops_is_buried_in_time_and_one_that_beats_is_not() -> No
     assert 4 + DEAD_AFTER <= dead_at <= 4 + DEAD_AFTER + 2 * SWEEP_SECONDS
 
 
+@settings(deadline=None)
 @given(LOOKS, st.integers(5, 25), st.floats(GAP_AFTER, 60.0), st.floats(0.0, 0.3))
 def test_an_observer_that_stood_still_buries_none_of_the_living(
     pauses: list[float], at: int, frozen: float, slow: float
@@ -48,6 +49,7 @@ def test_an_observer_that_stood_still_buries_none_of_the_living(
         now += frozen if number == at else pause
 
 
+@settings(deadline=None)
 @given(LOOKS, st.integers(5, 25), st.floats(0.5, 30.0), st.floats(0.0, 1.0))
 def test_a_store_that_stood_still_makes_nobody_dead(pauses: list[float], at: int, outage: float, phase: float) -> None:
     """Reads are answered all the time, but nobody's beat is stored for a while; afterwards ours is among the first."""
@@ -60,6 +62,7 @@ def test_a_store_that_stood_still_makes_nobody_dead(pauses: list[float], at: int
         now += pause
 
 
+@settings(deadline=None)
 @given(LOOKS, st.integers(0, 10))
 def test_whoever_stays_silent_is_buried_while_we_are_awake(pauses: list[float], stops: int) -> None:
     observer, now, last = Observer(), 0.0, None

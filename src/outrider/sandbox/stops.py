@@ -12,8 +12,11 @@ _control: socket.socket | None = None
 
 
 def connect(fd: int | None) -> None:
-    """`fd` None, as in every ordinary run: the points do nothing."""
+    """`fd` None, as in every ordinary run: the points do nothing. What was connected before is forgotten, not closed:
+    in a fork its number may have become another's."""
     global _control
+    if _control is not None:
+        _control.detach()
     _control = None if fd is None else socket.socket(fileno=fd)
 
 

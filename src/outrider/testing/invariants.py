@@ -53,16 +53,16 @@ def check(rows: Sequence[Row], *, acknowledged: Iterable[str] = (), at_rest: boo
     return [*found, *_ended(rows)] if at_rest else found
 
 
-def check_seen(rows: Sequence[Row], seen: Sequence[str]) -> list[Violation]:
-    """What is wrong with what one client saw live, as event ids in their order (a queued event is shown twice, when it
-    comes and when it is taken up): nothing that is not in the log, and nothing out of its order."""
+def check_seen(rows: Sequence[Row], seen: Sequence[tuple[str, bool]]) -> list[Violation]:
+    """What is wrong with what one client saw on one connection: nothing that is not in the log, and nothing twice or
+    out of its order. `seen`: event ids with whether they were shown as processed (a queued event is shown twice, when
+    it comes and when it is taken up)."""
     shown = {row.id: row.seq for row in rows if row.public}
     again = {row.processes: row.seq for row in rows if row.processes is not None}
-    found = [Violation("client-saw-only-the-log", name) for name in seen if name not in shown]
-    last, told = 0, Counter[str]()
-    for name in seen:
-        told[name] += 1
-        place = shown.get(name, 0) if told[name] == 1 else again.get(name, 0)
+    found = [Violation("client-saw-only-the-log", name) for name, _ in seen if name not in shown]
+    last = 0
+    for name, processed in seen:
+        place = again.get(name, shown.get(name, 0)) if processed else shown.get(name, 0)
         if name in shown and place <= last:
             found.append(Violation("client-saw-each-once-in-order", f"{name} at {place} after {last}"))
         last = max(last, place)

@@ -140,14 +140,17 @@ def running_server(
     data: Path,
     *,
     command: Sequence[str] | None = None,
+    options: Sequence[str] = ("--port", "0"),
     environment: Mapping[str, str] | None = None,
     faults: socket.socket | None = None,
+    keep_sandboxes: bool = False,
 ) -> Generator[ServerProcess]:
     """`outrider serve` on a free port, or `command`. `environment` is added to ours, less what names a model.
 
-    `faults` is the end of a socket pair at which the server process stands still, see `outrider.faults`.
+    `faults` is the end of a socket pair at which its processes stand still, see `outrider.faults`. The sandboxes of the
+    data directory are ended with it, unless the next server is to find them.
     """
-    serve = [sys.executable, "-m", "outrider", "serve", "--port", "0", "--data", str(data)]
+    serve = [sys.executable, "-m", "outrider", "serve", *options, "--data", str(data)]
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("OUTRIDER_", "ANTHROPIC_"))}
     fds = [] if faults is None else [faults.fileno()]
     held = {"OUTRIDER_FAULTS_FD": str(fds[0])} if fds else {}
@@ -157,4 +160,5 @@ def running_server(
     finally:
         server.process.kill()
         server.process.wait(DEADLINE)
-        end_sandboxes(data)
+        if not keep_sandboxes:
+            end_sandboxes(data)

@@ -37,7 +37,7 @@ class Stops:
         self._wanted = ""
         self._left = 0
         self._found: Stop | None = None
-        self._ended = False
+        self._ended = self._given_up = False
         self.seen: list[tuple[int, str]] = []
         self._thread = threading.Thread(target=self._answer, daemon=True)
         self._thread.start()
@@ -61,7 +61,7 @@ class Stops:
     def want(self, point: str, times: int = 1) -> None:
         """From now on, hold the process that comes to this point for the nth time."""
         with self._changed:
-            self._wanted, self._left = point, times
+            self._wanted, self._left, self._given_up = point, times, False
 
     def run(self) -> None:
         """Hold nobody, and let go whoever is held."""
@@ -71,11 +71,20 @@ class Stops:
         if found is not None:
             found.go()
 
-    def held(self, seconds: float = DEADLINE) -> Stop | None:
-        """The process that stands at the wanted point, once it does; None if none came in time."""
+    def give_up(self) -> None:
+        """`run`, and whoever waits in `held` gets None."""
+        self.run()
         with self._changed:
-            self._changed.wait_for(lambda: self._found is not None or self._ended, seconds)
-            return self._found
+            self._given_up = True
+            self._changed.notify_all()
+
+    def held(self, seconds: float = DEADLINE) -> Stop | None:
+        """The process that stands at the wanted point, once it does: the caller's to let go or to kill. None if none
+        came in time."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._found is not None or self._ended or self._given_up, seconds)
+            found, self._found = self._found, None
+            return found
 
     def until(self, point: str, times: int = 1, seconds: float = DEADLINE) -> Stop:
         """`want` and `held`; fails when nobody comes."""

@@ -1,0 +1,155 @@
+"""The kill matrix: kills the process that stands at each named point, then holds what is left against the invariants.
+
+`cells` says what is tried, `run` tries one, `sample` picks what a build tries; the page is made by `matrix_page`.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from matrix_scene import COUNTED, Scene, Session
+
+from outrider import faults
+from outrider.ports.log import Row
+from outrider.session import events
+from outrider.testing.invariants import check, check_seen
+
+COMMITS = 16  # how many of the session's first commits are each killed before and after
+AFTER_A_DEATH = {  # points that only a recovery comes to: the point at which the server is killed first
+    "harness.claim": "harness.model.after",
+    "harness.bury": "harness.tool.after",
+    "supervisor.fork": "harness.tool.after",
+}
+MORE = {"harness.model": 3, "harness.tool": 2, "vault.forward": 2, "shim.start": 2, "shim.exec": 3, "shim.result": 2}
+HELD_SECONDS = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Kill whoever comes to `point` for the nth time; `first`: after the server was killed at another point."""
+
+    store: str
+    point: str
+    nth: int = 1
+    first: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.store} {self.point} #{self.nth}" + (f" after {self.first}" if self.first else "")
+
+
+@dataclass(slots=True)
+class Outcome:
+    cell: Cell
+    reached: bool
+    violations: list[str]
+    recovery: float | None
+    """Seconds from the kill to the session's next row; None when the session needed none."""
+    seconds: float = 0.0
+
+
+def cells(store: str) -> list[Cell]:
+    """Everything that is tried on a store, in a fixed order."""
+    found: list[Cell] = []
+    for point in sorted(faults.POINTS):
+        place = point.rpartition(".")[0]
+        times = COMMITS if place == "store.commit" else MORE.get(place, 1)
+        found += [Cell(store, point, nth, AFTER_A_DEATH.get(place)) for nth in range(1, times + 1)]
+    return found
+
+
+def sample(store: str, count: int, seed: int) -> list[Cell]:
+    """`count` cells, no point twice; another seed, other cells."""
+    every = cells(store)
+    random.Random(seed).shuffle(every)
+    points = {cell.point: cell for cell in every}
+    return list(points.values())[:count]
+
+
+def run(scene: Scene, cell: Cell) -> Outcome:
+    """One session, one kill. Whatever goes wrong is a violation of the outcome, never an exception."""
+    began = time.monotonic()
+    scene.stops.run()
+    scene.mend()
+    session = scene.session()
+    killer = _Killer(scene, cell)
+    killer.start()
+    violations: list[str] = []
+    rows: list[Row] = []
+    try:
+        session.play()
+        rows = scene.rows(session.id)
+        session.delete()
+    except AssertionError as problem:
+        violations.append(f"stuck: {problem}")
+        rows = rows or scene.rows(session.id)
+    killer.finish()
+    violations += _broken(session, rows)
+    return Outcome(cell, killer.killed is not None, violations, _recovery(rows, killer.killed), _since(began))
+
+
+def _since(began: float) -> float:
+    return time.monotonic() - began
+
+
+class _Killer(threading.Thread):
+    """Waits at the points and kills; starts the tree again if that was what was killed."""
+
+    def __init__(self, scene: Scene, cell: Cell) -> None:
+        super().__init__(daemon=True)
+        self._scene = scene
+        self._points = [(cell.first, 1)] if cell.first else []
+        self._points.append((cell.point, cell.nth))
+        self.killed: float | None = None  # wall time, to be compared with rows' stamps
+        scene.stops.want(*self._points[0])
+
+    def run(self) -> None:
+        for number in range(len(self._points)):
+            stop = self._scene.stops.held(HELD_SECONDS)
+            if stop is None:
+                return
+            if number + 1 < len(self._points):
+                self._scene.stops.want(*self._points[number + 1])
+            else:
+                self.killed = time.time()
+            self._scene.kill(stop, signal.SIGKILL)
+
+    def finish(self) -> None:
+        self._scene.stops.give_up()
+        self.join(HELD_SECONDS)
+
+
+def _broken(session: Session, rows: Sequence[Row]) -> list[str]:
+    found = [str(violation) for violation in check(rows, acknowledged=session.told.acknowledged)]
+    for connection in session.told.connections:
+        found += [str(violation) for violation in check_seen(rows, connection)]
+    return found + _miscounted(session, rows)
+
+
+def _miscounted(session: Session, rows: Sequence[Row]) -> list[str]:
+    """Each command's side effect happened at most once, and exactly once where its result says that it worked."""
+    worked = {
+        events.decode(row.body)["tool_use_id"]
+        for row in rows
+        if row.type == "agent.tool_result" and not events.decode(row.body)["is_error"]
+    }
+    found: list[str] = []
+    for name in COUNTED:
+        count = session.counts.get(name, 0)
+        uses = [row.id for row in rows if row.type == "agent.tool_use" and f"echo {name} " in row.body.decode()]
+        least = 1 if worked & set(uses) else 0
+        if not least <= count <= 1:
+            found.append(f"side-effects: {name} happened {count} times, at least {least} was reported")
+    return found
+
+
+def _recovery(rows: Sequence[Row], killed: float | None) -> float | None:
+    if killed is None:
+        return None
+    stamps = (datetime.fromisoformat(row.processed_at).timestamp() for row in rows if row.processed_at is not None)
+    return min((stamp - killed for stamp in stamps if stamp > killed), default=None)
