@@ -38,9 +38,10 @@ class Cell:
     point: str
     nth: int = 1
     first: str | None = None
+    signal: str = "SIGKILL"
 
     def __str__(self) -> str:
-        return f"{self.store} {self.point} #{self.nth}" + (f" after {self.first}" if self.first else "")
+        return f"{self.store} {self.signal} {self.point} #{self.nth}" + (f" after {self.first}" if self.first else "")
 
 
 @dataclass(slots=True)
@@ -89,6 +90,7 @@ def run(scene: Scene, cell: Cell) -> Outcome:
         violations.append(f"stuck: {problem}")
         rows = rows or scene.rows(session.id)
     killer.finish()
+    session.close()
     violations += _broken(session, rows)
     return Outcome(cell, killer.killed is not None, violations, _recovery(rows, killer.killed), _since(began))
 

@@ -27,6 +27,7 @@ from outrider.ports.log import Row
 from outrider.testing.server_process import ServerProcess, data_directory, end_sandboxes, running_server
 from outrider.testing.stops import Stop, Stops
 
+STORES = ("sqlite",)
 DEADLINE = 40.0
 LOOK_SECONDS = 0.03
 MODEL = "matrix"
@@ -63,7 +64,8 @@ class Told:
 class Scene:
     """`stops` sees every process of the tree. The tree is started again when its supervisor is gone."""
 
-    def __init__(self, stage: Stage, data: Path, stops: Stops, port: int) -> None:
+    def __init__(self, store: str, stage: Stage, data: Path, stops: Stops, port: int) -> None:
+        self.store = store
         self._stage = stage
         self._data = data
         self.stops = stops
@@ -138,11 +140,16 @@ class Session:
         self.told = Told()
         self.counts: dict[str, int] = {}
         self._over = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+
+    def close(self) -> None:
+        self._over.set()
+        self._watcher.join(DEADLINE)
+        self._client.close()
 
     def play(self) -> None:
         """From the first message to rest. Raises AssertionError when it does not come to rest in time."""
-        watcher = threading.Thread(target=self._watch, daemon=True)
-        watcher.start()
+        self._watcher.start()
         try:
             self._send(message("go"))
             self._send(message("and then"))
@@ -218,7 +225,7 @@ class Session:
 
 
 @contextmanager
-def sqlite_scene() -> Generator[Scene]:
+def scene_on(store: str) -> Generator[Scene]:
     with ExitStack() as stack:
         stage = stack.enter_context(Stage().open())
         stage.put(MODEL, decide=answers)
@@ -226,7 +233,7 @@ def sqlite_scene() -> Generator[Scene]:
         data.mkdir(mode=0o711)
         (data / "config.toml").write_text(CONFIG)
         stops = stack.enter_context(Stops())
-        scene = Scene(stage, data, stops, _free_port())
+        scene = Scene(store, stage, data, stops, _free_port())
         stack.callback(end_sandboxes, data)
         stack.callback(scene.stop)
         scene.start()

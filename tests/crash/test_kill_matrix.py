@@ -1,0 +1,58 @@
+"""A sample of the kill matrix, other cells on other days; and that nothing is left out of the whole."""
+
+from __future__ import annotations
+
+import ast
+import os
+from collections.abc import Generator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from kill_matrix import cells, run, sample
+from matrix_scene import STORES, Scene, scene_on
+
+import outrider
+from outrider import faults
+
+SEED = int(os.environ.get("OUTRIDER_TEST_SEED", datetime.now(UTC).toordinal()))
+SAMPLE = {"sqlite": 12}
+SOURCE = Path(outrider.__file__).parent
+
+
+def points_in_code() -> set[str]:
+    """The names at every call of `point(...)`, which have to be written out to be found."""
+    found: set[str] = set()
+    for path in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "point":
+                (name,) = node.args
+                assert isinstance(name, ast.Constant), f"{path}:{node.lineno} hides its name"
+                found.add(str(name.value))
+    return found
+
+
+def test_the_points_listed_in_code_and_killed_are_the_same() -> None:
+    assert points_in_code() == faults.POINTS
+    for store in STORES:
+        assert {cell.point for cell in cells(store)} == faults.POINTS
+
+
+def test_a_sample_holds_no_point_twice_and_changes_with_its_seed() -> None:
+    first = sample("sqlite", 12, 1)
+    assert len({cell.point for cell in first}) == 12
+    assert first == sample("sqlite", 12, 1) != sample("sqlite", 12, 2)
+
+
+@pytest.fixture(scope="module", params=SAMPLE)
+def scene(request: pytest.FixtureRequest) -> Generator[Scene]:
+    with scene_on(request.param) as scene:
+        yield scene
+
+
+@pytest.mark.timeout(120)
+def test_whoever_is_killed_at_a_sample_of_points_nothing_is_lost_or_done_twice(scene: Scene) -> None:
+    for cell in sample(scene.store, SAMPLE[scene.store], SEED):
+        outcome = run(scene, cell)
+        assert outcome.reached, f"nobody came to {cell} (OUTRIDER_TEST_SEED={SEED})"
+        assert outcome.violations == [], f"{cell} (OUTRIDER_TEST_SEED={SEED})"
