@@ -28,8 +28,8 @@ Each cell is one session on a real server: a model turn with two commands, a mes
 command that is interrupted, the deletion. At a named point (`outrider.faults`), before or after what is done there, the
 process that stands there is killed with SIGKILL, or frozen with SIGSTOP until another server has taken its session over
 and then let go on. Afterwards the log is held against the invariants (`outrider.testing.invariants`): numbered without
-a gap, every acknowledged event there, one intent and one result for each call, no request left open, queued events taken
-up once, epochs that never fall, statuses by the table, and at rest at the end. Each command counts itself in a file:
+a gap, every acknowledged event there, one intent and one result for each call, no request left open, queued events
+taken up once, epochs that never fall, statuses by the table, and at rest at the end. Each command counts itself in a file:
 at most once, and exactly once where its result says that it worked. What clients saw on each connection is held
 against the log too.
 

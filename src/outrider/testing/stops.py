@@ -38,6 +38,7 @@ class Stops:
         self._left = 0
         self._found: Stop | None = None
         self._ended = self._given_up = False
+        self._held: list[Stop] = []  # or a forgotten one would be let go when it is collected
         self.seen: list[tuple[int, str]] = []
         self._thread = threading.Thread(target=self._answer, daemon=True)
         self._thread.start()
@@ -53,6 +54,8 @@ class Stops:
     def close(self) -> None:
         """Everybody goes on, now and at every later point."""
         self.run()
+        for stop in self._held:
+            stop.go()
         self._ours.shutdown(socket.SHUT_RDWR)
         self._thread.join(DEADLINE)
         self._ours.close()
@@ -84,6 +87,8 @@ class Stops:
         with self._changed:
             self._changed.wait_for(lambda: self._found is not None or self._ended or self._given_up, seconds)
             found, self._found = self._found, None
+            if found is not None:
+                self._held.append(found)
             return found
 
     def until(self, point: str, times: int = 1, seconds: float = DEADLINE) -> Stop:
