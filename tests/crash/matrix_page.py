@@ -29,8 +29,8 @@ command that is interrupted, the deletion. At a named point (`outrider.faults`),
 process that stands there is killed with SIGKILL, or frozen with SIGSTOP until another server has taken its session over
 and then let go on. Afterwards the log is held against the invariants (`outrider.testing.invariants`): numbered without
 a gap, every acknowledged event there, one intent and one result for each call, no request left open, queued events
-taken up once, epochs that never fall, statuses by the table, and at rest at the end. Each command counts itself in a file:
-at most once, and exactly once where its result says that it worked. What clients saw on each connection is held
+taken up once, epochs that never fall, statuses by the table, and at rest at the end. Each command counts itself in a
+file: at most once, and exactly once where its result says that it worked. What clients saw on each connection is held
 against the log too.
 
 Recovery is the time from the kill to the session's next event; a frozen owner is only noticed after 3 s.
