@@ -12,7 +12,11 @@ from typing import Any
 
 import httpx2
 import pytest
+from anthropic import Anthropic
 from live_server import Server, Stage, data_directory, serving
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from otlp_receiver import Kept, Receiver
 from prometheus_client.parser import text_string_to_metric_families
 from session_talk import Talk, message
@@ -58,6 +62,23 @@ def watched(stage: Stage, receiver: Receiver) -> Generator[Server]:
             yield server
 
 
+_clients: dict[str, Anthropic] = {}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def clients_are_closed() -> Generator[None]:
+    yield
+    while _clients:
+        _clients.popitem()[1].close()
+
+
+def client_of(server: Server) -> Anthropic:
+    """One client a server, closed at the end."""
+    if server.url not in _clients:
+        _clients[server.url] = server.client()
+    return _clients[server.url]
+
+
 def metrics_url(server: Server) -> str:
     return json.loads((server.data / "server.json").read_text())["metrics"]
 
@@ -88,7 +109,7 @@ def until(look: Callable[[], Any], what: str) -> Any:
 
 def opened(server: Server, stage: Stage, name: str, *answers: Any, **decide: Any) -> Talk:
     stage.put(name, *answers, **decide)
-    client = server.client()
+    client = client_of(server)
     fields: dict[str, Any] = {"name": "watched", "model": name, "tools": [TOOLSET]}
     agent = client.beta.agents.create(**fields)
     environment = client.beta.environments.create(name="tests")
@@ -273,11 +294,38 @@ def test_a_clients_trace_goes_through_api_turn_model_and_tool(
     assert not any(span.failed for span in (api, turn, *chats, tool))
 
 
+def test_the_sdk_joins_its_own_trace_to_the_servers_by_itself(watched: Server, receiver: Receiver) -> None:
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    with watched.client(open_telemetry={"tracer_provider": provider}) as client:
+        client.beta.agents.list()
+    (span,) = exporter.get_finished_spans()
+    assert span.context is not None
+    trace, parent = f"{span.context.trace_id:032x}", f"{span.context.span_id:016x}"
+    (api,) = receiver.until(lambda spans: [span for span in spans if span.trace == trace])
+    assert api.name == "GET /v1/agents"
+    assert api.parent == parent
+
+
+def test_a_turn_that_outlives_its_process_stays_in_its_trace(watched: Server, stage: Stage, receiver: Receiver) -> None:
+    trace = "55" * 16
+    talk = opened(watched, stage, "trace-restart", Turn(Text(Barrier("trace-restart"), "Done.")))
+    send_with(talk, "go", traceparent=f"00-{trace}-b7ad6b7169203331-01")
+    stage.arrived("trace-restart")
+    os.kill(watched.pids()["server"], signal.SIGKILL)
+    stage.arrived("trace-restart", 2)
+    stage.release("trace-restart")
+    talk.wait()
+    (turn,) = receiver.until(lambda spans: [s for s in spans if s.trace == trace and s.name == "invoke_agent"])
+    assert turn.attributes["outrider.turn.outcome"] == "end_turn"
+
+
 def test_the_next_turn_without_a_trace_does_not_join_the_last_one(
     watched: Server, stage: Stage, receiver: Receiver
 ) -> None:
     stage.put("untraced", Turn("One."), Turn("Two."))
-    client = watched.client()
+    client = client_of(watched)
     agent = client.beta.agents.create(name="watched", model="untraced")
     environment = client.beta.environments.create(name="tests")
     session = client.beta.sessions.create(agent=agent.id, environment_id=environment.id)
@@ -306,7 +354,7 @@ def test_what_a_client_did_not_sample_is_not_traced(watched: Server, stage: Stag
 
 def test_a_malformed_traceparent_is_no_error(watched: Server) -> None:
     for wrong in ("x", "00-" + "0" * 32 + "-" + "0" * 16 + "-01", f"ff-{TRACE}-b7ad6b7169203331-01"):
-        watched.client().beta.agents.list(extra_headers={"traceparent": wrong})
+        client_of(watched).beta.agents.list(extra_headers={"traceparent": wrong})
 
 
 def test_a_collector_that_is_gone_breaks_nothing_and_delays_no_end(stage: Stage) -> None:
@@ -323,7 +371,7 @@ def test_spans_that_wait_are_sent_when_the_server_ends(stage: Stage) -> None:
     with data_directory() as data, Receiver().open() as receiver:
         environment = {"OUTRIDER_MODEL_URL": stage.url, "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url}
         with serving(data, environment) as server:
-            server.client().beta.agents.list(extra_headers={"traceparent": TRACEPARENT})
+            client_of(server).beta.agents.list(extra_headers={"traceparent": TRACEPARENT})
         assert _by_name(receiver.spans, "GET /v1/agents")
 
 
