@@ -37,6 +37,7 @@ HEAVY = (
     "httptools",
     "httpx2",
     "msgspec",
+    "prometheus_client",
     "pydantic",
     "sqlite3",
     "starlette.applications",
@@ -48,6 +49,7 @@ HEAVY = (
     "uvloop",
 )
 """Third-party modules that take long to import, or that are imported late, when a child's user can't reach them."""
+FOR_TRACES = ("opentelemetry.exporter.otlp.proto.http.trace_exporter", "opentelemetry.sdk.trace.export")
 
 
 @dataclass(slots=True)
@@ -101,7 +103,7 @@ class Tree:
         self._url, self._metrics_url = cast.url, cast.metrics_url
         self._children = [Child(role) for role in cast.roles]
         self._start(self._children[0])  # the zygote: its interpreter starts while this one imports
-        _import_heavy()
+        _import_heavy(*(FOR_TRACES if self._plan.settings.otlp_endpoint else ()))
         users = "apart" if self._plan.users.apart else "one"
         say("listening", url=self._url, data=self._plan.settings.data, users=users, metrics=self._metrics_url)
         code = self._watch()
@@ -217,9 +219,9 @@ class Tree:
             self._wait(None)
 
 
-def _import_heavy() -> None:
+def _import_heavy(*more: str) -> None:
     """What takes long is done once, before the forks: it would delay each recovery. Nothing of a single role's."""
-    for name in HEAVY:
+    for name in (*HEAVY, *more):
         import_module(name)
     from outrider.wire.requests import compile_all
 
