@@ -17,7 +17,6 @@ from typing import Any, NoReturn
 from outrider.config import DATABASE_URL, Settings
 from outrider.endpoints import load_endpoints, secret_variables, usable_secrets
 from outrider.errors import InvalidRequest, OutriderError
-from outrider.store import opening
 from outrider.supervisor import first_key, log, places, plan
 from outrider.supervisor.log import say
 from outrider.supervisor.plan import Plan, Roles, Users
@@ -55,6 +54,8 @@ def _plan(settings: Settings, environment: Mapping[str, str], roles: Roles) -> t
     endpoints = load_endpoints(settings.endpoints, environment, usable)
     keys = {secret: _key(secret, environment) for secret in endpoints.secrets().values()}
     users = choose_users(settings)
+    from outrider.store import opening  # here, so that the clean process, which imports this module too, has it not
+
     opening.check(settings)
     places.prepare(settings, users)
     lock = places.lock(settings.data)
