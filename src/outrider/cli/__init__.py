@@ -15,6 +15,7 @@ COMMANDS = {
     "demo": "outrider.cli.demo:demo",
     "doctor": "outrider.cli.doctor:doctor",
     "env": "outrider.cli.env:env",
+    "drill": "outrider.cli.drill:drill",
     "session": "outrider.cli.session:session",
 }
 

@@ -1,0 +1,74 @@
+"""What a drill runs on and what it does to it, as data. Checked when made; knows no process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from outrider.errors import InvalidRequest
+
+ROLES = ("api", "harness", "sandbox", "vault")
+FAULTS = ("kill", "freeze", "cut")
+
+
+@dataclass(frozen=True, slots=True)
+class NodeShape:
+    """One `outrider serve`, with a data directory of its own."""
+
+    name: str
+    roles: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """One server with all roles, or so many servers of each role `apart`. `database` and `nats` None: the drill starts
+    a PostgreSQL and a NATS of its own where the shape needs them. `config` is the text of a config file for each."""
+
+    store: str = "sqlite"
+    apart: dict[str, int] = field(default_factory=dict[str, int])
+    with_nats: bool = False
+    database: str | None = None
+    nats: str | None = None
+    config: str = ""
+
+    def __post_init__(self) -> None:
+        if self.store not in ("sqlite", "postgres"):
+            raise InvalidRequest(f"store: sqlite or postgres, not {self.store}")
+        if self.store == "sqlite" and (self.apart or self.with_nats):
+            raise InvalidRequest("store: sqlite is for one server with all roles and without NATS")
+        unknown = sorted(set(self.apart) - set(ROLES))
+        if unknown:
+            raise InvalidRequest(f"role {unknown[0]}: one of {', '.join(ROLES)}")
+        missing = [role for role in ROLES if self.apart and not self.apart.get(role)]
+        if missing:
+            raise InvalidRequest(f"roles apart: at least one {missing[0]} is needed")
+        if self.apart.get("vault", 1) > 1:
+            raise InvalidRequest("roles apart: one vault, because a harness knows one")
+
+    def plan(self) -> list[NodeShape]:
+        if not self.apart:
+            return [NodeShape("server1", ROLES)]
+        return [
+            NodeShape(f"{role}{number}", (role,))
+            for role in ("vault", "sandbox", "harness", "api")
+            for number in range(1, self.apart[role] + 1)
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """`sessions` at once, each doing round after round for `seconds`; a fault of `faults` every `every` seconds (0:
+    none). `seed` makes the choice of faults repeatable; their moment within a process is not."""
+
+    sessions: int = 10
+    seconds: float = 30.0
+    every: float = 1.0
+    faults: tuple[str, ...] = FAULTS
+    seed: int = 1
+    readers: int = 10
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.faults) - set(FAULTS))
+        if unknown:
+            raise InvalidRequest(f"fault {unknown[0]}: one of {', '.join(FAULTS)}")
+        if self.sessions < 1 or self.seconds <= 0 or self.every < 0 or self.readers < 0:
+            raise InvalidRequest("sessions, minutes, every and readers can't be negative, nor the first two zero")
