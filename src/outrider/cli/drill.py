@@ -31,6 +31,7 @@ def _apart(text: str) -> dict[str, int]:
 @click.option("--nats", is_flag=True, help="Wakes and live tails by NATS.")
 @click.option("--nats-url", help="A scratch NATS server.  [default: one that the drill starts]")
 @click.option("--apart", default="", help="Roles on servers of their own: api=2,harness=4,sandbox=2,vault=1.")
+@click.option("--hosts", is_flag=True, help="Each harness on a host of its own: a network namespace.")
 @click.option("--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Config file to use.")
 @click.option("--sessions", type=click.IntRange(1), default=10, show_default=True, help="Sessions at once.")
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), default=0.5, show_default=True)
@@ -47,6 +48,7 @@ def drill(
     nats: bool,
     nats_url: str | None,
     apart: str,
+    hosts: bool,
     config: Path | None,
     sessions: int,
     minutes: float,
@@ -73,6 +75,7 @@ def drill(
         database=database_url,
         nats=nats_url,
         config=config.read_text() if config else "",
+        hosts=hosts,
     )
     kinds = tuple(filter(None, faults.split(",")))
     load = Load(sessions, minutes * 60, every, kinds, seed, min(readers, sessions))

@@ -16,11 +16,12 @@ CONNECT_SECONDS = 5.0
 
 
 class Relay:
-    """Listens on a free loopback `port` and passes on to `host`:`target`."""
+    """Listens on a free `port` of `address` (loopback unless given) and passes on to `host`:`target`."""
 
-    def __init__(self, host: str, target: int) -> None:
+    def __init__(self, host: str, target: int, *, address: str = "127.0.0.1") -> None:
         self._host = host
         self._target = target
+        self.address = address
         self._whole = asyncio.Event()
         self._whole.set()
         self._writers: set[asyncio.StreamWriter] = set()
@@ -39,7 +40,7 @@ class Relay:
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[Relay]:
-        server = await asyncio.start_server(self._pass, "127.0.0.1", 0)
+        server = await asyncio.start_server(self._pass, self.address, 0)
         self.port = server.sockets[0].getsockname()[1]
         try:
             yield self

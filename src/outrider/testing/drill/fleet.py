@@ -14,27 +14,40 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from outrider.testing.drill.chaos import Target
 from outrider.testing.drill.shape import NodeShape
-from outrider.testing.relay import Relay
 from outrider.testing.server_process import ServerProcess, end_sandboxes
 
 STOP_SECONDS = 30.0
+
+
+class Way(Protocol):
+    """How a server reaches a service: by its near end."""
+
+    @property
+    def address(self) -> str: ...
+    @property
+    def port(self) -> int: ...
+
+    def cut(self) -> None: ...
+    def heal(self) -> None: ...
 
 
 @dataclass(slots=True)
 class Node:
     """One `outrider serve` of the drill; started again after its whole tree was killed, as a service manager would.
 
-    `relays` lead from this server to the services that it uses, by their names.
+    `ways` lead from this server to the services that it uses, by their names; `prefix` puts it on a host of its own.
     """
 
     shape: NodeShape
     data: Path
     environment: Mapping[str, str]
     options: Sequence[str]
-    relays: dict[str, Relay] = field(default_factory=dict[str, Relay])
+    ways: dict[str, Way] = field(default_factory=dict[str, Way])
+    prefix: Sequence[str] = ()
     server: ServerProcess | None = None
     url: str = ""
 
@@ -43,10 +56,14 @@ class Node:
         return self.shape.name
 
     async def start(self) -> None:
-        command = [sys.executable, "-m", "outrider", "serve", "--data", str(self.data), *self.options]
+        command = [*self.prefix, sys.executable, "-m", "outrider", "serve", "--data", str(self.data), *self.options]
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("OUTRIDER_", "ANTHROPIC_"))}
         self.server = ServerProcess(command, self.data, {**clean, **self.environment})
-        self.url = await asyncio.to_thread(self.server.until_up)
+        self.url = await asyncio.to_thread(self._until_up, self.server)
+
+    def _until_up(self, server: ServerProcess) -> str:
+        """A server on another host is not asked: only its supervisor's word is waited for."""
+        return server.until(server.facts, f"{self.name} is up")["url"] if self.prefix else server.until_up()
 
     def pids(self) -> dict[str, int]:
         """The processes of this server by role, as its supervisor last wrote them down."""
@@ -74,7 +91,7 @@ class Node:
         """What a fault can hit in this server: each child, the whole tree, each way to a service."""
         found = [target for role, pid in self.pids().items() for target in _of_process(f"{self.name}.{role}", pid)]
         found.append(Target("kill", f"{self.name}.tree", self._fall))
-        return found + [_cut(f"{self.name}-{name}", relay) for name, relay in self.relays.items()]
+        return found + [_cut(f"{self.name}-{name}", way) for name, way in self.ways.items()]
 
     async def _fall(self) -> None:
         """The children die with their supervisor."""
@@ -103,11 +120,11 @@ def _of_process(name: str, pid: int) -> list[Target]:
     return [Target("kill", name, kill), Target("freeze", name, freeze, thaw)]
 
 
-def _cut(name: str, relay: Relay) -> Target:
+def _cut(name: str, way: Way) -> Target:
     async def cut() -> None:
-        relay.cut()
+        way.cut()
 
     async def heal() -> None:
-        relay.heal()
+        way.heal()
 
     return Target("cut", name, cut, heal)

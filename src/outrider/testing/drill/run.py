@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from outrider.testing.drill import hosts
 from outrider.testing.drill.chaos import Chaos, Target
 from outrider.testing.drill.client import Clients, Followed, Seen, follow, play
 from outrider.testing.drill.deployment import Deployment, deployed
@@ -24,6 +25,8 @@ FOLLOW_SECONDS = 60.0
 
 async def drill(shape: Shape, load: Load, folder: Path, say: Callable[[str], None]) -> Report:
     """`folder` as in `deployed`; `say` gets a line about each step."""
+    if shape.hosts:
+        hosts.prepare()
     key = f"outr_{secrets.token_urlsafe(24)}"
     say(f"starting {len(shape.plan())} servers")
     async with deployed(shape, folder, key) as deployment:

@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from outrider.errors import InvalidRequest
+from outrider.testing.drill import hosts
 from outrider.testing.drill.shape import Shape
 from outrider.testing.nats_server import nats_server
 from outrider.testing.postgres_server import postgres_server
@@ -33,10 +34,10 @@ class Service:
             raise InvalidRequest("a service of a drill is named by a URL with host and port")
         return found.hostname, found.port
 
-    def at(self, port: int) -> str:
-        """The same service behind a relay on loopback."""
-        host, own = self.address
-        return self.url.replace(f"{host}:{own}", f"127.0.0.1:{port}", 1)
+    def at(self, host: str, port: int) -> str:
+        """The same service behind a relay."""
+        known, own = self.address
+        return self.url.replace(f"{known}:{own}", f"{host}:{port}", 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ async def serving(shape: Shape, folder: Path) -> AsyncGenerator[Services]:
             nats = Service(shape.nats or _nats(stack))
         certificates = folder / "tls" if shape.apart else None
         if certificates is not None:
-            await asyncio.to_thread(_issue, certificates, [(one.name, one.roles) for one in shape.plan()])
+            await asyncio.to_thread(_issue, certificates, shape)
         yield Services(database, nats, certificates)
 
 
@@ -68,12 +69,14 @@ def _postgres(stack: AsyncExitStack) -> str:
     return server.url(server.database(), tcp=True)
 
 
-def _issue(place: Path, servers: list[tuple[str, tuple[str, ...]]]) -> None:
+def _issue(place: Path, shape: Shape) -> None:
+    addresses = ["127.0.0.1", *(hosts.near(number) for number in range(1, shape.links() + 1))]
     _tls("init", str(place))
-    for name, roles in servers:
-        wanted = [word for role in roles if role != "api" for word in ("--role", role)]
-        if wanted:
-            _tls("issue", str(place), "--name", name, *wanted, "--address", "127.0.0.1")
+    for one in shape.plan():
+        if one.roles != ("api",):
+            wanted = [word for role in one.roles for word in ("--role", role)]
+            reached = [word for address in addresses for word in ("--address", address)]
+            _tls("issue", str(place), "--name", one.name, *wanted, *reached)
 
 
 def _tls(*words: str) -> None:

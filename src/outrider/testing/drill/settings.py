@@ -8,7 +8,8 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from outrider.testing.drill.fleet import Node
+from outrider.testing.drill import hosts
+from outrider.testing.drill.fleet import Node, Way
 from outrider.testing.drill.services import Services
 from outrider.testing.drill.shape import NodeShape, Shape
 from outrider.testing.relay import Relay
@@ -16,13 +17,14 @@ from outrider.testing.relay import Relay
 LIMITS = "[limits]\nbackoff_first = 0.1\nbackoff_most = 1.0\nlive_sandboxes = 1000\nrunning_sessions = 1000\n"
 MODEL_KEY = "model-key-of-the-drill"
 
-Way = Callable[[str, tuple[str, int]], Awaitable[int]]
-"""Gives the loopback port of a new relay, named so, to that address."""
+Through = Callable[[str, tuple[str, int]], Awaitable[tuple[str, int]]]
+"""Makes a way, named so, to an address, and gives the address of its near end."""
 
 
 @dataclass(slots=True)
 class Wiring:
-    """What is known of the deployment so far: `peers` are the ports on which servers take other servers' work."""
+    """What is known of the deployment so far: `peers` are the ports on which servers take other servers' work, `links`
+    counts those between hosts."""
 
     shape: Shape
     services: Services
@@ -30,21 +32,29 @@ class Wiring:
     key: str
     folder: Path
     peers: dict[str, int] = field(default_factory=dict[str, int])
+    links: int = 0
 
 
 async def node_for(shape: NodeShape, wiring: Wiring, stack: AsyncExitStack) -> Node:
     """A server that is not started yet. `stack` closes its relays."""
     data = wiring.folder / shape.name
     data.mkdir(mode=0o711)
-    relays: dict[str, Relay] = {}
+    ways: dict[str, Way] = {}
+    host = await stack.enter_async_context(hosts.host()) if wiring.shape.has_host(shape) else None
 
-    async def through(name: str, address: tuple[str, int]) -> int:
-        relays[name] = await stack.enter_async_context(Relay(*address).running())
-        return relays[name].port
+    async def through(name: str, address: tuple[str, int]) -> tuple[str, int]:
+        if host is None:
+            way: Way = await stack.enter_async_context(Relay(*address).running())
+        else:
+            wiring.links += 1
+            way = await stack.enter_async_context(host.link(wiring.links, address))
+        ways[name] = way
+        return way.address, way.port
 
     environment = await _environment(shape, wiring, through)
     (data / "config.toml").write_text((wiring.shape.config or LIMITS) + _tables(shape, wiring))
-    return Node(shape, data, environment, _options(shape, wiring), relays)
+    prefix = () if host is None else host.prefix
+    return Node(shape, data, environment, _options(shape, wiring), ways, prefix)
 
 
 def _options(shape: NodeShape, wiring: Wiring) -> tuple[str, ...]:
@@ -52,7 +62,7 @@ def _options(shape: NodeShape, wiring: Wiring) -> tuple[str, ...]:
     return ("--port", str(free_port()), *roles)
 
 
-async def _environment(shape: NodeShape, wiring: Wiring, through: Way) -> dict[str, str]:
+async def _environment(shape: NodeShape, wiring: Wiring, through: Through) -> dict[str, str]:
     roles, services = set(shape.roles), wiring.services
     found = {"OUTRIDER_MODEL_URL": wiring.model_url}
     if "vault" in roles:
@@ -60,12 +70,12 @@ async def _environment(shape: NodeShape, wiring: Wiring, through: Way) -> dict[s
     if roles & {"api", "harness"}:
         found["OUTRIDER_API_KEY"] = wiring.key
         if services.database is not None:
-            found["OUTRIDER_DATABASE_URL"] = services.database.at(await through("database", services.database.address))
+            found["OUTRIDER_DATABASE_URL"] = services.database.at(*await through("database", services.database.address))
         if services.nats is not None:
-            found["OUTRIDER_NATS_URL"] = services.nats.at(await through("nats", services.nats.address))
+            found["OUTRIDER_NATS_URL"] = services.nats.at(*await through("nats", services.nats.address))
     if roles == {"harness"}:
         ways = {name: await through(name, ("127.0.0.1", port)) for name, port in wiring.peers.items()}
-        urls = {name: f"https://127.0.0.1:{port}" for name, port in ways.items()}
+        urls = {name: f"https://{host}:{port}" for name, (host, port) in ways.items()}
         found["OUTRIDER_VAULT_URL"] = urls.pop("vault1")
         found["OUTRIDER_SANDBOX_HOSTS"] = ",".join(f"{name}={url}" for name, url in urls.items())
     return found

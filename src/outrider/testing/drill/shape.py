@@ -21,7 +21,9 @@ class NodeShape:
 @dataclass(frozen=True, slots=True)
 class Shape:
     """One server with all roles, or so many servers of each role `apart`. `database` and `nats` None: the drill starts
-    a PostgreSQL and a NATS of its own where the shape needs them. `config` is the text of a config file for each."""
+    a PostgreSQL and a NATS of its own where the shape needs them. `config` is the text of a config file for each.
+    `hosts`: each harness is on a host of its own, a network namespace.
+    """
 
     store: str = "sqlite"
     apart: dict[str, int] = field(default_factory=dict[str, int])
@@ -29,12 +31,15 @@ class Shape:
     database: str | None = None
     nats: str | None = None
     config: str = ""
+    hosts: bool = False
 
     def __post_init__(self) -> None:
         if self.store not in ("sqlite", "postgres"):
             raise InvalidRequest(f"store: sqlite or postgres, not {self.store}")
         if self.store == "sqlite" and (self.apart or self.with_nats):
             raise InvalidRequest("store: sqlite is for one server with all roles and without NATS")
+        if self.hosts and not self.apart:
+            raise InvalidRequest("--hosts: needs --apart, because only harnesses are put on hosts of their own")
         unknown = sorted(set(self.apart) - set(ROLES))
         if unknown:
             raise InvalidRequest(f"role {unknown[0]}: one of {', '.join(ROLES)}")
@@ -43,6 +48,14 @@ class Shape:
             raise InvalidRequest(f"roles apart: at least one {missing[0]} is needed")
         if self.apart.get("vault", 1) > 1:
             raise InvalidRequest("roles apart: one vault, because a harness knows one")
+
+    def has_host(self, server: NodeShape) -> bool:
+        return self.hosts and server.roles == ("harness",)
+
+    def links(self) -> int:
+        """How many links there are between hosts: from each harness to each service that it uses."""
+        services = 1 + self.with_nats + self.apart.get("vault", 0) + self.apart.get("sandbox", 0)
+        return self.apart.get("harness", 0) * services if self.hosts else 0
 
     def plan(self) -> list[NodeShape]:
         if not self.apart:

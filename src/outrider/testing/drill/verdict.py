@@ -36,7 +36,7 @@ async def judge(
         rows = await read_all(log, SessionKey(workspace, seen.session))
         verdict.sessions += 1
         verdict.rows += len(rows)
-        wrong = [*check(rows, acknowledged=seen.acknowledged), *job.effects(rows)]
+        wrong = [*map(str, check(rows, acknowledged=seen.acknowledged)), *job.effects(rows)]
         if seen.trouble:
             wrong.append(seen.trouble)
         if seen.session in readers:
