@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import resource
 import signal
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -107,14 +107,22 @@ async def _kill(node: Node, name: str) -> None:
         await asyncio.to_thread(node.server.until_replaced, name, pid)
 
 
-async def _all_connected(readers: list[Followed], times: int) -> None:
+async def _until(true: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(BACK_SECONDS):
-        while any(reader.connections < times for reader in readers):
+        while not await true():  # noqa: ASYNC110 - what is waited for happens in another process
             await asyncio.sleep(0.1)
+
+
+async def _all_connected(readers: list[Followed], times: int) -> None:
+    async def all_are() -> bool:
+        return all(reader.connections >= times for reader in readers)
+
+    await _until(all_are)
 
 
 async def _history(clients: Clients, session: str) -> list[str]:
-    async with asyncio.timeout(BACK_SECONDS):
-        while (await clients.next().beta.sessions.retrieve(session)).status != "idle":
-            await asyncio.sleep(0.1)
+    async def idle() -> bool:
+        return (await clients.next().beta.sessions.retrieve(session)).status == "idle"
+
+    await _until(idle)
     return [event.id async for event in clients.next().beta.sessions.events.list(session, limit=1000)]

@@ -1,4 +1,4 @@
-"""Hosts of a drill: network namespaces, each joined to the drill's own by one link a service, so that a link can be cut.
+"""Hosts of a drill: network namespaces, each joined to the drill's own by one link a service, which can be cut.
 
 It takes the right to administer the network of the namespace that the drill runs in, which must be no host's own: see
 `OWN`. Nothing is left behind, because namespaces and links end with the processes in them.
@@ -100,15 +100,18 @@ class Host:
 
 @asynccontextmanager
 async def host() -> AsyncGenerator[Host]:
-    holder = subprocess.Popen(["unshare", "--net", "sh", "-c", "ip link set lo up && echo up && exec cat"],
-                              stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # fmt: skip
+    holder = await asyncio.to_thread(_hold)
     try:
-        assert holder.stdout is not None
-        if await asyncio.to_thread(holder.stdout.readline) != b"up\n":
-            raise InvalidRequest(f"--hosts: no network namespace could be made: use {OWN}")
         yield Host(holder)
     finally:
-        assert holder.stdin is not None
-        holder.stdin.close()
-        await asyncio.to_thread(holder.wait, SECONDS)
-        holder.stdout.close()
+        await asyncio.to_thread(holder.communicate, None, SECONDS)
+
+
+def _hold() -> subprocess.Popen[bytes]:
+    """A process in a namespace of its own, which ends when its input does."""
+    command = ["unshare", "--net", "sh", "-c", "ip link set lo up && echo up && exec cat"]
+    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert holder.stdout is not None
+    if holder.stdout.readline() != b"up\n":
+        raise InvalidRequest(f"--hosts: no network namespace could be made: use {OWN}")
+    return holder

@@ -1,4 +1,4 @@
-"""The services that a drill's servers use: PostgreSQL and NATS, of the drill's own or the operator's, and certificates."""
+"""The services that a drill's servers use: PostgreSQL and NATS, its own or the operator's; and certificates."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 from outrider.errors import InvalidRequest
 from outrider.testing.drill import hosts
 from outrider.testing.drill.shape import Shape
-from outrider.testing.nats_server import nats_server
 from outrider.testing.postgres_server import postgres_server
 
 ISSUE_SECONDS = 60.0
@@ -65,7 +64,9 @@ async def serving(shape: Shape, folder: Path) -> AsyncGenerator[Services]:
 
 def _postgres(stack: AsyncExitStack) -> str:
     """Started from this thread, on purpose: the server ends with the thread that started it."""
-    server = stack.enter_context(postgres_server(max_connections=CONNECTIONS))
+    server = stack.enter_context(postgres_server())
+    server.stop()
+    server.start(max_connections=CONNECTIONS)
     return server.url(server.database(), tcp=True)
 
 
