@@ -29,7 +29,8 @@ class WallClock:
 
     def __init__(self, place: Path) -> None:
         spec = find_spec("libfaketime")
-        assert spec is not None and spec.origin is not None
+        assert spec is not None
+        assert spec.origin is not None
         library = place / "libfaketime.so.1"
         shutil.copy(Path(spec.origin).parent / "vendor/libfaketime/src/libfaketime.so.1", library)
         self._file = place / "offset"
