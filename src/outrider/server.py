@@ -17,6 +17,7 @@ import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -33,7 +34,7 @@ from outrider.doorbell.local import LocalDoorbell
 from outrider.endpoints import Endpoints
 from outrider.errors import OutriderError, SandboxUnavailable
 from outrider.harness.loop import Hands
-from outrider.harness.worker import Worker
+from outrider.harness.worker import NODE_ENDS, Worker
 from outrider.ids import MonotonicIds
 from outrider.links.vault import BASE_URL, VaultLink
 from outrider.models.client import AnthropicModel
@@ -178,7 +179,7 @@ async def _wired(
     vault = VaultLink(settings.vault_socket)
     model = AnthropicModel(BASE_URL, _model_http(vault, settings), capability=_capability(vault))
     hands = Hands(store, feed, model, endpoints, sandboxes, settings.limits, ids, clock, telemetry)
-    worker = Worker(hands, feed, doorbell, f"{os.getpid()}-{os.urandom(4).hex()}")
+    worker = Worker(hands, feed, doorbell, f"{_node(settings.data)}{NODE_ENDS}{os.getpid()}-{os.urandom(4).hex()}")
 
     async def forget(key: SessionKey) -> None:
         try:
@@ -202,6 +203,16 @@ async def _wired(
         readiness = _readiness(store, vault, room, sandboxes)
         gauges = _gauges(store, feed, worker, sandboxes)
         yield services, worker, readiness, lambda: watch.scrape(gauges, vault.metrics)
+
+
+def _node(data: Path) -> str:
+    """This data directory's name among the servers of a deployment, made once. At most one server runs on it."""
+    file = data / "node"
+    if not file.exists():
+        draft = data / "node.new"
+        draft.write_text(f"node-{os.urandom(6).hex()}\n")
+        draft.replace(file)
+    return file.read_text().strip()
 
 
 def _readiness(store: Store, vault: VaultLink, room: Callable[[], bool], sandboxes: BubblewrapSandboxes) -> Readiness:

@@ -31,12 +31,15 @@ PAUSE_SECONDS = 1.0
 DRAIN_SECONDS = 4.0
 RETIRE_SECONDS = 5.0
 LONGEST_PAUSE = 5  # times as long
+NODE_ENDS = "/"
 
 log = logging.getLogger("outrider.harness")
 
 
 class Worker:
     """Drives up to `limits.running_sessions` sessions at once; the rest wait their turn in the store.
+
+    A `worker_id` of the form `node/process` says that there is one worker at a time on this node.
 
     Implements the `Dispatch` port for the API of the same process.
     """
@@ -111,9 +114,11 @@ class Worker:
         self._doorbell.ring()
 
     async def _bury_the_gone(self) -> None:
-        """Where one process owns the store, whoever else is in it has died; else their beats are watched."""
-        if not self._hands.log.shared:
-            for worker in await self._hands.log.beats():
+        """Where one process owns the store, whoever else is in it has died, and so has whoever was on this node before
+        us; of the others, the beats are watched."""
+        node = self._name.partition(NODE_ENDS)[0] + NODE_ENDS
+        for worker in await self._hands.log.beats():
+            if worker != self._id and (worker.startswith(node) or not self._hands.log.shared):
                 await bury(self._hands.log, worker)
 
     @property

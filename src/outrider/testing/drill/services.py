@@ -55,7 +55,7 @@ async def serving(shape: Shape, folder: Path) -> AsyncGenerator[Services]:
         if shape.store == "postgres":
             database = Service(shape.database or _postgres(stack))
         if shape.with_nats:
-            nats = Service(shape.nats or _nats(stack))
+            nats = Service(shape.nats or "")
         certificates = folder / "tls" if shape.apart else None
         if certificates is not None:
             await asyncio.to_thread(_issue, certificates, shape)
