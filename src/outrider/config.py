@@ -39,6 +39,7 @@ KINDS: dict[str, tuple[type, str]] = {
 }
 """Of the keys of `[server]` and `[sandbox]`; the others are strings."""
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:\[\]/]+):\d{1,5}")
+S3_URL = re.compile(r"s3://[a-z0-9][a-z0-9.-]+(/[A-Za-z0-9._-]+)*/?")
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -65,6 +66,23 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class BlobPlace:
+    """Where blobs lie: `url` is `s3://bucket/prefix`; None means the data directory. Credentials are not here."""
+
+    url: str | None = None
+    endpoint: str | None = None
+    region: str = "us-east-1"
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """Days without a change after which a session's log is moved to the blob store, or the session deleted."""
+
+    cold_after_days: float | None = None
+    delete_after_days: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """One server's settings. `data` holds everything durable; `run` holds sockets (short paths, remade at start)."""
 
@@ -83,6 +101,8 @@ class Settings:
     metrics: str | None = None
     otlp_endpoint: str | None = None
     limits: Limits = field(default_factory=Limits)
+    blobs: BlobPlace = field(default_factory=BlobPlace)
+    retention: Retention = field(default_factory=Retention)
     endpoints: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
 
     @property
@@ -115,6 +135,11 @@ class Settings:
         return self.data / "outrider.db"
 
     @property
+    def blob_files(self) -> Path:
+        """Where blobs lie unless `blobs.url` says otherwise."""
+        return self.data / "blobs"
+
+    @property
     def sandboxes(self) -> Path:
         return self.data / "sandboxes"
 
@@ -140,7 +165,7 @@ def load(
     where = (data or default_data(environment)).absolute()
     path = Path(environment.get("OUTRIDER_CONFIG") or where / "config.toml")
     document = _read(path, required="OUTRIDER_CONFIG" in environment)
-    _known(document, ("server", "sandbox", "telemetry", "limits", "endpoints"), "", path)
+    _known(document, ("server", "sandbox", "telemetry", "limits", "blobs", "retention", "endpoints"), "", path)
     server = _table(document, "server", SERVER_KEYS, path)
     sandbox = _table(document, "sandbox", ("strict",), path)
     telemetry = _table(document, "telemetry", ("otlp_endpoint",), path)
@@ -163,6 +188,8 @@ def load(
         metrics=server.get("metrics"),
         otlp_endpoint=telemetry.get("otlp_endpoint") or _otlp_endpoint(environment),
         limits=_limits(_table(document, "limits", tuple(Limits.__dataclass_fields__), path), path),
+        blobs=_blobs(_table(document, "blobs", tuple(BlobPlace.__dataclass_fields__), path), path),
+        retention=_retention(_table(document, "retention", tuple(Retention.__dataclass_fields__), path), path),
         endpoints=_endpoints(document.get("endpoints", {}), path),
     )
     _check(settings)
@@ -251,6 +278,25 @@ def _limits(values: dict[str, Any], path: Path) -> Limits:
             kind = "a whole number" if whole else "a number"
             raise InvalidRequest(f"Config file {path}: limits.{name} must be {kind} that is not negative")
     return Limits(**values)
+
+
+def _blobs(values: dict[str, Any], path: Path) -> BlobPlace:
+    _typed(values, "blobs.", path)
+    place = BlobPlace(**values)
+    if place.url is None and values:
+        raise InvalidRequest(f"Config file {path}: blobs.{min(values)} needs blobs.url beside it")
+    if place.url is not None and not S3_URL.fullmatch(place.url):
+        raise InvalidRequest(f"Config file {path}: blobs.url must be s3://bucket or s3://bucket/prefix")
+    if place.endpoint is not None and not place.endpoint.startswith(("http://", "https://")):
+        raise InvalidRequest(f"Config file {path}: blobs.endpoint must begin with http:// or https://")
+    return place
+
+
+def _retention(values: dict[str, Any], path: Path) -> Retention:
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+            raise InvalidRequest(f"Config file {path}: retention.{name} must be a number of days above 0")
+    return Retention(**values)
 
 
 def _check(settings: Settings) -> None:

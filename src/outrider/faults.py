@@ -31,6 +31,10 @@ PLACES: frozenset[str] = frozenset(
         "shim.exec",
         "shim.result",
         "supervisor.fork",
+        "blob.put",
+        "cold.put",
+        "cold.freeze",
+        "cold.thaw",
     }
 )
 """What is done there: a durable write, or a call of something outside the process."""

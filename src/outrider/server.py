@@ -44,8 +44,10 @@ from outrider.ports.model import ModelCall
 from outrider.ports.records import ApiKey
 from outrider.ports.telemetry import Meter
 from outrider.sandbox.driver import BubblewrapSandboxes
+from outrider.session.events import EventFactory
 from outrider.session.feed import Feed
-from outrider.store.opening import Store, open_store
+from outrider.store.opening import Store, Stores, open_stores
+from outrider.store.upkeep import Upkeep
 from outrider.telemetry.prometheus import CONTENT_TYPE
 from outrider.telemetry.watch import Gauges, Watch
 from outrider.wire.requests import compile_all
@@ -169,7 +171,8 @@ async def _wired(
         feeds[0].publish(key, rows)
         watch.on_rows(key, rows)
 
-    store = await open_store(settings, credentials, on_commit=on_commit, on_batch=watch.on_batch)
+    stores = await open_stores(settings, credentials, on_commit=on_commit, on_batch=watch.on_batch)
+    store, blobs = stores.whole, stores.blobs
     framer, limits = _framer(settings.sse_event_names), settings.limits
     feed = Feed(store, clock, ids, framer, replay_window=limits.replay_window, heartbeat=limits.heartbeat)
     feeds.append(feed)
@@ -189,14 +192,17 @@ async def _wired(
 
     await _ensure_key(store, ids, clock, key_digest)
     room = _room_gauge(settings)
+    delete = _deleter(stores, feed, ids, clock, forget)
+    upkeep = Upkeep(stores.rows, blobs, stores.freezer, settings.retention, clock, delete)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(watch.close)
+        stack.push_async_callback(blobs.close)
         stack.push_async_callback(store.close)
         stack.push_async_callback(sandboxes.close)
         stack.push_async_callback(vault.close)
         stack.push_async_callback(model.close)
         await stack.enter_async_context(worker.working())
-        await stack.enter_async_context(_housekeeping(store, sandboxes, telemetry.meter))
+        await stack.enter_async_context(_housekeeping(store, sandboxes, upkeep, telemetry.meter))
         services = Services(
             settings, store, store, feed, worker, endpoints, ids, clock, forget, room, sandboxes.probe, telemetry
         )
@@ -248,6 +254,24 @@ def _gauges(store: Store, feed: Feed, worker: Worker, sandboxes: BubblewrapSandb
         metrics.STREAM_READERS: readers,
         metrics.SANDBOXES: live,
     }
+
+
+def _deleter(
+    stores: Stores, feed: Feed, ids: MonotonicIds, clock: SystemClock, forget: Callable[[SessionKey], Awaitable[None]]
+) -> Callable[[SessionKey, str], Awaitable[bool]]:
+    """Deletes a session as a client would, unless it was changed at or after the time given."""
+
+    async def delete(key: SessionKey, before: str) -> bool:
+        counters, record = await stores.rows.counters(key), await stores.rows.session(key)
+        if counters is None or record is None or record.updated_at >= before:
+            return False
+        gone = EventFactory(record.thread, "", ids, clock).public("session.deleted")
+        await stores.whole.delete_session(key, if_head=counters.head)
+        feed.deleted(key, gone.body)
+        await forget(key)
+        return True
+
+    return delete
 
 
 def _model_http(vault: VaultLink, settings: Settings) -> httpx2.AsyncClient:
@@ -305,8 +329,10 @@ def _tell_if_failed(task: asyncio.Task[None]) -> None:
 
 
 @asynccontextmanager
-async def _housekeeping(store: Store, sandboxes: BubblewrapSandboxes, meter: Meter) -> AsyncGenerator[None]:
-    """Each minute: erase what sandboxes of deleted sessions left, forget old answers."""
+async def _housekeeping(
+    store: Store, sandboxes: BubblewrapSandboxes, upkeep: Upkeep, meter: Meter
+) -> AsyncGenerator[None]:
+    """Each minute: erase what sandboxes of deleted sessions left, forget old answers, and the store's own upkeep."""
 
     async def loop() -> None:
         await _say_if_unable(sandboxes)
@@ -314,6 +340,7 @@ async def _housekeeping(store: Store, sandboxes: BubblewrapSandboxes, meter: Met
             try:
                 await store.forget_answers(rfc3339(datetime.now(UTC) - ANSWERS_KEPT))
                 await sandboxes.sweep(await store.session_ids())
+                await upkeep.when_due()
             except OutriderError as error:
                 meter.add(metrics.HOUSEKEEPING_FAILURES)
                 log.warning("housekeeping: %s", error.message)

@@ -1,4 +1,4 @@
-"""Runs the conformance suites of the ports `log` and `records` on every store."""
+"""Runs the conformance suites of the ports `log`, `records` and `cold` on every store."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ from pathlib import Path
 import pytest
 from postgres_trial import fresh_store
 
+from outrider.store.bodies import Bodies
+from outrider.store.cold import Freezer
+from outrider.store.deep import deepen
 from outrider.store.sqlite import SqliteStore
+from outrider.testing.cold_suite import COLD_CONTRACTS
 from outrider.testing.log_history_suite import HISTORY_CONTRACTS
 from outrider.testing.log_lease_suite import LEASE_CONTRACTS
 from outrider.testing.log_suite import LOG_CONTRACTS
 from outrider.testing.log_worker_suite import WORKER_CONTRACTS
+from outrider.testing.memory_blobs import MemoryBlobs
 from outrider.testing.memory_log import MemoryStore
 from outrider.testing.postgres_server import PostgresServer
 from outrider.testing.records_suite import RECORDS_CONTRACTS
@@ -27,6 +32,8 @@ CONTRACTS = [
     *RECORDS_CONTRACTS,
     *VAULTS_CONTRACTS,
 ]
+
+"""What callers of the ports see: the layer over a store keeps these too."""
 
 
 @pytest.fixture(params=["sqlite", "postgres", "memory"])
@@ -46,6 +53,29 @@ async def trial(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("contract", CONTRACTS, ids=lambda contract: contract.__name__)
+@pytest.mark.parametrize("contract", [*CONTRACTS, *COLD_CONTRACTS], ids=lambda contract: contract.__name__)
 async def test_the_store_keeps_its_contract(contract: Contract, trial: Trial) -> None:
     await contract(trial)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+async def deep_trial(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Trial]:
+    """A store under the layer, with every body outside of it."""
+    blobs, fresh = MemoryBlobs(), Trial()
+    bodies = Bodies(blobs, fresh.commit, largest_in_row=0)
+    if request.param == "postgres":
+        server: PostgresServer = request.getfixturevalue("postgres")
+        async with await fresh_store(server, on_commit=bodies.committed, on_delete=fresh.delete) as opened:
+            fresh.opened = deepen(opened, bodies, Freezer(opened, blobs), blobs)
+            yield fresh
+    else:
+        path = tmp_path / "log.db"
+        async with await SqliteStore.open(path, on_commit=bodies.committed, on_delete=fresh.delete) as opened:
+            fresh.opened = deepen(opened, bodies, Freezer(opened, blobs), blobs)
+            yield fresh
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("contract", CONTRACTS, ids=lambda contract: contract.__name__)
+async def test_a_store_with_every_body_outside_of_it_keeps_its_contract(contract: Contract, deep_trial: Trial) -> None:
+    await contract(deep_trial)

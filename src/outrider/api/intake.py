@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 
 from outrider.api.answers import Keep
 from outrider.errors import HeadMoved, Overloaded
-from outrider.ports.log import Lease, Row, SessionKey
+from outrider.ports.log import Lease, Row, SessionKey, is_last
 from outrider.session import state as states
 from outrider.session.events import EventFactory
 from outrider.session.fold import fold
@@ -38,7 +38,7 @@ async def light_state(services: Services, key: SessionKey) -> State:
         rows = await services.log.read(key, after=state.seq, limit=PAGE)
     start = state.seq
     fold(rows, state)
-    while len(rows) == PAGE:
+    while not is_last(rows, PAGE):
         rows = await services.log.read(key, after=state.seq, limit=PAGE)
         fold(rows, state)
     if state.seq == 0:

@@ -14,7 +14,7 @@ from outrider import faults
 from outrider.clock import Clock
 from outrider.errors import Fenced, HeadMoved
 from outrider.ids import IdSource
-from outrider.ports.log import EventLog, Lease, NewEvent, Snapshot
+from outrider.ports.log import EventLog, Lease, NewEvent, Snapshot, is_last
 from outrider.ports.telemetry import NO_SPAN, NoTracer, Span, Tracer
 from outrider.session import state as states
 from outrider.session.events import EventFactory, as_row
@@ -63,7 +63,7 @@ class Journal:
         fold(rows, self.state)
         if self.state.seq == 0:
             raise Fenced(f"Session {self.lease.key.session} was deleted.")
-        if len(rows) == PAGE:
+        if not is_last(rows, PAGE):
             await self.catch_up()
         self.factory = EventFactory(self.state.thread, self.state.agent_name, self._ids, self._clock)
 
@@ -74,7 +74,7 @@ class Journal:
         while True:
             rows = await self._log.read(self.lease.key, after=self.state.seq, limit=PAGE)
             fold(rows, self.state)
-            if len(rows) < PAGE:
+            if is_last(rows, PAGE):
                 return
 
     def stage(self, *rows: NewEvent, exact: bool = False) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+PAGE_BYTES = 16 * 1024 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class SessionKey:
@@ -44,6 +46,11 @@ class Row:
     epoch: int
     processed_at: str | None
     processes: str | None = None
+
+
+def is_last(rows: Sequence[Row], limit: int) -> bool:
+    """Whether a page that was asked for with this limit is the log's last: it is neither full nor cut for its size."""
+    return len(rows) < limit and sum(len(row.body) for row in rows) < PAGE_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +150,8 @@ class EventLog(Protocol):
         ...
 
     async def history(self, key: SessionKey, query: HistoryQuery) -> list[HistoryEntry]:
-        """Public events in processing order: one entry an event, with the time it was processed."""
+        """Public events in processing order: one entry an event, with the time it was processed. Like `read`, a page
+        may end early."""
         ...
 
     async def head(self, key: SessionKey) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 
-from outrider.ports.log import EventLog, Row, SessionKey
+from outrider.ports.log import EventLog, Row, SessionKey, is_last
 from outrider.session.events import PROCESSED
 from outrider.session.hub import Entry, Frame, Hub
 
@@ -91,7 +91,7 @@ class Subscription:
                 self._seq = row.seq
                 if row.public or row.type == PROCESSED:
                     yield row
-            if len(rows) < limit:
+            if is_last(rows, limit):
                 break
             limit = next_limit(limit, sum(len(row.body) for row in rows))
         self._behind = False

@@ -22,7 +22,8 @@ from outrider.supervisor.log import say
 from outrider.supervisor.plan import Plan, Roles, Users
 
 REFUSED = 2
-CREDENTIALS = (DATABASE_URL,)
+S3_KEYS = ("OUTRIDER_S3_ACCESS_KEY_ID", "OUTRIDER_S3_SECRET_ACCESS_KEY")
+CREDENTIALS = (DATABASE_URL, *S3_KEYS)
 """Of the infrastructure that the server process itself uses: only that process gets them."""
 
 
@@ -57,6 +58,7 @@ def _plan(settings: Settings, environment: Mapping[str, str], roles: Roles) -> t
     from outrider.store import opening  # here, so that the clean process, which imports this module too, has it not
 
     opening.check(settings)
+    _check_blobs(settings, environment)
     places.prepare(settings, users)
     lock = places.lock(settings.data)
     options = resolve(roles.zygote_options)(
@@ -79,6 +81,13 @@ def _plan(settings: Settings, environment: Mapping[str, str], roles: Roles) -> t
         credentials=plan.memory_file("outrider-credentials", json.dumps(credentials(environment)).encode()),
     )
     return made, names | {first_key.VARIABLE} | set(CREDENTIALS)
+
+
+def _check_blobs(settings: Settings, environment: Mapping[str, str]) -> None:
+    """A server process that can't reach its bucket for want of a key would only die again and again."""
+    missing = [name for name in S3_KEYS if not environment.get(name)]
+    if settings.blobs.url is not None and missing:
+        raise InvalidRequest(f"blobs.url is set: the environment must have {missing[0]}, too.")
 
 
 def credentials(environment: Mapping[str, str]) -> dict[str, str]:

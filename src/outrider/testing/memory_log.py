@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from outrider.errors import Conflict, Fenced, HeadMoved, NotFound
+from outrider.errors import Conflict, Fenced, HeadMoved, LogCold, NotFound
+from outrider.ports.cold import Counters, Segment
 from outrider.ports.log import (
     HistoryEntry,
     HistoryQuery,
@@ -93,7 +94,7 @@ class MemoryStore(MemoryRecords):
         return found[: query.limit]
 
     async def head(self, key: SessionKey) -> int:
-        return len(self._known(key).rows)
+        return self._known(key).head
 
     async def heads(self, keys: Sequence[SessionKey]) -> dict[SessionKey, int]:
         return {key: len(self._kept[key].rows) for key in keys if key in self._kept}
@@ -107,7 +108,7 @@ class MemoryStore(MemoryRecords):
         patch: SessionPatch | None = None,
         wake: bool,
     ) -> int:
-        kept = self._known(key)
+        kept = self._warm(key)
         if _stored(kept, events):
             return len(kept.rows)
         _unmoved(kept, if_head)
@@ -241,7 +242,7 @@ class MemoryStore(MemoryRecords):
         columns: Literal["details", "archive"],
     ) -> None:
         key = SessionKey(record.workspace, record.id)
-        kept = self._known(key)
+        kept = self._warm(key)
         _unmoved(kept, if_head)
         self._enter(key, kept, events, epoch=0)
         names = ("details", "agent") if columns == "details" else ("archived_at", "status")
@@ -253,10 +254,48 @@ class MemoryStore(MemoryRecords):
         if self._on_delete is not None:
             self._on_delete(key)
 
+    async def counters(self, key: SessionKey) -> Counters | None:
+        kept = self._kept.get(key)
+        return Counters(kept.head, kept.writer_head, kept.epoch, kept.segment) if kept else None
+
+    async def freeze(self, key: SessionKey, segment: Segment, *, if_head: int, epoch: int) -> bool:
+        kept = self._kept.get(key)
+        if kept is None or kept.segment is not None or kept.since is not None:
+            return False
+        if (kept.head, kept.epoch) != (if_head, epoch):
+            return False
+        kept.segment, kept.cold_head, kept.rows = segment, kept.head, []
+        kept.epoch += 1
+        if kept.snapshot is not None and kept.snapshot.seq < if_head:
+            kept.snapshot = None
+        return True
+
+    async def thaw(self, key: SessionKey, segment: Segment, rows: list[Row]) -> bool:
+        kept = self._kept.get(key)
+        if kept is None or kept.segment != segment:
+            return False
+        kept.segment, kept.rows = None, list(rows)
+        return True
+
+    async def resting(self, before: str, limit: int) -> list[SessionKey]:
+        found = [
+            (kept.record.updated_at, key.workspace, key.session)
+            for key, kept in self._kept.items()
+            if kept.record.updated_at < before and kept.record.status in ("idle", "terminated")
+            if kept.segment is None and kept.since is None and kept.head > 0
+        ]
+        return [SessionKey(workspace, session) for _, workspace, session in sorted(found)[:limit]]
+
     def _known(self, key: SessionKey) -> Kept:
         if key not in self._kept:
             raise NotFound(f"Session {key.session} was not found.")
         return self._kept[key]
+
+    def _warm(self, key: SessionKey) -> Kept:
+        kept = self._known(key)
+        if kept.segment is not None:
+            raise LogCold(f"The log of session {key.session} is cold.")
+        return kept
 
     def _owned(self, lease: Lease) -> Kept:
         kept = self._kept.get(lease.key)
@@ -307,8 +346,8 @@ def _lease(key: SessionKey, kept: Kept, worker: str) -> Lease:
 
 
 def _unmoved(kept: Kept, if_head: int | None) -> None:
-    if if_head is not None and if_head != len(kept.rows):
-        raise HeadMoved(f"The log's head is {len(kept.rows)}, not {if_head}.")
+    if if_head is not None and if_head != kept.head:
+        raise HeadMoved(f"The log's head is {kept.head}, not {if_head}.")
 
 
 def _stored(kept: Kept, events: list[NewEvent]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from outrider.errors import Conflict, NotFound
+from outrider.ports.cold import Segment
 from outrider.ports.log import Row, SessionKey, Snapshot
 from outrider.ports.records import (
     AgentRecord,
@@ -30,6 +31,12 @@ class Kept:
     since: int | None = None
     worker: str | None = None
     snapshot: Snapshot | None = None
+    segment: Segment | None = None
+    cold_head: int = 0
+
+    @property
+    def head(self) -> int:
+        return len(self.rows) if self.segment is None else self.cold_head
 
 
 class MemoryRecords(MemoryVaults):

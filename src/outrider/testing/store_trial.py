@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from outrider.errors import OutriderError
+from outrider.ports.cold import ColdLogs
 from outrider.ports.log import EventLog, Lease, NewEvent, Row, SessionKey
 from outrider.ports.records import Records, SessionRecord
 from outrider.ports.vaults import VaultRecords
@@ -14,7 +15,7 @@ from outrider.ports.vaults import VaultRecords
 THREAD = "sthr_primary"
 
 
-class Store(EventLog, Records, VaultRecords, Protocol):
+class Store(EventLog, Records, VaultRecords, ColdLogs, Protocol):
     """All ports on one set of data."""
 
     default_workspace: str

@@ -10,7 +10,7 @@ import msgspec
 from outrider.api.endpoint import Call, Reply, StreamReply
 from outrider.api.lookup import session_record
 from outrider.errors import StorageFull
-from outrider.ports.log import HistoryEntry, HistoryQuery, SessionKey
+from outrider.ports.log import HistoryEntry, HistoryQuery, SessionKey, is_last
 from outrider.ports.records import SessionRecord
 from outrider.resources.events import check_offered
 from outrider.session.events import decode, with_time
@@ -66,6 +66,8 @@ async def _history(
     after = cursor.position if cursor is not None and isinstance(cursor.position, int) else None
     asked = HistoryQuery(limit + 1, descending=order == "desc", after=after, types=types, created=created)
     entries = await call.services.log.history(SessionKey(call.workspace, record.id), asked)
+    if not is_last([entry.row for entry in entries], limit + 1):
+        limit = max(1, len(entries) - 1)  # full, or ended early: the last one only says that there is more
     page = cut(entries, limit, kind="events", order=order, cursor=cursor, mark=_mark)
     return Reply(encoded=page_bytes([msgspec.Raw(_shown(entry)) for entry in page.items], page.next_page))
 

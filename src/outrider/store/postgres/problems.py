@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncpg
 
-from outrider.errors import Conflict, Internal, OutriderError, Overloaded, StorageFull
+from outrider.errors import Conflict, Internal, LogCold, OutriderError, Overloaded, StorageFull
 
 _E = asyncpg.exceptions  # (the names that the package itself does not lead)
 
@@ -25,7 +25,13 @@ LOST = (
 # The transaction was undone by the server for the sake of another: the same again may do.
 AGAIN = (_E.DeadlockDetectedError, _E.SerializationError, _E.LockNotAvailableError)
 # The statement can't be done with these values; others are not concerned.
-ONE_S_OWN = (_E.DataError, _E.IntegrityConstraintViolationError, ValueError, OverflowError)
+ONE_S_OWN = (
+    _E.DataError,
+    _E.IntegrityConstraintViolationError,
+    _E.TriggeredDataChangeViolationError,
+    ValueError,
+    OverflowError,
+)
 FAILURES = (*LOST, asyncpg.PostgresError, OutriderError, ValueError, OverflowError)
 
 
@@ -62,6 +68,8 @@ def translate(error: BaseException, place: str) -> OutriderError:
         return Overloaded("The database takes no writes: it is read-only. Nothing was stored.", retry_after=1.0)
     if isinstance(error, _E.InsufficientResourcesError):
         return Overloaded("The database server is out of memory or connections. Nothing was stored.", retry_after=1.0)
+    if isinstance(error, _E.TriggeredDataChangeViolationError):
+        return LogCold("The log is cold.")
     if isinstance(error, _E.UniqueViolationError):
         return Conflict("Something with this id is stored already.")
     return Internal(f"The database failed: {type(error).__name__}: {error}")

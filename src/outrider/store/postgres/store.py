@@ -8,6 +8,7 @@ from types import TracebackType
 
 from outrider.ids import IdSource, MonotonicIds
 from outrider.store.postgres import connections, problems
+from outrider.store.postgres.cold import PostgresCold
 from outrider.store.postgres.log import PostgresLog
 from outrider.store.postgres.migrations import migrate
 from outrider.store.postgres.readers import Readers
@@ -19,8 +20,8 @@ from outrider.store.scripts import Script
 from outrider.store.shapes import OnBatch, OnCommit, OnDelete
 
 
-class PostgresStore(PostgresLog, PostgresRecords, PostgresVaults):
-    """Implements `EventLog`, `Records` and `VaultRecords`. Made by `open`.
+class PostgresStore(PostgresLog, PostgresRecords, PostgresVaults, PostgresCold):
+    """Implements `EventLog`, `Records`, `VaultRecords` and `ColdLogs`. Made by `open`.
 
     `on_commit` gets a session's new rows that this process has written, in order, in the event loop and before their
     appender goes on; `on_delete` gets the key of a session that it has erased. Other processes hear of both by the

@@ -44,6 +44,7 @@ QUERIES = {
         "sql/sessions.sql",
         "sql/records.sql",
         "sql/vaults.sql",
+        "sql/cold.sql",
     ).items()
 }
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
-from outrider.errors import Conflict, Fenced, HeadMoved, NotFound
+from outrider.errors import Conflict, Fenced, HeadMoved, LogCold, NotFound
 from outrider.ports.log import Lease, NewEvent, Row, SessionKey, SessionPatch, Snapshot
 from outrider.store.shapes import named
 from outrider.store.sqlite.transaction import Transaction
@@ -12,12 +13,21 @@ from outrider.store.sqlite.transaction import Transaction
 NO_PATCH = SessionPatch()
 
 
-def find_log(tx: Transaction, key: SessionKey) -> tuple[int, int]:
-    """(log, head). Raises NotFound."""
+def find_log(tx: Transaction, key: SessionKey, *, cold_too: bool = False) -> tuple[int, int]:
+    """(log, head). Raises NotFound; LogCold, unless rows are of no concern."""
     found = tx.one("head", named(key))
     if found is None:
         raise NotFound(f"Session {key.session} was not found.")
+    if found[4] is not None and not cold_too:
+        raise LogCold(f"The log of session {key.session} is cold.")
     return found[0], found[1]
+
+
+def event_values(log: int, key: SessionKey, row: Row) -> tuple[Any, ...]:
+    return (
+        *(log, row.seq, row.id, key.workspace, row.type, row.thread, row.public, row.epoch),
+        *(row.processed_at, row.processes, row.body),
+    )
 
 
 def enter(tx: Transaction, log: int, key: SessionKey, events: list[NewEvent], *, head: int, epoch: int) -> None:
@@ -28,13 +38,7 @@ def enter(tx: Transaction, log: int, key: SessionKey, events: list[NewEvent], *,
         Row(seq, e.id, e.type, e.body, e.thread, e.public, epoch, e.processed_at, e.processes)
         for seq, e in enumerate(events, head + 1)
     ]
-    tx.many(
-        "insert_event",
-        [
-            (log, r.seq, r.id, key.workspace, r.type, r.thread, r.public, epoch, r.processed_at, r.processes, r.body)
-            for r in rows
-        ],
-    )
+    tx.many("insert_event", [event_values(log, key, row) for row in rows])
     tx.appended.append((key, rows))
 
 
@@ -95,7 +99,7 @@ def _repeated_or_refused(tx: Transaction, lease: Lease, events: list[NewEvent]) 
     found = tx.one("head", named(lease.key))
     if found is None or found[3] != lease.epoch:
         raise Fenced(f"Session {lease.key.session} has another owner.")
-    log, head, writer_head, epoch = found
+    log, head, writer_head, epoch = found[:4]
     if writer_head == lease.writer_head:  # so nothing of the owner's has come since: this can be no repetition
         raise HeadMoved(f"The log's head is {head}.")
     if not _stored(tx, log, events):

@@ -40,14 +40,14 @@ def update_session(
 
 
 def delete_session(tx: Transaction, key: SessionKey, if_head: int) -> None:
-    log = _unmoved(tx, key, if_head)
+    log = _unmoved(tx, key, if_head, cold_too=True)
     for erasure in ERASURES:
         tx.run(erasure, {"log": log})
     tx.deleted.append(key)
 
 
-def _unmoved(tx: Transaction, key: SessionKey, if_head: int) -> int:
-    log, head = find_log(tx, key)
+def _unmoved(tx: Transaction, key: SessionKey, if_head: int, *, cold_too: bool = False) -> int:
+    log, head = find_log(tx, key, cold_too=cold_too)
     if head != if_head:
         raise HeadMoved(f"The log's head is {head}, not {if_head}.")
     return log

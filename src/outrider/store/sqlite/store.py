@@ -11,6 +11,7 @@ from types import TracebackType
 from outrider.ids import IdSource, MonotonicIds
 from outrider.store.shapes import OnBatch, OnCommit, OnDelete
 from outrider.store.sqlite import connections, problems
+from outrider.store.sqlite.cold import SqliteCold
 from outrider.store.sqlite.log import SqliteLog
 from outrider.store.sqlite.migrations import migrate
 from outrider.store.sqlite.readers import Readers
@@ -20,8 +21,8 @@ from outrider.store.sqlite.vaults import SqliteVaults
 from outrider.store.sqlite.writer import Writer
 
 
-class SqliteStore(SqliteLog, SqliteRecords, SqliteVaults):
-    """Implements `EventLog`, `Records` and `VaultRecords`. Made by `open`.
+class SqliteStore(SqliteLog, SqliteRecords, SqliteVaults, SqliteCold):
+    """Implements `EventLog`, `Records`, `VaultRecords` and `ColdLogs`. Made by `open`.
 
     `on_commit` gets a session's new rows, in order, in the event loop and before their appender goes on; `on_delete`
     gets an erased session's key; `on_batch`, in another thread, each commit's number of jobs and seconds.

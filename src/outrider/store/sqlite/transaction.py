@@ -11,7 +11,13 @@ from outrider.ports.log import Row, SessionKey
 from outrider.store import queries
 
 QUERIES = queries.load(
-    __package__ or __name__, "sql/log.sql", "sql/leases.sql", "sql/sessions.sql", "sql/records.sql", "sql/vaults.sql"
+    __package__ or __name__,
+    "sql/log.sql",
+    "sql/leases.sql",
+    "sql/sessions.sql",
+    "sql/records.sql",
+    "sql/vaults.sql",
+    "sql/cold.sql",
 )
 
 Values = Mapping[str, Any]

@@ -1,6 +1,6 @@
 -- name: head
--- A log's number and counters.
-SELECT log, head, writer_head, epoch FROM heads WHERE workspace = :workspace AND session = :session;
+-- A log's number, its counters, and where its rows lie if not here.
+SELECT log, head, writer_head, epoch, segment FROM heads WHERE workspace = :workspace AND session = :session;
 
 -- name: heads
 -- The heads of the logs named in a JSON array of [workspace, session].

@@ -1,0 +1,81 @@
+"""What the store needs from time to time: strays erased, resting logs moved to the blob store, old sessions deleted.
+
+Every process with a store may do it; what two do at once is done once. Ages of sessions are policy: they are read off
+the wall clock, and nothing but the moment depends on them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+
+from outrider.clock import Clock, rfc3339
+from outrider.config import Retention
+from outrider.errors import OutriderError
+from outrider.ports.blobs import Blobs
+from outrider.ports.log import SessionKey
+from outrider.store.cold import Freezer, Rows
+from outrider.store.strays import sweep
+
+SWEEP_SECONDS = 3600.0
+BATCH = 100
+
+log = logging.getLogger("outrider.store")
+
+
+class Upkeep:
+    """`delete` deletes a session as a client would, unless it was changed at or after the time given; it says so."""
+
+    def __init__(
+        self,
+        store: Rows,
+        blobs: Blobs,
+        freezer: Freezer,
+        retention: Retention,
+        clock: Clock,
+        delete: Callable[[SessionKey, str], Awaitable[bool]],
+    ) -> None:
+        self._store = store
+        self._blobs = blobs
+        self._freezer = freezer
+        self._retention = retention
+        self._clock = clock
+        self._delete = delete
+        self._due = clock.monotonic()
+
+    async def when_due(self) -> None:
+        """Once an hour, and at the first call: all of it. Raises what the blob store or the log raises."""
+        if self._clock.monotonic() < self._due:
+            return
+        self._due = self._clock.monotonic() + SWEEP_SECONDS
+        if erased := await sweep(self._store, self._blobs):
+            log.info("%d blobs that nothing referred to were erased", erased)
+        if (days := self._retention.delete_after_days) is not None:
+            before = self._days_ago(days)
+            await self._each(before, lambda key: self._delete(key, before), "deleted")
+        if (days := self._retention.cold_after_days) is not None:
+            await self._each(self._days_ago(days), self._freezer.freeze, "moved to the blob store")
+
+    def _days_ago(self, days: float) -> str:
+        return rfc3339(datetime.fromisoformat(self._clock.now()).astimezone(UTC) - timedelta(days=days))
+
+    async def _each(self, before: str, act: Callable[[SessionKey], Awaitable[bool]], done: str) -> None:
+        """The longest unchanged first, until all have had their turn. Each time one more batch than was seen is asked
+        for, since those that could not be dealt with stay in the list."""
+        seen: set[SessionKey] = set()
+        left = 0
+        while new := [key for key in await self._store.resting(before, BATCH + left) if key not in seen]:
+            for key in new:
+                seen.add(key)
+                left += not await self._one(key, act, done)
+
+    async def _one(self, key: SessionKey, act: Callable[[SessionKey], Awaitable[bool]], done: str) -> bool:
+        try:
+            acted = await act(key)
+        except OutriderError as error:
+            log.warning("session %s is not %s: %s", key.session, done, error.message)
+            return False
+        if acted:
+            log.info("session %s: unused for long, %s", key.session, done)
+        return acted
