@@ -15,6 +15,7 @@ from session_talk import Talk
 from strict_wire import Inspector, StrictTransport
 
 from outrider.models.scripted.script import Answer, Request
+from outrider.testing.postgres_server import PostgresServer
 
 CONFIG = """
 [limits]
@@ -61,9 +62,18 @@ def stage() -> Generator[Stage]:
 
 
 @pytest.fixture(scope="session")
-def server(stage: Stage) -> Generator[Server]:
+def store(request: pytest.FixtureRequest) -> dict[str, str]:
+    """What names the server's store, by `--store`; the folder `on_postgres` has its own."""
+    if request.config.getoption("--store") == "sqlite":
+        return {}
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return {"OUTRIDER_DATABASE_URL": server.url(server.database(), tcp=True)}
+
+
+@pytest.fixture(scope="session")
+def server(stage: Stage, store: dict[str, str]) -> Generator[Server]:
     with data_directory() as data:
-        environment = {"OUTRIDER_MODEL_URL": stage.url, "OUTRIDER_MODEL_KEY": "model-key-for-tests"}
+        environment = {"OUTRIDER_MODEL_URL": stage.url, "OUTRIDER_MODEL_KEY": "model-key-for-tests"} | store
         environment |= {"ANTHROPIC_LOG": "warning", "ANTHROPIC_OTHER": "a tool must not see this"}
         with serving(data, environment, config=CONFIG + ENDPOINTS.format(url=stage.url)) as server:
             yield server

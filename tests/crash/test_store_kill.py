@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import signal
@@ -14,8 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from postgres_trial import empty_database
 
 from outrider.ports.log import HistoryQuery, Row, SessionKey
+from outrider.store.postgres import PostgresStore, connections
 from outrider.store.sqlite import SqliteStore
 from outrider.testing.stops import Stops
 
@@ -32,7 +35,7 @@ from outrider.ports.log import NewEvent, SessionKey, SessionPatch, Snapshot
 from outrider.store.sqlite import SqliteStore
 from outrider.testing.store_trial import bury_all, event, record, waiting
 
-path, life, sessions = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+place, life, sessions = sys.argv[1], sys.argv[2], int(sys.argv[3])
 out = open(int(sys.argv[4]), "w", buffering=1)
 
 async def own(store, lease):
@@ -51,7 +54,11 @@ async def send(store, key):
         out.write(f"{key.session} {name}\\n")
 
 async def main():
-    store = await SqliteStore.open(path)
+    if place.startswith("postgresql:"):
+        from outrider.store.postgres import PostgresStore
+        store = await PostgresStore.open(place)
+    else:
+        store = await SqliteStore.open(Path(place))
     for n in range(sessions):
         try:
             await store.create_session(record(f"sesn_{n}"), [], wake=True)
@@ -92,14 +99,14 @@ class Life:
 
 
 @contextmanager
-def appender(path: Path, life: int, *, faults: socket.socket | None = None) -> Generator[Life]:
+def appender(place: str, life: int, *, faults: socket.socket | None = None) -> Generator[Life]:
     read_end, write_end = os.pipe()
     environment = dict(os.environ)
     passed = [write_end]
     if faults is not None:
         environment["OUTRIDER_FAULTS_FD"] = str(faults.fileno())
         passed.append(faults.fileno())
-    command = [sys.executable, "-c", APPENDER, str(path), str(life), str(SESSIONS), str(write_end)]
+    command = [sys.executable, "-c", APPENDER, place, str(life), str(SESSIONS), str(write_end)]
     process = subprocess.Popen(command, pass_fds=passed, env=environment)
     os.close(write_end)
     try:
@@ -109,10 +116,31 @@ def appender(path: Path, life: int, *, faults: socket.socket | None = None) -> G
         process.wait(DEADLINE)
 
 
-async def check(path: Path, acknowledged: dict[str, list[str]]) -> int:
+@pytest.fixture(params=["sqlite", "postgres"])
+async def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where the store is: a file, or a database."""
+    if request.param == "sqlite":
+        return str(tmp_path / "log.db")
+    return await empty_database(request.getfixturevalue("postgres"))
+
+
+async def reopened(place: str) -> SqliteStore | PostgresStore:
+    """The store that a killed process has left, once the server has noticed, too."""
+    if not place.startswith("postgresql:"):
+        return await SqliteStore.open(Path(place))
+    link = await connections.to_read(place)
+    others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    async with asyncio.timeout(DEADLINE):
+        while await link.fetchval(others):  # noqa: ASYNC110 (the killed process's last statement may be running)
+            await asyncio.sleep(0.01)
+    await link.close()
+    return await PostgresStore.open(place)
+
+
+async def check(place: str, acknowledged: dict[str, list[str]]) -> int:
     """Every acknowledged id is there, numbering is gapless, appends are whole, epochs never fall. Returns the rows."""
     total = 0
-    async with await SqliteStore.open(path) as store:
+    async with await reopened(place) as store:
         for n in range(SESSIONS):
             key = SessionKey("wrkspc_a", f"sesn_{n}")
             rows = await store.read(key, limit=10**6)
@@ -125,7 +153,7 @@ async def check(path: Path, acknowledged: dict[str, list[str]]) -> int:
     return total
 
 
-async def check_whole(store: SqliteStore, key: SessionKey, rows: list[Row]) -> None:
+async def check_whole(store: SqliteStore | PostgresStore, key: SessionKey, rows: list[Row]) -> None:
     own = [row for row in rows if row.epoch > 0]
     assert [row.epoch for row in own] == sorted(row.epoch for row in own)
     for row in own:
@@ -141,15 +169,15 @@ async def check_whole(store: SqliteStore, key: SessionKey, rows: list[Row]) -> N
 
 
 @pytest.mark.anyio
-async def test_killed_at_random_it_loses_nothing_that_it_acknowledged(tmp_path: Path) -> None:
-    path, acknowledged, rows = tmp_path / "log.db", dict[str, list[str]](), 0
+async def test_killed_at_random_it_loses_nothing_that_it_acknowledged(place: str) -> None:
+    acknowledged, rows = dict[str, list[str]](), 0
     moments = random.Random(7)
     for life in range(5):
-        with appender(path, life) as running:
+        with appender(place, life) as running:
             time.sleep(moments.uniform(0.0, 0.25))  # noqa: ASYNC251 (the moment of death, not a synchronisation)
             for session, ids in running.kill().items():
                 acknowledged.setdefault(session, []).extend(ids)
-        rows = await check(path, acknowledged)
+        rows = await check(place, acknowledged)
     assert rows >= sum(map(len, acknowledged.values())) > 0
 
 
@@ -157,13 +185,12 @@ async def test_killed_at_random_it_loses_nothing_that_it_acknowledged(tmp_path: 
 @pytest.mark.parametrize("point", ["store.commit.before", "store.commit.after"])
 @pytest.mark.parametrize("commits", [1, 2, 9])
 async def test_killed_around_a_commit_it_loses_nothing_that_it_acknowledged(
-    point: str, commits: int, tmp_path: Path
+    point: str, commits: int, place: str
 ) -> None:
-    path = tmp_path / "log.db"
-    with Stops() as stops, appender(path, 0, faults=stops.theirs) as running:
+    with Stops() as stops, appender(place, 0, faults=stops.theirs) as running:
         stops.until(point, times=commits)
         acknowledged = running.kill()
-    rows = await check(path, acknowledged)
+    rows = await check(place, acknowledged)
     told = sum(map(len, acknowledged.values()))
     if point == "store.commit.after":
         assert rows > told, "the last commit is there although nobody was told"

@@ -15,7 +15,7 @@ from outrider.store.postgres.transaction import Link
 OLDEST = 140_000
 CONNECT_SECONDS = 5.0
 # Statements look rows up by their keys, in tables that may be empty when a plan is made and kept, and huge later.
-_TO_READ = {"plan_cache_mode": "force_generic_plan", "jit": "off", "default_transaction_read_only": "off"}
+_TO_READ = {"plan_cache_mode": "force_generic_plan", "jit": "off"}
 _TO_WRITE = _TO_READ | {
     "enable_seqscan": "off",
     "enable_hashjoin": "off",

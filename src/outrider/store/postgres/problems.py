@@ -13,6 +13,7 @@ LOST = (
     OSError,
     TimeoutError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # the driver lost its place in the protocol
     _E.PostgresConnectionError,
     _E.AdminShutdownError,
     _E.CrashShutdownError,

@@ -54,7 +54,7 @@ class Readers:
             left = deadline - loop.time()
             try:
                 async with asyncio.timeout(max(left, 0.001)):
-                    return await self._once(read, left)
+                    return await self._once(read)
             except asyncpg.CharacterNotInRepertoireError:
                 return nothing
             except problems.FAILURES as error:
@@ -73,11 +73,11 @@ class Readers:
             with contextlib.suppress(*problems.FAILURES):
                 await link.close(timeout=connections.CONNECT_SECONDS)
 
-    async def _once(self, read: Callable[[Transaction], Awaitable[T]], patience: float) -> T:
+    async def _once(self, read: Callable[[Transaction], Awaitable[T]]) -> T:
         async with self._places:
             link = self._free.pop() if self._free else await connections.to_read(self._url)
             try:
-                found = await read(Transaction(link, patience))
+                found = await read(Transaction(link))
             except asyncpg.PostgresError:
                 self._put_back(link)
                 raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from contextlib import AsyncExitStack
 from types import TracebackType
@@ -76,8 +77,8 @@ class PostgresStore(PostgresLog, PostgresRecords, PostgresVaults, PostgresCold):
 
 async def _begin(link: Link, name: str, ids: IdSource) -> str:
     """Enrol this writer; the default workspace, made once by whoever comes first."""
-    tx = Transaction(link, connections.CONNECT_SECONDS)
-    async with link.transaction():
+    tx = Transaction(link)
+    async with asyncio.timeout(connections.CONNECT_SECONDS), link.transaction():
         await tx.run("forget_writers", {})
         await tx.run("enrol", {"writer": name})
         found = await tx.one("default_workspace", {})

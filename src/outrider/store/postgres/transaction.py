@@ -50,17 +50,16 @@ QUERIES = {
 
 
 class Transaction:
-    """Runs named queries on one connection, each within a deadline in seconds."""
+    """Runs named queries on one connection. Whoever makes it sets the deadline."""
 
-    __slots__ = ("_link", "_patience")
+    __slots__ = ("_link",)
 
-    def __init__(self, link: Link, patience: float) -> None:
+    def __init__(self, link: Link) -> None:
         self._link = link
-        self._patience = patience
 
     async def all(self, query: str, values: Values = {}) -> list[Any]:  # noqa: B006 (never changed)
         text, names = QUERIES[query]
-        return await self._link.fetch(text, *[values[name] for name in names], timeout=self._patience)
+        return await self._link.fetch(text, *[values[name] for name in names])
 
     async def one(self, query: str, values: Values) -> Any | None:
         """The first row, or None."""
@@ -70,5 +69,5 @@ class Transaction:
     async def run(self, query: str, values: Values) -> int:
         """Returns how many rows it changed."""
         text, names = QUERIES[query]
-        status = await self._link.execute(text, *[values[name] for name in names], timeout=self._patience)
+        status = await self._link.execute(text, *[values[name] for name in names])
         return int(status.rpartition(" ")[2])

@@ -97,8 +97,9 @@ class Writer:
             await self._task
         if self._link is not None:
             with contextlib.suppress(*problems.FAILURES):
-                await Transaction(self._link, connections.CONNECT_SECONDS).run("resign", {"writer": self.name})
-                await self._link.close(timeout=connections.CONNECT_SECONDS)
+                async with asyncio.timeout(connections.CONNECT_SECONDS):
+                    await Transaction(self._link).run("resign", {"writer": self.name})
+                    await self._link.close()
             self._drop()
 
     async def _work(self) -> None:
@@ -169,7 +170,7 @@ class Writer:
             left = deadline - loop.time()
             try:
                 async with asyncio.timeout(max(left, 0.001)):
-                    return await self._send(batch, careful, max(left, 0.001))
+                    return await self._send(batch, careful)
             except asyncpg.UniqueViolationError:
                 if careful or isinstance(batch[0].job, Cold):
                     raise
@@ -188,10 +189,10 @@ class Writer:
                 await asyncio.sleep(PAUSES[min(tries, len(PAUSES) - 1)])
                 tries += 1
 
-    async def _send(self, batch: list[_Ticket], careful: bool, patience: float) -> None:
+    async def _send(self, batch: list[_Ticket], careful: bool) -> None:
         if self._link is None or self._link.is_closed():
             self._link = await connections.to_write(self.url)
-        tx = Transaction(self._link, patience)
+        tx = Transaction(self._link)
         if isinstance(batch[0].job, Cold):
             batch[0].value = await self._send_cold(tx, self._link, batch[0].job)
             return

@@ -1,0 +1,405 @@
+"""What only the PostgreSQL store promises: lost connections and servers, unknown outcomes, refusals, notifications."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import asyncpg
+import pytest
+from cutting_proxy import CuttingProxy
+from postgres_trial import empty_database
+
+from outrider.errors import Conflict, Fenced, Internal, NotFound, Overloaded, StorageFull
+from outrider.ports.log import KeptAnswer, Lease, NewEvent, SessionKey, StoredAnswer
+from outrider.store.postgres import PostgresStore, connections
+from outrider.testing.postgres_server import PostgresServer, postgres_server
+from outrider.testing.records_suite import agent
+from outrider.testing.store_trial import THREAD, Trial, event, record, waiting
+
+pytestmark = pytest.mark.anyio
+A = "wrkspc_a"
+
+
+@pytest.fixture
+async def url(postgres: PostgresServer) -> str:
+    return await empty_database(postgres)
+
+
+@pytest.fixture
+async def trial(url: str) -> AsyncIterator[Trial]:
+    fresh = Trial()
+    async with await PostgresStore.open(url, on_commit=fresh.commit, on_delete=fresh.delete) as fresh.opened:
+        yield fresh
+
+
+@pytest.fixture
+def crashing() -> Iterator[PostgresServer]:
+    """A server of one's own, with a disk that counts."""
+    with postgres_server() as server:
+        yield server
+
+
+@dataclass
+class Cut:
+    """A store whose connections go through a proxy that breaks them."""
+
+    trial: Trial
+    proxy: CuttingProxy
+
+
+@pytest.fixture
+async def cut(postgres: PostgresServer, url: str) -> AsyncIterator[Cut]:
+    database = url.partition("?")[0].rpartition("/")[2]
+    async with CuttingProxy(postgres.port).open() as proxy:
+        through = replace(postgres, port=proxy.port).url(database, tcp=True)
+        fresh = Trial()
+        async with await PostgresStore.open(through, on_commit=fresh.commit, on_delete=fresh.delete) as fresh.opened:
+            yield Cut(fresh, proxy)
+
+
+async def listed(trial: Trial, key: SessionKey) -> list[str]:
+    return [row.id for row in await trial.store.read(key)]
+
+
+def announced(trial: Trial, key: SessionKey) -> list[str]:
+    return [row.id for of, rows in trial.commits if of == key for row in rows]
+
+
+MOMENTS: list[Literal["request", "answer"]] = ["request", "answer"]
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+async def test_an_append_whose_outcome_is_unknown_is_stored_once_answered_and_announced(
+    cut: Cut, moment: Literal["request", "answer"]
+) -> None:
+    lease = await cut.trial.owned()
+    cut.proxy.cut(moment)
+    lease = await cut.trial.store.append_owned(lease, [event("a"), event("b")])
+    assert cut.proxy.cuts == 1
+    assert (lease.head, lease.writer_head) == (2, 2)
+    cut.proxy.cut(moment)
+    assert await cut.trial.store.append_client(lease.key, [waiting("c")], if_head=2, wake=True) == 3
+    assert (await cut.trial.store.append_owned(lease, [event("d")])).head == 4
+    assert await listed(cut.trial, lease.key) == announced(cut.trial, lease.key) == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+async def test_a_session_made_and_claimed_in_a_commit_of_unknown_outcome_is_owned_by_its_maker(
+    cut: Cut, moment: Literal["request", "answer"]
+) -> None:
+    keep = KeptAnswer("once", "2026", StoredAnswer(200, b"{}"))
+    await cut.trial.owned("sesn_0")  # the connection is there
+    cut.proxy.cut(moment)
+    lease = await cut.trial.store.create_session(
+        record("sesn_1"), [event("a"), waiting("b")], wake=True, worker="worker_1", keep=keep
+    )
+    assert lease == Lease(SessionKey(A, "sesn_1"), "worker_1", 1, 2, 0)
+    assert await cut.trial.store.answer(A, "once", not_before="") == keep.answer
+    assert announced(cut.trial, lease.key) == ["a", "b"]
+    assert (await cut.trial.store.append_owned(lease, [event("c")])).head == 3
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+async def test_a_claim_of_unknown_outcome_gives_the_lease_that_was_taken(
+    cut: Cut, moment: Literal["request", "answer"]
+) -> None:
+    key = await cut.trial.session(wake=True)
+    for skip in range(4):  # BEGIN, the writer's row, the claim, its answer, COMMIT: each may be what is lost
+        cut.proxy.cut(moment)
+        (lease,) = await cut.trial.store.claim(f"worker_{skip}", limit=1)
+        assert lease.key == key
+        assert (await cut.trial.store.append_owned(lease, [event(f"e{skip}")])).head == skip + 1
+        assert await cut.trial.store.bury(f"worker_{skip}") == 1
+
+
+async def test_an_answer_lost_at_commit_is_given_once_more_and_nothing_done_again(cut: Cut) -> None:
+    """The last message of a transaction is COMMIT; its answer is what gets lost."""
+    await cut.trial.owned()
+    await cut_at_commit(cut, cut.trial.store.put_agent(agent("agent_1"), if_version=None))
+    assert await cut.trial.store.agent(A, "agent_1") == agent("agent_1")
+    with pytest.raises(Conflict):
+        await cut.trial.store.put_agent(agent("agent_1"), if_version=None)
+    await cut_at_commit(cut, cut.trial.store.delete_session(SessionKey(A, "sesn_1"), if_head=0))
+    assert cut.trial.deletions == [SessionKey(A, "sesn_1")]
+    with pytest.raises(NotFound):
+        await cut.trial.store.delete_session(SessionKey(A, "sesn_1"), if_head=0)
+
+
+async def cut_at_commit(cut: Cut, call: Awaitable[Any]) -> None:
+    cut.proxy.cut_after(b"COMMIT")
+    before = cut.proxy.cuts
+    await call
+    assert cut.proxy.cuts == before + 1
+
+
+async def test_many_appends_at_once_survive_connections_that_keep_breaking(cut: Cut) -> None:
+    leases = [await cut.trial.owned(f"sesn_{n}") for n in range(12)]
+
+    async def own(lease: Lease) -> None:
+        for n in range(15):
+            lease = await cut.trial.store.append_owned(lease, [event(f"{n}")])
+
+    async def breaks() -> None:
+        for n in range(12):
+            before = cut.proxy.cuts
+            cut.proxy.cut(MOMENTS[n % 2])
+            while cut.proxy.cuts == before and not all(task.done() for task in tasks):  # noqa: ASYNC110 (some append)
+                await asyncio.sleep(0.002)
+
+    tasks = [asyncio.create_task(own(lease)) for lease in leases]
+    await asyncio.gather(breaks(), *tasks)
+    for lease in leases:
+        expected = [f"{n}" for n in range(15)]
+        assert await listed(cut.trial, lease.key) == announced(cut.trial, lease.key) == expected
+
+
+async def test_a_server_that_stays_away_is_a_529_within_the_deadline_and_all_is_well_when_it_is_back(
+    cut: Cut, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("outrider.store.postgres.writer.DEADLINE_SECONDS", 0.5)
+    monkeypatch.setattr("outrider.store.postgres.readers.DEADLINE_SECONDS", 0.5)
+    leases = [await cut.trial.owned(f"sesn_{n}") for n in range(3)]
+    cut.proxy.refuse(True)
+    async with asyncio.timeout(10):
+        calls = [cut.trial.store.append_owned(lease, [event("a")]) for lease in leases]
+        outcomes = await asyncio.gather(*calls, cut.trial.store.read(leases[0].key), return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes} == {Overloaded}
+    assert all("can't be reached" in str(outcome) for outcome in outcomes)
+    cut.proxy.refuse(False)
+    for lease in leases:
+        assert (await cut.trial.store.append_owned(lease, [event("a")])).head == 1
+        assert await listed(cut.trial, lease.key) == announced(cut.trial, lease.key) == ["a"]
+
+
+async def test_the_server_restarted_in_mid_append_loses_nothing(crashing: PostgresServer) -> None:
+    """Once in order, once as by a crash: callers wait and are answered."""
+    trial = Trial()
+    url = crashing.url(crashing.database())
+    async with await PostgresStore.open(url, on_commit=trial.commit) as trial.opened:
+        leases = [await trial.owned(f"sesn_{n}") for n in range(6)]
+        stop = asyncio.Event()
+        counts: list[int] = []
+
+        async def own(lease: Lease) -> None:
+            count = 0
+            while not stop.is_set():
+                lease = await trial.store.append_owned(lease, [event(f"{count}")])
+                count += 1
+            assert lease.head == count
+            counts.append(count)
+
+        tasks = [asyncio.create_task(own(lease)) for lease in leases]
+        for end in (crashing.stop, crashing.kill):
+            await until(lambda: len(trial.commits), more_than=len(trial.commits) + 20)
+            await asyncio.to_thread(end)
+            await asyncio.to_thread(crashing.start)
+        await until(lambda: len(trial.commits), more_than=len(trial.commits) + 20)
+        stop.set()
+        await asyncio.gather(*tasks)
+        for lease in leases:
+            found = await listed(trial, lease.key)
+            assert found == announced(trial, lease.key) == [f"{n}" for n in range(len(found))]
+        assert sum(counts) == len(trial.commits)
+
+
+async def until(look: Callable[[], int], *, more_than: int) -> None:
+    async with asyncio.timeout(20):
+        while look() <= more_than:  # noqa: ASYNC110 (many tasks do what it waits for)
+            await asyncio.sleep(0.005)
+
+
+async def test_a_read_only_database_is_a_529_that_says_so_and_ends(trial: Trial, postgres: PostgresServer) -> None:
+    lease = await trial.owned()
+    async with setting(postgres, "default_transaction_read_only", "on"):
+        await drop_connections(postgres)
+        with pytest.raises(Overloaded, match="read-only"):
+            await trial.store.append_owned(lease, [event("a")])
+        with pytest.raises(Overloaded, match="read-only"):
+            await trial.store.put_agent(agent("agent_1"), if_version=None)
+        assert await trial.store.head(lease.key) == 0
+    await drop_connections(postgres)
+    assert (await trial.store.append_owned(lease, [event("a")])).head == 1
+    assert announced(trial, lease.key) == ["a"]
+
+
+async def drop_connections(server: PostgresServer) -> None:
+    clients = "pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+    await asyncio.to_thread(server.sql, f"SELECT pg_terminate_backend(pid) FROM {clients}")
+
+
+@asynccontextmanager
+async def setting(server: PostgresServer, name: str, value: str) -> AsyncIterator[None]:
+    await asyncio.to_thread(server.sql, f"ALTER ROLE outrider SET {name} = '{value}'")
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(server.sql, f"BEGIN READ WRITE; ALTER ROLE outrider RESET {name}; COMMIT")
+
+
+async def test_a_full_disk_is_storage_full_and_the_store_goes_on_when_there_is_room(trial: Trial, url: str) -> None:
+    """The server says what it says when its disk is full: by a trigger, since a real full disk is a whole server's."""
+    lease = await trial.owned()
+    link = await connections.to_read(url)
+    try:
+        await link.execute(
+            "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$;"
+            "CREATE TRIGGER full_disk BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION full_disk()"
+        )
+        try:
+            with pytest.raises(StorageFull):
+                await trial.store.append_owned(lease, [event("a")])
+        finally:
+            await link.execute("DROP FUNCTION full_disk CASCADE")
+    finally:
+        await link.close()
+    assert (await trial.store.append_owned(lease, [event("a")])).head == 1
+    assert announced(trial, lease.key) == ["a"]
+
+
+async def test_values_that_cannot_be_stored_fail_alone(trial: Trial) -> None:
+    leases = [await trial.owned(f"sesn_{n}") for n in range(5)]
+    names = ["a", "\ud800", "b", "nul\0", "c"]
+    calls = [
+        trial.store.append_owned(
+            lease, [NewEvent(name, "agent.message", b"{}", THREAD, processed_at="2026-01-01T00:00:00.000000Z")]
+        )
+        for lease, name in zip(leases, names, strict=True)
+    ]
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [Lease, Internal, Lease, Internal, Lease]
+    assert await trial.store.head(leases[1].key) == 0
+    assert (await trial.store.append_owned(leases[1], [event("fine")])).head == 1
+
+
+async def test_what_no_id_can_hold_is_not_found(trial: Trial) -> None:
+    await trial.owned()
+    assert await trial.store.session(SessionKey(A, "sesn_1\0")) is None
+    assert await trial.store.read(SessionKey(A, "sesn_1\0")) == []
+    assert await trial.store.agent(A, "\0") is None
+
+
+async def test_an_append_whose_caller_goes_away_is_stored_and_announced_all_the_same(trial: Trial) -> None:
+    lease = await trial.owned()
+    caller = asyncio.ensure_future(trial.store.append_owned(lease, [event("a")]))
+    await asyncio.sleep(0)  # let it hand the job over
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    await trial.store.append_client(lease.key, [waiting("b")], if_head=None, wake=True)
+    assert await listed(trial, lease.key) == announced(trial, lease.key) == ["a", "b"]
+
+
+async def test_closing_finishes_what_was_asked_for_and_refuses_the_rest(url: str) -> None:
+    trial = Trial()
+    store = trial.opened = await PostgresStore.open(url)
+    leases = [await trial.owned(f"sesn_{n}") for n in range(20)]
+    appends = [asyncio.ensure_future(store.append_owned(lease, [event("a")])) for lease in leases]
+    await asyncio.sleep(0)  # let them hand their jobs over
+    await store.close()
+    assert [lease.head for lease in await asyncio.gather(*appends)] == [1] * 20
+    with pytest.raises(Internal, match="closed"):
+        await store.append_owned(leases[0], [event("b")])
+    with pytest.raises(Internal, match="closed"):
+        await store.read(leases[0].key)
+
+
+async def test_two_stores_on_one_database_fence_each_others_owners(trial: Trial, url: str) -> None:
+    lease = await trial.owned()
+    async with await PostgresStore.open(url) as two:
+        assert two.default_workspace == trial.store.default_workspace
+        await trial.store.append_owned(lease, [event("a")])
+        assert await two.bury("worker_1") == 1
+        (new,) = await two.claim("worker_2", limit=1)
+        assert (new.epoch, new.head, new.writer_head) == (3, 1, 1)
+        await two.append_owned(new, [event("b")])
+        with pytest.raises(Fenced):
+            await trial.store.append_owned(Lease(lease.key, "worker_1", lease.epoch, 1, 1), [event("zombie")])
+    assert await listed(trial, lease.key) == ["a", "b"]
+
+
+async def test_stores_that_append_claim_and_release_the_same_sessions_neither_lock_up_nor_lose_a_wake(url: str) -> None:
+    """Two processes' worth: clients post through both, owners of both take and give up whatever waits."""
+    trials = [Trial(), Trial()]
+    keys = [SessionKey(f"wrkspc_{n % 3}", f"sesn_{n}") for n in range(10)]
+    read: dict[SessionKey, int] = dict.fromkeys(keys, 0)
+    done = asyncio.Event()
+
+    async def clients(trial: Trial, name: str) -> None:
+        for n in range(25):
+            calls = [trial.store.append_client(k, [waiting(f"{name}.{n}")], if_head=None, wake=True) for k in keys]
+            await asyncio.gather(*calls)
+
+    async def owners(trial: Trial, worker: str) -> None:
+        while not done.is_set() or await trial.store.runnable():
+            leases = await trial.store.claim(worker, limit=3)
+            await asyncio.gather(*(turn(trial, lease) for lease in leases))
+
+    async def turn(trial: Trial, lease: Lease) -> None:
+        lease = await trial.store.append_owned(lease, [event(f"turn.{lease.epoch}")])
+        while True:
+            head = read[lease.key] = await trial.store.head(lease.key)
+            if await trial.store.release(lease, if_head=head):
+                return
+
+    async with (
+        await PostgresStore.open(url, on_commit=trials[0].commit) as trials[0].opened,
+        await PostgresStore.open(url, on_commit=trials[1].commit) as trials[1].opened,
+    ):
+        for key in keys:
+            await trials[0].session(key.session, workspace=key.workspace)
+        async with asyncio.timeout(40):
+            working = [asyncio.create_task(owners(trial, f"w{n}")) for n, trial in enumerate(trials)]
+            await asyncio.gather(*(clients(trial, f"c{n}") for n, trial in enumerate(trials)))
+            done.set()
+            await asyncio.gather(*working)
+        for key in keys:
+            rows = await trials[0].store.read(key)
+            assert [row.seq for row in rows] == list(range(1, len(rows) + 1))
+            assert sum(row.type == "user.message" for row in rows) == 50
+            assert read[key] >= max(row.seq for row in rows if row.type == "user.message"), "a wake was lost"
+        assert await trials[0].store.beats() == {}
+
+
+async def test_commits_are_told_to_other_processes_with_the_senders_name(trial: Trial, url: str) -> None:
+    heard: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+    link: Any = await asyncpg.connect(url)
+    try:
+        for channel in ("outrider_heads", "outrider_wakes"):
+            await link.add_listener(channel, lambda _link, _pid, channel, said: heard.put_nowait((channel, said)))
+        store = trial.store
+        assert isinstance(store, PostgresStore)
+        key = await trial.session()
+        await store.append_client(key, [waiting("a")], if_head=0, wake=True)
+        async with asyncio.timeout(10):
+            told = [await heard.get(), await heard.get()]
+        assert told[0][0] == "outrider_heads"
+        assert json.loads(told[0][1]) == {"from": store.writer, "heads": [[A, "sesn_1", 1]]}
+        assert told[1] == ("outrider_wakes", store.writer)
+        keys = [await trial.session(f"sesn_{n:0100}") for n in range(90)]
+        await asyncio.gather(*(store.append_client(k, [waiting("a")], if_head=0, wake=False) for k in keys))
+        heads: list[Any] = []
+        async with asyncio.timeout(10):
+            while len(heads) < 90:
+                channel, said = await heard.get()
+                assert channel == "outrider_heads"
+                assert len(said) < 7900
+                heads += json.loads(said)["heads"]
+        assert sorted(session for _, session, _ in heads) == sorted(k.session for k in keys)
+    finally:
+        await link.close()
+
+
+async def test_passwords_stay_out_of_errors(postgres: PostgresServer) -> None:
+    wrong = postgres.url("nowhere", tcp=True)
+    for url in (wrong, wrong.replace(postgres.password, "wrong"), "postgresql://u:s3cret@[::1", "http://u:s3cret@x/y"):
+        with pytest.raises((Internal, Overloaded)) as refused:
+            await PostgresStore.open(url)
+        said = f"{refused.value!r} {refused.value.__cause__!r}"
+        assert postgres.password not in said
+        assert "s3cret" not in said
