@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from outrider.errors import InvalidRequest
 
@@ -213,7 +213,8 @@ def _database_url(given: str | None, kept: str | None, path: Path) -> str | None
     place = parts.netloc.rpartition("@")[2]
     query = [(key, value) for key, value in parse_qsl(parts.query) if key != "password"]
     user = f"{parts.username}@" if parts.username is not None else ""
-    return urlunsplit((parts.scheme, user + place, parts.path, urlencode(query), ""))
+    asked = f"?{urlencode(query)}" if query else ""
+    return f"{parts.scheme}://{user}{place}{parts.path}{asked}"
 
 
 def _otlp_endpoint(environment: Mapping[str, str]) -> str | None:

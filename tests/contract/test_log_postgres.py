@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import asyncpg
 import pytest
 from cutting_proxy import CuttingProxy
 from postgres_trial import empty_database
@@ -99,6 +98,7 @@ async def test_a_session_made_and_claimed_in_a_commit_of_unknown_outcome_is_owne
         record("sesn_1"), [event("a"), waiting("b")], wake=True, worker="worker_1", keep=keep
     )
     assert lease == Lease(SessionKey(A, "sesn_1"), "worker_1", 1, 2, 0)
+    assert lease is not None
     assert await cut.trial.store.answer(A, "once", not_before="") == keep.answer
     assert announced(cut.trial, lease.key) == ["a", "b"]
     assert (await cut.trial.store.append_owned(lease, [event("c")])).head == 3
@@ -233,7 +233,7 @@ async def drop_connections(server: PostgresServer) -> None:
 
 
 @asynccontextmanager
-async def setting(server: PostgresServer, name: str, value: str) -> AsyncIterator[None]:
+async def setting(server: PostgresServer, name: str, value: str) -> AsyncGenerator[None]:
     await asyncio.to_thread(server.sql, f"ALTER ROLE outrider SET {name} = '{value}'")
     try:
         yield
@@ -368,10 +368,14 @@ async def test_stores_that_append_claim_and_release_the_same_sessions_neither_lo
 
 async def test_commits_are_told_to_other_processes_with_the_senders_name(trial: Trial, url: str) -> None:
     heard: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
-    link: Any = await asyncpg.connect(url)
+
+    def hear(_link: Any, _pid: int, channel: str, said: str) -> None:
+        heard.put_nowait((channel, said))
+
+    link: Any = await connections.to_read(url)
     try:
         for channel in ("outrider_heads", "outrider_wakes"):
-            await link.add_listener(channel, lambda _link, _pid, channel, said: heard.put_nowait((channel, said)))
+            await link.add_listener(channel, hear)
         store = trial.store
         assert isinstance(store, PostgresStore)
         key = await trial.session()

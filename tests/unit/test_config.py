@@ -9,6 +9,7 @@ import pytest
 
 from outrider import config
 from outrider.errors import InvalidRequest
+from outrider.store import opening
 
 
 def load(tmp_path: Path, text: str, **options: str) -> config.Settings:
@@ -59,3 +60,48 @@ def test_a_public_address_needs_tls_or_a_proxy_that_has_it(tmp_path: Path) -> No
 def test_a_named_config_file_must_exist(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match=r"missing\.toml"):
         config.load({"OUTRIDER_CONFIG": str(tmp_path / "missing.toml")}, data=tmp_path)
+
+
+PASSWORD = "s3cret"
+
+
+def test_the_databases_url_is_in_the_environment_and_its_password_stays_out_of_the_settings(
+    tmp_path: Path,
+) -> None:
+    for url in (
+        f"postgresql://me:{PASSWORD}@db:5433/sessions?sslmode=require",
+        f"postgres://me@db:5433/sessions?password={PASSWORD}&sslmode=require",
+    ):
+        settings = config.load({"OUTRIDER_DATABASE_URL": url}, data=tmp_path)
+        assert settings.database_url is not None
+        assert settings.database_url.endswith("://me@db:5433/sessions?sslmode=require")
+        assert PASSWORD not in repr(settings)
+
+
+def test_the_config_file_may_name_a_database_but_no_password(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text('[server]\ndatabase_url = "postgresql:///sessions"\n')
+    assert config.load({}, data=tmp_path).database_url == "postgresql:///sessions"
+    file.write_text(f'[server]\ndatabase_url = "postgresql://me:{PASSWORD}@db/sessions"\n')
+    with pytest.raises(InvalidRequest, match=r"server\.database_url must hold no password") as refused:
+        config.load({}, data=tmp_path)
+    assert PASSWORD not in refused.value.message
+
+
+@pytest.mark.parametrize(
+    "url", [f"mysql://me:{PASSWORD}@db/x", f"/tmp/{PASSWORD}.db", f"postgresql://me:{PASSWORD}@[db/x"]
+)
+def test_another_kind_of_database_is_refused_naming_the_setting(url: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match="OUTRIDER_DATABASE_URL") as refused:
+        config.load({"OUTRIDER_DATABASE_URL": url}, data=tmp_path)
+    assert PASSWORD not in refused.value.message
+
+
+def test_a_database_without_its_driver_is_refused_naming_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = config.load({"OUTRIDER_DATABASE_URL": "postgresql://db/x"}, data=tmp_path)
+    opening.check(settings)
+    monkeypatch.setattr(opening, "find_spec", lambda name: None)  # pyright: ignore[reportUnknownLambdaType]
+    with pytest.raises(InvalidRequest, match=r"outrider\[postgres\]"):
+        opening.check(settings)

@@ -1,0 +1,102 @@
+"""How a database comes to its schema, and how two adjacent releases run on it side by side."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from outrider.errors import Internal
+from outrider.store.postgres import PostgresStore, connections
+from outrider.store.postgres.migrations import PACKAGE, migrate
+from outrider.store.postgres.transaction import QUERIES, numbered
+from outrider.store.scripts import Script, shipped
+from outrider.testing.postgres_server import PostgresServer
+from outrider.testing.store_trial import Trial, event
+
+pytestmark = pytest.mark.anyio
+NEWEST = len(shipped(PACKAGE))
+NEXT: list[Script] = [
+    *shipped(PACKAGE),
+    (NEWEST + 1, "next.sql", "ALTER TABLE sessions ADD COLUMN note text;\nCREATE TABLE notes (text text);\n"),
+]
+BROKEN: Script = (NEWEST + 1, "broken.sql", "CREATE TABLE half (text text);\nCREATE TABLE heads (again text);\n")
+
+
+@pytest.fixture
+def url(postgres: PostgresServer) -> str:
+    return postgres.url(postgres.database())
+
+
+async def ask(url: str, query: str) -> str:
+    link = await connections.to_read(url)
+    try:
+        return str(await link.fetchval(query))
+    finally:
+        await link.close()
+
+
+def test_the_shipped_scripts_are_numbered_without_a_gap() -> None:
+    assert [number for number, _, _ in shipped(PACKAGE)] == list(range(1, NEWEST + 1))
+
+
+async def test_processes_that_start_together_migrate_once_and_agree_on_the_workspace(url: str) -> None:
+    stores = await asyncio.gather(*(PostgresStore.open(url) for _ in range(4)))
+    assert len({store.default_workspace for store in stores}) == 1
+    await asyncio.gather(*(store.close() for store in stores))
+    assert await ask(url, "SELECT count(*) FROM schema_version") == str(NEWEST)
+
+
+async def test_a_process_of_this_release_goes_on_while_the_next_one_has_migrated(url: str) -> None:
+    trial = Trial()
+    async with await PostgresStore.open(url, on_commit=trial.commit) as trial.opened:
+        lease = await trial.owned()
+        lease = await trial.store.append_owned(lease, [event("a")])
+        async with await PostgresStore.open(url, scripts=NEXT) as newer:
+            lease = await trial.store.append_owned(lease, [event("b")])
+            await trial.session("sesn_2")
+            assert [row.id for row in await newer.read(lease.key)] == ["a", "b"]
+        assert (await trial.store.append_owned(lease, [event("c")])).head == 3
+
+
+async def test_a_newer_schema_is_refused_with_both_versions_named_and_left_alone(url: str) -> None:
+    async with await PostgresStore.open(url, scripts=NEXT):
+        pass
+    with pytest.raises(Internal, match=rf"schema version {NEWEST + 1}.*knows {NEWEST}"):
+        await PostgresStore.open(url)
+    assert await ask(url, "SELECT max(version) FROM schema_version") == str(NEWEST + 1)
+
+
+async def test_a_script_that_fails_leaves_nothing_of_itself(url: str) -> None:
+    with pytest.raises(Internal, match="heads"):
+        await PostgresStore.open(url, scripts=[*shipped(PACKAGE), BROKEN])
+    assert await ask(url, "SELECT max(version) FROM schema_version") == str(NEWEST)
+    assert await ask(url, "SELECT to_regclass('half')") == "None"
+    link = await connections.to_write(url)
+    assert await migrate(link, NEXT) == NEWEST + 1
+    await link.close()
+
+
+async def test_a_database_in_another_encoding_is_refused(postgres: PostgresServer) -> None:
+    postgres.drop("latin")
+    postgres.sql("CREATE DATABASE latin ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
+    with pytest.raises(Internal, match="LATIN1; UTF8 is needed"):
+        await PostgresStore.open(postgres.url("latin"))
+
+
+def test_names_become_numbers_and_casts_stay() -> None:
+    text = "-- Says: what\nSELECT :a::text, :b WHERE x = :a AND y = 'z';"
+    assert numbered(text) == ("-- Says: what\nSELECT $1::text, $2 WHERE x = $1 AND y = 'z'", ("a", "b"))
+
+
+def test_every_query_names_the_workspace_or_a_log_or_says_why_not() -> None:
+    """A query about one workspace's things must not be able to reach another's."""
+    of_the_server = {
+        "settled", "enrol", "settle", "resign", "forget_writers", "claim_waiting", "beat", "beats", "lock_owned_wakes",
+        "let_wait", "mark_buried", "tell_of_waiting", "runnable", "session_ids", "key_by_digest", "put_key",
+        "forget_answers", "default_workspace", "insert_default_workspace", "changes", "secret_refs",
+    }  # fmt: skip
+    loose = {
+        name for name, (_, names) in QUERIES.items() if not {"workspace", "workspaces", "log", "logs"} & set(names)
+    }
+    assert loose <= of_the_server
