@@ -102,6 +102,10 @@ def test_a_database_without_its_driver_is_refused_naming_the_extra(
 ) -> None:
     settings = config.load({"OUTRIDER_DATABASE_URL": "postgresql://db/x"}, data=tmp_path)
     opening.check(settings)
-    monkeypatch.setattr(opening, "find_spec", lambda name: None)  # pyright: ignore[reportUnknownLambdaType]
+
+    def none_found(_name: str) -> None:
+        """As where the extra was not installed."""
+
+    monkeypatch.setattr(opening, "find_spec", none_found)
     with pytest.raises(InvalidRequest, match=r"outrider\[postgres\]"):
         opening.check(settings)
