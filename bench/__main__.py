@@ -8,15 +8,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import platform
-import subprocess
 import sys
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from bench import latency, memory, readers, recovery, sandbox, store, wake
+from bench.about import about
 from bench.deployment import Deployment, deployed
 from bench.page import write_page
 
@@ -42,7 +40,7 @@ def main() -> None:
         found[part] = (ALONE[part]() if part in ALONE else asyncio.run(_on_a_server(part))) | {"load before": load}
         print(json.dumps({part: _without_raw(found[part])}, indent=1))
     RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps({"about": _about(), "figures": found}, indent=1) + "\n")
+    RESULTS.write_text(json.dumps({"about": about(), "figures": found}, indent=1) + "\n")
     write_page(RESULTS)
 
 
@@ -50,19 +48,6 @@ async def _on_a_server(part: str) -> dict[str, Any]:
     """Each part has a server of its own, so that what one leaves behind does not slow the next."""
     async with deployed() as deployment:
         return await ON_A_SERVER[part](deployment)
-
-
-def _about() -> dict[str, str]:
-    def said(*command: str) -> str:
-        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-
-    kernel = platform.release().split("-")[0]
-    dirty = " with changes" if said("git", "status", "--porcelain", "src") else ""
-    return {
-        "commit": said("git", "rev-parse", "--short", "HEAD") + dirty,
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "machine": f"{os.cpu_count()} cores, Linux {kernel}, Python {platform.python_version()}",
-    }
 
 
 def _without_raw(value: Any) -> Any:

@@ -19,6 +19,7 @@ from bench.client import Client
 from bench.fast_model import FastModel
 
 START_SECONDS = 60
+KEY = "outr_bench_0123456789"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,28 +46,49 @@ class Deployment:
 
 
 @asynccontextmanager
-async def deployed(**limits: float) -> AsyncGenerator[Deployment]:
-    """Start, yield, stop. The model is a `FastModel` in this process."""
-    model = FastModel()
-    listening = await model.start()
+async def deployed(
+    *, place: Path | None = None, model: FastModel | None = None, database_url: str | None = None, **limits: float
+) -> AsyncGenerator[Deployment]:
+    """Start, yield, stop. The model is a `FastModel` in this process. `place` is kept; without one all data goes."""
     with tempfile.TemporaryDirectory(prefix="outrider-bench-") as name:
-        place, data = Path(name), Path(name) / "data"
-        data.mkdir()
+        place = place or Path(name)
+        data = place / "data"
+        data.mkdir(exist_ok=True)
         for directory in (place, data):
             directory.chmod(0o711)
         lines = ["[limits]", *(f"{key} = {value}" for key, value in limits.items())]
         (data / "config.toml").write_text("\n".join(lines) + "\n")
-        environment = os.environ | {"OUTRIDER_MODEL_URL": model.url, "OUTRIDER_API_KEY": "outr_bench_0123456789"}
-        command = [sys.executable, "-m", "outrider", "serve", "--port", "0", "--data", str(data)]
-        with data.with_name("serve.log").open("wb") as log:
-            process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-        try:
-            url = await _address(process, data)
-            yield Deployment(Client(url, "outr_bench_0123456789"), model, data)
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(30)
-            listening.close()
+        async with _listening(model or FastModel()) as model:
+            environment = os.environ | {"OUTRIDER_MODEL_URL": model.url, "OUTRIDER_API_KEY": KEY}
+            if database_url is not None:
+                environment["OUTRIDER_DATABASE_URL"] = database_url
+            async with _served(data, environment) as url:
+                yield Deployment(Client(url, KEY), model, data)
+
+
+@asynccontextmanager
+async def _listening(model: FastModel) -> AsyncGenerator[FastModel]:
+    if model.url:  # shared with another deployment
+        yield model
+        return
+    listening = await model.start()
+    try:
+        yield model
+    finally:
+        listening.close()
+
+
+@asynccontextmanager
+async def _served(data: Path, environment: dict[str, str]) -> AsyncGenerator[str]:
+    (data / "server.json").unlink(missing_ok=True)
+    command = [sys.executable, "-m", "outrider", "serve", "--port", "0", "--data", str(data)]
+    with data.with_name("serve.log").open("wb") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    try:
+        yield await _address(process, data)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
 
 
 async def _address(process: subprocess.Popen[bytes], data: Path) -> str:
@@ -76,7 +98,7 @@ async def _address(process: subprocess.Popen[bytes], data: Path) -> str:
                 raise RuntimeError(data.with_name("serve.log").read_text()[-2000:])
             await asyncio.sleep(0.05)
     url = json.loads((data / "server.json").read_text())["url"]
-    client = Client(url, "outr_bench_0123456789")
+    client = Client(url, KEY)
     async with asyncio.timeout(START_SECONDS):
         while True:
             try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
 
 def quantile(values: Sequence[float], q: float) -> float:
@@ -18,3 +20,9 @@ def summary(seconds: Sequence[float]) -> dict[str, float | int]:
         "min_ms": round(min(seconds) * 1000, 3),
         "n": len(seconds),
     }
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time that a process has taken, in steps of 10 ms."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

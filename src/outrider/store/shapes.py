@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import chain
 from typing import Any
 
 from outrider.ports.log import HistoryEntry, HistoryQuery, Row, SessionKey, Snapshot
@@ -16,6 +17,7 @@ OnBatch = Callable[[int, float], None]
 
 HIGHEST_TEXT = "\U0010ffff"  # sorts after every time and id
 HIGHEST_POSITION = 2**62
+IDLE = "idle"
 
 
 def named(key: SessionKey, **values: Any) -> dict[str, Any]:
@@ -103,6 +105,26 @@ def session_values(workspace: str, page: Page, where: SessionFilter) -> dict[str
         "agent_version": where.agent_version,
         "statuses": list(where.statuses) or None,
     }
+
+
+def session_queries(workspace: str, page: Page, where: SessionFilter) -> list[tuple[str, dict[str, Any]]]:
+    """The queries whose answers together hold the page, with their values: each finds its part without passing over
+    all sessions of the workspace."""
+    values = session_values(workspace, page, where)
+    if where.agent_id is not None:
+        return [(ordered("sessions_of_agent", descending=page.descending), values)]
+    if where.statuses and IDLE not in where.statuses:
+        name = ordered("sessions_not_idle", descending=page.descending)
+        return [(name, {**values, "status": status}) for status in sorted(set(where.statuses))]
+    return [(ordered("sessions", descending=page.descending), values)]
+
+
+def joined(parts: list[list[SessionRecord]], page: Page) -> list[SessionRecord]:
+    """The page that these parts hold."""
+    if len(parts) == 1:
+        return parts[0]
+    found = sorted(chain.from_iterable(parts), key=lambda r: (r.created_at, r.id), reverse=page.descending)
+    return found[: page.limit]
 
 
 def ordered(name: str, *, descending: bool) -> str:

@@ -165,6 +165,13 @@ async def sessions_are_filtered_by_agent_version_and_status(trial: Trial) -> Non
     assert await listed(SessionFilter(agent_id="agent_1", agent_version=2)) == ["sesn_2"]
     assert await listed(SessionFilter(statuses=("idle", "terminated"))) == ["sesn_3", "sesn_1"]
     assert await listed(SessionFilter(statuses=("rescheduling",))) == []
+    busy = SessionFilter(statuses=("terminated", "running"))
+    assert await listed(busy) == ["sesn_3", "sesn_2"]
+    assert await listed(busy, Page(limit=1)) == ["sesn_3"]
+    assert await listed(busy, Page(limit=9, after=(at(3), "sesn_3"))) == ["sesn_2"]
+    assert await listed(busy, Page(limit=9, descending=False)) == ["sesn_2", "sesn_3"]
+    assert await listed(SessionFilter(agent_id="agent_1", statuses=("running",))) == ["sesn_2"]
+    assert await listed(SessionFilter(agent_id="agent_1"), Page(limit=9, descending=False)) == ["sesn_1", "sesn_2"]
 
 
 @contract

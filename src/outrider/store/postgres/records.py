@@ -85,8 +85,11 @@ class PostgresRecords:
         return next(iter(await self._readers.fetch("session", named(key), shapes.sessions)), None)
 
     async def sessions(self, workspace: str, page: Page, where: SessionFilter) -> list[SessionRecord]:
-        name = shapes.ordered("sessions", descending=page.descending)
-        return await self._readers.fetch(name, shapes.session_values(workspace, page, where), shapes.sessions)
+        parts = [
+            await self._readers.fetch(name, values, shapes.sessions)
+            for name, values in shapes.session_queries(workspace, page, where)
+        ]
+        return shapes.joined(parts, page)
 
     async def update_session(
         self,

@@ -84,10 +84,11 @@ class SqliteRecords:
         return next(iter(await self._readers.one("session", named(key), shapes.sessions)), None)
 
     async def sessions(self, workspace: str, page: Page, where: SessionFilter) -> list[SessionRecord]:
-        values = json_lists(shapes.session_values(workspace, page, where))
-        return await self._readers.fetch(
-            shapes.ordered("sessions", descending=page.descending), values, shapes.sessions
-        )
+        parts = [
+            await self._readers.fetch(name, json_lists(values), shapes.sessions)
+            for name, values in shapes.session_queries(workspace, page, where)
+        ]
+        return shapes.joined(parts, page)
 
     async def update_session(
         self,

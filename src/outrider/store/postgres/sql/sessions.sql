@@ -30,6 +30,58 @@ WHERE workspace = :workspace AND (created_at, id) > (:after_time, :after_id)
   AND (:statuses::text[] IS NULL OR status = ANY (:statuses))
 ORDER BY created_at, id LIMIT :limit;
 
+-- name: sessions_of_agent_newest_first
+-- A page of one agent's sessions: they may be few among many.
+SELECT workspace, id, thread, agent_id, agent_version, environment_id, status, created_at, updated_at,
+       archived_at, agent, details, usage, stats
+FROM sessions
+WHERE workspace = :workspace AND (created_at, id) < (:after_time, :after_id)
+  AND (:archived::boolean OR archived_at IS NULL)
+  AND created_at > :gt AND created_at >= :gte AND created_at < :lt AND created_at <= :lte
+  AND agent_id = :agent_id
+  AND (:agent_version::bigint IS NULL OR agent_version = :agent_version)
+  AND (:statuses::text[] IS NULL OR status = ANY (:statuses))
+ORDER BY created_at DESC, id DESC LIMIT :limit;
+
+-- name: sessions_of_agent_oldest_first
+-- The same page from the other end.
+SELECT workspace, id, thread, agent_id, agent_version, environment_id, status, created_at, updated_at,
+       archived_at, agent, details, usage, stats
+FROM sessions
+WHERE workspace = :workspace AND (created_at, id) > (:after_time, :after_id)
+  AND (:archived::boolean OR archived_at IS NULL)
+  AND created_at > :gt AND created_at >= :gte AND created_at < :lt AND created_at <= :lte
+  AND agent_id = :agent_id
+  AND (:agent_version::bigint IS NULL OR agent_version = :agent_version)
+  AND (:statuses::text[] IS NULL OR status = ANY (:statuses))
+ORDER BY created_at, id LIMIT :limit;
+
+-- name: sessions_not_idle_newest_first
+-- A page of the sessions in a status other than idle: few among many, they have an index of their own.
+SELECT workspace, id, thread, agent_id, agent_version, environment_id, status, created_at, updated_at,
+       archived_at, agent, details, usage, stats
+FROM sessions
+WHERE workspace = :workspace AND (created_at, id) < (:after_time, :after_id)
+  AND (:archived::boolean OR archived_at IS NULL)
+  AND created_at > :gt AND created_at >= :gte AND created_at < :lt AND created_at <= :lte
+  AND (:agent_id::text IS NULL OR agent_id = :agent_id)
+  AND (:agent_version::bigint IS NULL OR agent_version = :agent_version)
+  AND status = :status AND status <> 'idle'
+ORDER BY created_at DESC, id DESC LIMIT :limit;
+
+-- name: sessions_not_idle_oldest_first
+-- The same page from the other end.
+SELECT workspace, id, thread, agent_id, agent_version, environment_id, status, created_at, updated_at,
+       archived_at, agent, details, usage, stats
+FROM sessions
+WHERE workspace = :workspace AND (created_at, id) > (:after_time, :after_id)
+  AND (:archived::boolean OR archived_at IS NULL)
+  AND created_at > :gt AND created_at >= :gte AND created_at < :lt AND created_at <= :lte
+  AND (:agent_id::text IS NULL OR agent_id = :agent_id)
+  AND (:agent_version::bigint IS NULL OR agent_version = :agent_version)
+  AND status = :status AND status <> 'idle'
+ORDER BY created_at, id LIMIT :limit;
+
 -- name: session_ids
 -- Every stored session, whatever its workspace.
 SELECT id FROM sessions;
