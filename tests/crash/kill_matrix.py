@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import random
-import signal
 import threading
 import time
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from outrider import faults
 from outrider.ports.log import Row
 from outrider.session import events
 from outrider.testing.invariants import check, check_seen
+from outrider.testing.stops import Stop
 
 COMMITS = 16  # how many of the session's first commits are each killed before and after
 AFTER_A_DEATH = {  # points that only a recovery comes to: the point at which the server is killed first
@@ -28,7 +28,9 @@ AFTER_A_DEATH = {  # points that only a recovery comes to: the point at which th
 }
 MORE = {"harness.model": 3, "harness.tool": 2, "vault.forward": 2, "shim.start": 2, "shim.exec": 3, "shim.result": 2}
 ELSEWHERE = frozenset({"blob.put", "cold.put", "cold.freeze", "cold.thaw"})  # killed in test_log_size_kill.py
+FREEZES = {"store.commit": 10, "harness.model": 3, "harness.tool": 2, "harness.interrupt": 1}
 HELD_SECONDS = 15.0
+FROZEN_SECONDS = 4.5  # so that it was buried, even if nobody needed what it held
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class Cell:
     nth: int = 1
     first: str | None = None
     signal: str = "SIGKILL"
+    """Or SIGSTOP, until another server has finished the session; then the process goes on."""
 
     def __str__(self) -> str:
         return f"{self.store} {self.signal} {self.point} #{self.nth}" + (f" after {self.first}" if self.first else "")
@@ -64,14 +67,24 @@ def cells(store: str) -> list[Cell]:
             continue
         times = COMMITS if place == "store.commit" else MORE.get(place, 1)
         found += [Cell(store, point, nth, AFTER_A_DEATH.get(place)) for nth in range(1, times + 1)]
-    return found
+    return found if store == "sqlite" else found + _freezes(store)
+
+
+def _freezes(store: str) -> list[Cell]:
+    """Where an owner stands that another can take over from."""
+    return [
+        Cell(store, f"{place}.{when}", nth, signal="SIGSTOP")
+        for place, times in FREEZES.items()
+        for when in ("before", "after")
+        for nth in range(1, times + 1)
+    ]
 
 
 def sample(store: str, count: int, seed: int) -> list[Cell]:
     """`count` cells, no point twice; another seed, other cells."""
     every = cells(store)
     random.Random(seed).shuffle(every)
-    points = {cell.point: cell for cell in every}
+    points = {(cell.signal, cell.point): cell for cell in every}
     return list(points.values())[:count]
 
 
@@ -79,6 +92,8 @@ def run(scene: Scene, cell: Cell) -> Outcome:
     """One session, one kill. Whatever goes wrong is a violation of the outcome, never an exception."""
     began = time.monotonic()
     scene.stops.run()
+    if cell.signal == "SIGSTOP":
+        scene.second()
     scene.mend()
     session = scene.session()
     killer = _Killer(scene, cell)
@@ -87,6 +102,9 @@ def run(scene: Scene, cell: Cell) -> Outcome:
     rows: list[Row] = []
     try:
         session.play()
+        if cell.signal == "SIGSTOP":
+            killer.finish()
+        session.count()
         rows = scene.rows(session.id)
         session.delete()
     except AssertionError as problem:
@@ -108,6 +126,8 @@ class _Killer(threading.Thread):
     def __init__(self, scene: Scene, cell: Cell) -> None:
         super().__init__(daemon=True)
         self._scene = scene
+        self._cell = cell
+        self._frozen: Stop | None = None
         self._points = [(cell.first, 1)] if cell.first else []
         self._points.append((cell.point, cell.nth))
         self.killed: float | None = None  # wall time, to be compared with rows' stamps
@@ -122,11 +142,21 @@ class _Killer(threading.Thread):
                 self._scene.stops.want(*self._points[number + 1])
             else:
                 self.killed = time.time()
-            self._scene.kill(stop, signal.SIGKILL)
+            if self._cell.signal == "SIGSTOP":
+                self._scene.freeze(stop)
+                self._frozen = stop
+            else:
+                self._scene.kill(stop)
 
     def finish(self) -> None:
+        """Whoever was frozen goes on, now that the session was finished elsewhere: it must change nothing any more."""
         self._scene.stops.give_up()
         self.join(HELD_SECONDS)
+        if self._frozen is not None:
+            frozen, self._frozen = self._frozen, None
+            assert self.killed is not None
+            threading.Event().wait(max(0.0, self.killed + FROZEN_SECONDS - time.time()))
+            self._scene.thaw(frozen)
 
 
 def _broken(session: Session, rows: Sequence[Row]) -> list[str]:

@@ -6,28 +6,33 @@ that is interrupted, the end, the deletion.
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 import socket
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import anthropic
 import httpx2
-from live_server import Stage
+from live_server import KEY, Stage
 from session_talk import message
 
 from outrider.models.scripted.script import Answer, Pause, Request, Text, ToolUse, Turn
 from outrider.ports.log import Row
+from outrider.store.postgres import connections
+from outrider.testing.postgres_server import postgres_server
 from outrider.testing.server_process import ServerProcess, data_directory, end_sandboxes, running_server
 from outrider.testing.stops import Stop, Stops
 
-STORES = ("sqlite",)
+STORES = ("sqlite", "postgres")
 DEADLINE = 40.0
 LOOK_SECONDS = 0.03
 MODEL = "matrix"
@@ -37,9 +42,9 @@ COUNTED = ("a", "b", "c")
 LONG = "echo c >> c; sleep 60"
 ROWS = """
 SELECT seq, id, type, body, thread, public, epoch, processed_at, processes FROM events
-WHERE log = (SELECT log FROM heads WHERE session = ?) ORDER BY seq
+WHERE log = (SELECT log FROM heads WHERE session = {name}) ORDER BY seq
 """
-Found = TypeVar("Found")
+Log = Callable[[str], list[Row]]
 
 
 def answers(request: Request) -> Answer:
@@ -61,26 +66,26 @@ class Told:
     connections: list[list[tuple[str, bool]]] = field(default_factory=list[list[tuple[str, bool]]])
 
 
-class Scene:
-    """`stops` sees every process of the tree. The tree is started again when its supervisor is gone."""
+class Tree:
+    """One server tree with a data directory and a port of its own. Started again when its supervisor is gone."""
 
-    def __init__(self, store: str, stage: Stage, data: Path, stops: Stops, port: int) -> None:
-        self.store = store
-        self._stage = stage
-        self._data = data
-        self.stops = stops
-        self._port = port
+    def __init__(self, data: Path, environment: Mapping[str, str], stops: Stops) -> None:
+        self.data = data
+        self.data.mkdir(mode=0o711)
+        (self.data / "config.toml").write_text(CONFIG)
+        self.url = f"http://127.0.0.1:{_free_port()}"
+        self._environment = environment
+        self._stops = stops
         self._running = ExitStack()
         self._server: ServerProcess | None = None
-        self._agent = self._environment = ""
 
     def start(self) -> None:
         self._server = self._running.enter_context(
             running_server(
-                self._data,
-                options=("--port", str(self._port)),
-                environment={"OUTRIDER_MODEL_URL": self._stage.url, "OUTRIDER_MODEL_KEY": "model-key-for-tests"},
-                faults=self.stops.theirs,
+                self.data,
+                options=("--port", self.url.rpartition(":")[2]),
+                environment=self._environment,
+                faults=self._stops.theirs,
                 keep_sandboxes=True,
             )
         )
@@ -88,6 +93,7 @@ class Scene:
 
     def stop(self) -> None:
         self._running.close()
+        end_sandboxes(self.data)
 
     def mend(self) -> None:
         """Start the tree again if it is gone; a real host's service would."""
@@ -95,47 +101,112 @@ class Scene:
             self._running.close()
             self.start()
 
-    def kill(self, stop: Stop, number: int) -> None:
-        """Kill the process that stands there; if that ends the whole tree, it is started again."""
-        os.kill(stop.pid, number)
-        stop.go()
-        if self._server is not None and stop.pid == self._server.process.pid:
-            self._server.process.wait(DEADLINE)
-            self.mend()
-
-    def client(self) -> anthropic.Anthropic:
+    def pids(self) -> list[int]:
+        """The supervisor and its children, as far as they are known now."""
         assert self._server is not None
-        return anthropic.Anthropic(
-            base_url=f"http://127.0.0.1:{self._port}", api_key=self._server.key(), max_retries=8, timeout=20.0
-        )
+        facts = self._server.facts()
+        return [self._server.process.pid, *(facts["children"].values() if facts else ())]
 
-    def session(self) -> Session:
-        client = self.client()
-        if not self._agent:
-            self._agent = client.beta.agents.create(name="matrix", model=MODEL, tools=TOOLSET).id
-            self._environment = client.beta.environments.create(name="matrix").id
-        made = client.beta.sessions.create(agent=self._agent, environment_id=self._environment)
-        return Session(self, client, made.id)
+    def ended(self, pid: int) -> bool:
+        """Whether the end of this process was the end of the tree."""
+        assert self._server is not None
+        if pid != self._server.process.pid:
+            return False
+        self._server.process.wait(DEADLINE)
+        return True
 
-    def workspace(self, session: str) -> Path:
-        return self._data / "sandboxes" / "sessions" / session / "own" / "workspace"
-
-    def rows(self, session: str) -> list[Row]:
-        with sqlite3.connect(f"file:{self._data}/outrider.db?mode=ro", uri=True, timeout=10.0) as db:
-            found = db.execute(ROWS, (session,)).fetchall()
-        db.close()
-        return [Row(s, i, t, b, th, bool(p), e, at, of) for s, i, t, b, th, p, e, at, of in found]
+    def until_said(self, words: Sequence[str]) -> None:
+        assert self._server is not None
+        server = self._server
+        before = len(server.said())
+        server.until(lambda: any(word in server.said()[max(0, before - 2000) :] for word in words), " or ".join(words))
 
     def said(self) -> str:
         return "" if self._server is None else self._server.said()[-3000:]
 
 
+class Scene:
+    """One tree, or on a shared store two if a test asks for the `second`. `stops` sees every process of both."""
+
+    def __init__(self, store: str, place: Path, environment: Mapping[str, str], stops: Stops, log: Log) -> None:
+        self.store = store
+        self.stops = stops
+        self._log = log
+        self._place = place
+        self._environment = dict(environment)
+        self._trees = [Tree(place, environment, stops)]
+        self.away: Tree | None = None
+        self._agent = self._environment_id = ""
+
+    def start(self) -> None:
+        self._trees[0].start()
+
+    def second(self) -> None:
+        if len(self._trees) == 1:
+            self._trees.append(Tree(self._place.with_name("second"), self._environment, self.stops))
+            self._trees[1].start()
+
+    def stop(self) -> None:
+        for tree in self._trees:
+            tree.stop()
+
+    def mend(self) -> None:
+        for tree in self._trees:
+            tree.mend()
+
+    def kill(self, stop: Stop) -> None:
+        """Kill the process that stands there; if that ends the whole tree, it is started again."""
+        os.kill(stop.pid, signal.SIGKILL)
+        stop.go()
+        for tree in self._trees:
+            if tree.ended(stop.pid):
+                tree.mend()
+
+    def freeze(self, stop: Stop) -> Tree:
+        """Freeze the process that stands there; clients go to the other tree from now on."""
+        tree = next(tree for tree in self._trees if stop.pid in tree.pids())
+        self.away = tree
+        os.kill(stop.pid, signal.SIGSTOP)
+        return tree
+
+    def thaw(self, stop: Stop) -> None:
+        """Let it go on, and wait until it has found out that it owns nothing any more."""
+        tree, self.away = self.away, None
+        os.kill(stop.pid, signal.SIGCONT)
+        stop.go()
+        if tree is not None:
+            tree.until_said(("it drops its sessions", "has another owner now"))
+
+    def client(self) -> anthropic.Anthropic:
+        here = next(tree for tree in self._trees if tree is not self.away)
+        retries = 8 if self.store == "sqlite" else 0  # where there is another server, that one is asked next
+        return anthropic.Anthropic(base_url=here.url, api_key=KEY, max_retries=retries, timeout=5.0)
+
+    def session(self) -> Session:
+        with self.client() as client:
+            if not self._agent:
+                self._agent = client.beta.agents.create(name="matrix", model=MODEL, tools=TOOLSET).id
+                self._environment_id = client.beta.environments.create(name="matrix").id
+            made = client.beta.sessions.create(agent=self._agent, environment_id=self._environment_id)
+        return Session(self, made.id)
+
+    def files(self, session: str, name: str) -> list[Path]:
+        """A file of the session's workspace, wherever it is."""
+        own = [tree.data / "sandboxes" / "sessions" / session / "own" for tree in self._trees]
+        return [place / "workspace" / name for place in own if (place / "workspace" / name).exists()]
+
+    def rows(self, session: str) -> list[Row]:
+        return self._log(session)
+
+    def said(self) -> str:
+        return "".join(tree.said() for tree in self._trees)
+
+
 class Session:
     """The scripted session and its client, who is used to servers that go away."""
 
-    def __init__(self, scene: Scene, client: anthropic.Anthropic, session_id: str) -> None:
+    def __init__(self, scene: Scene, session_id: str) -> None:
         self._scene = scene
-        self._client = client
         self.id = session_id
         self.told = Told()
         self.counts: dict[str, int] = {}
@@ -145,7 +216,6 @@ class Session:
     def close(self) -> None:
         self._over.set()
         self._watcher.join(DEADLINE)
-        self._client.close()
 
     def play(self) -> None:
         """From the first message to rest. Raises AssertionError when it does not come to rest in time."""
@@ -161,35 +231,38 @@ class Session:
             self._until(self._rested, "the session comes to rest")
         finally:
             self._over.set()
-            self.counts = {name: self._count(name) for name in COUNTED}
+
+    def count(self) -> None:
+        self.counts = {name: self._count(name) for name in COUNTED}
 
     def _count(self, name: str) -> int:
-        try:
-            return len((self._scene.workspace(self.id) / name).read_text().splitlines())
-        except FileNotFoundError:
-            return 0
+        return sum(len(file.read_text().splitlines()) for file in self._scene.files(self.id, name))
 
     def delete(self) -> None:
         """Twice is fine: the first answer may have been lost."""
 
         def gone() -> bool:
-            with suppress(anthropic.NotFoundError):
-                self._client.beta.sessions.delete(self.id)
+            with suppress(anthropic.NotFoundError), self._scene.client() as client:
+                client.beta.sessions.delete(self.id)
             return True
 
         self._until(gone, "the session is deleted")
-        self._until(lambda: not self._scene.workspace(self.id).exists(), "its files are gone")
+        if self._scene.store == "sqlite":  # elsewhere another host's housekeeping may have to find them
+            self._until(lambda: not self._scene.files(self.id, "."), "its files are gone")
 
     def _send(self, event: Any) -> None:
+        once = {"Idempotency-Key": os.urandom(8).hex()}  # the same at whichever server it is tried again
+
         def sent() -> bool:
-            answer = self._client.beta.sessions.events.send(self.id, events=[event])
+            with self._scene.client() as client:
+                answer = client.beta.sessions.events.send(self.id, events=[event], extra_headers=once)
             self.told.acknowledged += [one.id for one in answer.data or []]
             return True
 
         self._until(sent, "the event is taken")
 
     def _begun(self) -> bool:
-        return (self._scene.workspace(self.id) / "c").exists()
+        return bool(self._scene.files(self.id, "c"))
 
     def _rested(self) -> bool:
         rows = self._scene.rows(self.id)
@@ -213,8 +286,8 @@ class Session:
         while not self._over.is_set():
             seen: list[tuple[str, bool]] = []
             self.told.connections.append(seen)
-            with suppress(anthropic.APIError, httpx2.HTTPError):
-                with self._client.beta.sessions.events.stream(self.id, timeout=5.0) as stream:
+            with suppress(anthropic.APIError, httpx2.HTTPError), self._scene.client() as client:
+                with client.beta.sessions.events.stream(self.id, timeout=5.0) as stream:
                     for event in stream:
                         shown = event.to_dict()
                         if shown["type"] == "session.deleted":  # all that is ever shown of it
@@ -230,14 +303,50 @@ def scene_on(store: str) -> Generator[Scene]:
         stage = stack.enter_context(Stage().open())
         stage.put(MODEL, decide=answers)
         data = stack.enter_context(data_directory())
-        data.mkdir(mode=0o711)
-        (data / "config.toml").write_text(CONFIG)
         stops = stack.enter_context(Stops())
-        scene = Scene(store, stage, data, stops, _free_port())
-        stack.callback(end_sandboxes, data)
+        environment = {
+            "OUTRIDER_API_KEY": KEY, "OUTRIDER_MODEL_URL": stage.url, "OUTRIDER_MODEL_KEY": "model-key-for-tests"
+        }  # fmt: skip
+        log: Log = partial(_sqlite_rows, data / "outrider.db")
+        if store != "sqlite":
+            url = _postgres(stack)
+            environment["OUTRIDER_DATABASE_URL"] = url
+            log = stack.enter_context(closing(PostgresRows(url))).rows
+        scene = Scene(store, data, environment, stops, log)
         stack.callback(scene.stop)
         scene.start()
         yield scene
+
+
+def _postgres(stack: ExitStack) -> str:
+    server = stack.enter_context(postgres_server())
+    return server.url(server.database(), tcp=True)
+
+
+def _sqlite_rows(path: Path, session: str) -> list[Row]:
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10.0)) as db:
+        return [_row(found) for found in db.execute(ROWS.format(name="?"), (session,)).fetchall()]
+
+
+class PostgresRows:
+    """Reads rows past every server, on a connection of its own."""
+
+    def __init__(self, url: str) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._link = self._loop.run_until_complete(connections.to_read(url))
+
+    def rows(self, session: str) -> list[Row]:
+        found = self._loop.run_until_complete(self._link.fetch(ROWS.format(name="$1"), session))
+        return [_row(tuple(one)) for one in found]
+
+    def close(self) -> None:
+        self._loop.run_until_complete(self._link.close())
+        self._loop.close()
+
+
+def _row(found: tuple[Any, ...]) -> Row:
+    seq, name, kind, body, thread, public, epoch, processed_at, processes = found
+    return Row(seq, name, kind, bytes(body), thread, bool(public), epoch, processed_at, processes)
 
 
 def _free_port() -> int:

@@ -171,6 +171,19 @@ async def test_a_worker_buries_one_that_fell_silent_and_takes_its_session_over()
     assert (await room.store.claim("w3", limit=1, key=KEY)) == []
 
 
+@pytest.mark.anyio
+async def test_a_worker_buries_its_predecessor_at_once_and_nobody_elsewhere() -> None:
+    room = Room(WrittenModel(reply("here")), store=SharedStore)
+    await room.open()
+    await room.say("go")
+    await room.store.beat("elsewhere/1")
+    await room.store.claim("here/1", limit=1)
+    async with room.worker("here/2"):
+        assert "elsewhere/1" in await room.store.beats()
+        assert not await room.store.beat("here/1")
+        await room.until("session.status_idle")
+
+
 # -- a worker that ends in order
 
 
