@@ -18,6 +18,7 @@ from outrider.harness.journal import Journal
 from outrider.harness.liveness import Liveness, bury
 from outrider.harness.loop import Driver, Hands
 from outrider.harness.replies import span_end
+from outrider.harness.watchdog import Watchdog
 from outrider.ports import metrics
 from outrider.ports.doorbell import Doorbell
 from outrider.ports.log import Lease
@@ -74,9 +75,11 @@ class Worker:
         await self._retire(self._id)
 
     def _loops(self) -> list[Coroutine[None, None, None]]:
-        loops: list[Coroutine[None, None, None]] = [self._claim_loop()]
-        if self._hands.log.shared:
-            liveness = Liveness(self._hands.log, self._hands.clock, self)
+        store = self._hands.log
+        watchdog = Watchdog(store, lambda: self._id, lambda: {lease.key for lease in self._running}, self.ring)
+        loops: list[Coroutine[None, None, None]] = [self._claim_loop(), watchdog.watch()]
+        if store.shared:
+            liveness = Liveness(store, self._hands.clock, self)
             loops += [liveness.beat(), liveness.watch()]
         return loops
 

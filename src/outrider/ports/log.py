@@ -249,6 +249,15 @@ class EventLog(Protocol):
         """Make one session runnable again if `worker` owns it; for an owner that has lost its place in the log."""
         ...
 
+    async def owned(self, worker: str) -> list[SessionKey]:
+        """The sessions that this worker owns, as the store sees it."""
+        ...
+
+    async def unattended(self, *, limit: int) -> list[SessionKey]:
+        """Sessions whose record says that they work, though nobody owns them and they wait for nobody: there are none
+        unless a wake was lost. `append_client` with no events and `wake` brings one back."""
+        ...
+
     async def runnable(self) -> int:
         """How many sessions wait for an owner."""
         ...

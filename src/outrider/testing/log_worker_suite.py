@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from outrider.errors import Fenced
-from outrider.ports.log import SessionKey
+from outrider.ports.log import SessionKey, SessionPatch
 from outrider.testing.store_trial import Contract, Trial, bury_all, event, refused, waiting
 
 WORKER_CONTRACTS: list[Contract] = []
@@ -124,3 +124,30 @@ async def a_burial_reaches_every_workspace(trial: Trial) -> None:
     assert len(await trial.store.claim("worker_1", limit=9)) == 2
     assert await trial.store.bury("worker_1") == 2
     assert await trial.store.runnable() == 2
+
+
+@contract
+async def what_a_worker_owns_can_be_asked_for(trial: Trial) -> None:
+    lease = await trial.owned("sesn_1", worker="worker_1")
+    await trial.owned("sesn_2", worker="worker_2")
+    await trial.session("sesn_3", wake=True)
+    assert await trial.store.owned("worker_1") == [lease.key]
+    await trial.store.release(lease, if_head=0)
+    assert await trial.store.owned("worker_1") == []
+
+
+@contract
+async def a_session_at_work_that_nobody_attends_is_found_and_can_be_woken(trial: Trial) -> None:
+    running = SessionPatch(status="running")
+    lost = await trial.session("sesn_lost")
+    await trial.store.append_client(lost, [waiting("a")], if_head=0, patch=running, wake=False)
+    for name, patch in (("sesn_waits", running), ("sesn_idle", None)):
+        key = await trial.session(name)
+        await trial.store.append_client(key, [waiting(name)], if_head=0, patch=patch, wake=patch is not None)
+    owned = await trial.owned("sesn_owned")
+    await trial.store.append_owned(owned, [event("b")], patch=running)
+    assert await trial.store.unattended(limit=9) == [lost]
+    assert await trial.store.unattended(limit=0) == []
+    assert await trial.store.append_client(lost, [], if_head=None, wake=True) == 1
+    assert await trial.store.unattended(limit=9) == []
+    assert len(await trial.store.claim("worker_2", limit=9)) == 2

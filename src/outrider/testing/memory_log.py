@@ -208,6 +208,16 @@ class MemoryStore(MemoryRecords):
         if kept is not None and kept.worker == worker:
             kept.worker = None
 
+    async def owned(self, worker: str) -> list[SessionKey]:
+        return [key for key, kept in self._kept.items() if kept.worker == worker]
+
+    async def unattended(self, *, limit: int) -> list[SessionKey]:
+        at_work = [
+            key for key, kept in self._kept.items()
+            if kept.record.status in ("running", "rescheduling") and kept.record.archived_at is None
+        ]  # fmt: skip
+        return [key for key in at_work if self._kept[key].since is None][:limit]
+
     async def runnable(self) -> int:
         return len(self._waiting(None))
 

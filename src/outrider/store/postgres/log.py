@@ -152,6 +152,14 @@ class PostgresLog:
     async def surrender(self, key: SessionKey, worker: str) -> None:
         await self._writer.run(partial(leases.surrender, key=key, worker=worker, writer=self._writer.name))
 
+    async def owned(self, worker: str) -> list[SessionKey]:
+        found = await self._readers.fetch("owned", {"worker": worker}, list)
+        return [SessionKey(workspace, session) for workspace, session in found]
+
+    async def unattended(self, *, limit: int) -> list[SessionKey]:
+        found = await self._readers.fetch("unattended", {"limit": limit}, list)
+        return [SessionKey(workspace, session) for workspace, session in found]
+
     async def runnable(self) -> int:
         return (await self._readers.fetch("runnable", {}, list))[0]["waiting"]
 

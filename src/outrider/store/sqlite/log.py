@@ -140,8 +140,18 @@ class SqliteLog:
     async def surrender(self, key: SessionKey, worker: str) -> None:
         await self._writer.run(partial(leases.surrender, key=key, worker=worker))
 
+    async def owned(self, worker: str) -> list[SessionKey]:
+        return await self._readers.fetch("owned", {"worker": worker}, _keys)
+
+    async def unattended(self, *, limit: int) -> list[SessionKey]:
+        return await self._readers.fetch("unattended", {"limit": limit}, _keys)
+
     async def runnable(self) -> int:
         return (await self._readers.one("runnable", {}, list))[0][0]
 
     async def snapshot(self, key: SessionKey) -> Snapshot | None:
         return await self._readers.fetch("snapshot", named(key), shapes.snapshot)
+
+
+def _keys(found: list[tuple[str, str]]) -> list[SessionKey]:
+    return [SessionKey(workspace, session) for workspace, session in found]

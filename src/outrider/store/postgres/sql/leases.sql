@@ -61,3 +61,14 @@ SELECT pg_notify('outrider_wakes', :writer);
 -- name: runnable
 -- How many sessions wait for an owner.
 SELECT count(*) AS waiting FROM wakes WHERE worker IS NULL;
+
+-- name: owned
+-- What a worker owns.
+SELECT heads.workspace, heads.session FROM wakes JOIN heads ON heads.log = wakes.log WHERE wakes.worker = :worker;
+
+-- name: unattended
+-- Sessions at work that nobody owns and that do not wait for an owner.
+SELECT sessions.workspace, sessions.id FROM sessions
+WHERE sessions.status IN ('running', 'rescheduling') AND sessions.archived_at IS NULL
+  AND NOT EXISTS (SELECT 1 FROM wakes WHERE wakes.log = sessions.log)
+LIMIT :limit;
