@@ -126,7 +126,7 @@ def test_statements_end_where_sqlite_says_so() -> None:
 def test_every_query_names_the_workspace_or_a_log_or_says_why_not() -> None:
     """A query about one workspace's things must not be able to reach another's."""
     of_the_server = {
-        "wake", "waiting_workspaces", "beat", "beats", "fence_off", "let_wait", "mark_buried",
+        "wake", "waiting_workspaces", "beat", "beats", "fence_off", "let_wait", "mark_buried", "owned", "unattended",
         "heads", "runnable", "resting", "session_ids", "key_by_digest", "put_key",
         "forget_answers", "default_workspace", "insert_default_workspace", "insert_event", "secret_refs", "changes",
     }  # fmt: skip
