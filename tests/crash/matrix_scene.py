@@ -183,12 +183,21 @@ class Scene:
         return anthropic.Anthropic(base_url=here.url, api_key=KEY, max_retries=retries, timeout=5.0)
 
     def session(self) -> Session:
+        """A new session; the server may still be coming back from what was done to it before."""
+        deadline = time.monotonic() + DEADLINE
+        while True:
+            try:
+                return Session(self, self._made())
+            except (anthropic.APIConnectionError, anthropic.InternalServerError):
+                assert time.monotonic() < deadline, f"no session can be made\n{self.said()}"
+                threading.Event().wait(LOOK_SECONDS)
+
+    def _made(self) -> str:
         with self.client() as client:
             if not self._agent:
                 self._agent = client.beta.agents.create(name="matrix", model=MODEL, tools=TOOLSET).id
                 self._environment_id = client.beta.environments.create(name="matrix").id
-            made = client.beta.sessions.create(agent=self._agent, environment_id=self._environment_id)
-        return Session(self, made.id)
+            return client.beta.sessions.create(agent=self._agent, environment_id=self._environment_id).id
 
     def files(self, session: str, name: str) -> list[Path]:
         """A file of the session's workspace, wherever it is."""
