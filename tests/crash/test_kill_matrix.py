@@ -17,7 +17,7 @@ import outrider
 from outrider import faults
 
 SEED = int(os.environ.get("OUTRIDER_TEST_SEED", datetime.now(UTC).toordinal()))
-SAMPLE = {"sqlite": 12}
+SAMPLE = {"sqlite": 10, "postgres": 8}
 SOURCE = Path(outrider.__file__).parent
 
 
@@ -51,7 +51,7 @@ def scene(request: pytest.FixtureRequest) -> Generator[Scene]:
         yield scene
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_whoever_is_killed_at_a_sample_of_points_nothing_is_lost_or_done_twice(scene: Scene) -> None:
     for cell in sample(scene.store, SAMPLE[scene.store], SEED):
         outcome = run(scene, cell)
