@@ -10,10 +10,18 @@ Script = tuple[int, str, str]  # number, name, text
 
 
 def shipped(package: str) -> list[Script]:
-    """The scripts that a store's package ships, in order: `0001_start.sql` is number 1."""
+    """The scripts that a store's package ships, in order: `0001_start.sql` is number 1.
+
+    Raises ValueError when a number is missing or given twice: databases remember only numbers.
+    """
     folder = files(package).joinpath("sql/migrations")
     names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
-    return [(int(name.split("_", 1)[0]), name, folder.joinpath(name).read_text("utf-8")) for name in names]
+    numbers = [int(name.split("_", 1)[0]) for name in names]
+    if numbers != list(range(1, len(names) + 1)):
+        raise ValueError(f"{package}: the schema scripts are not numbered from 1 without gaps: {', '.join(names)}")
+    return [
+        (number, name, folder.joinpath(name).read_text("utf-8")) for number, name in zip(numbers, names, strict=True)
+    ]
 
 
 def refuse_newer(found: int, newest: int) -> None:
