@@ -86,7 +86,7 @@ class BubblewrapSandboxes:
                         self._check_reserve()
                     await self._make_room(use)
             request = {"op": "execute", "call": asdict(call), "epoch": epoch, "resume": resume}
-            answer = await self._ask(session, request, create=not resume)
+            answer = await self._ask(session, request, warm=not resume)
         if "outcome" in answer:
             return ToolOutcome(answer["outcome"]["content"], answer["outcome"]["is_error"])
         raise await self._error(answer)
@@ -201,7 +201,7 @@ class BubblewrapSandboxes:
             if not use.running:
                 del self._uses[session]
 
-    async def _ask(self, session: str, request: dict[str, Any], *, create: bool) -> dict[str, Any]:
+    async def _ask(self, session: str, request: dict[str, Any], *, warm: bool) -> dict[str, Any]:
         """Ask the shim, having one started when there is none. Its journal makes asking again safe."""
         if not SESSION.fullmatch(session):
             return {"error": "unavailable", "message": f"{session!r} can't name a sandbox"}
@@ -213,7 +213,7 @@ class BubblewrapSandboxes:
                 return await self._patiently(session, request)
             except _NoAnswer:
                 asking = now()
-                started = await self._zygote({"op": "start", "session": session, "create": create})
+                started = await self._zygote({"op": "start", "session": session, "warm": warm})
                 if started.get("new"):
                     self._meter.observe(SANDBOX_STARTS, now() - asking)
             if "error" in started:
@@ -258,7 +258,7 @@ class BubblewrapSandboxes:
         kind, message = answer["error"], answer["message"]
         if kind == "fenced":
             return Fenced(message)
-        if kind in ("lost", "unknown"):
+        if kind == "lost":
             return CallLost(message)
         able = await self.probe()
         if able.available:

@@ -128,7 +128,7 @@ class Zygote:
         elif not SESSION.fullmatch(request["session"]):
             reply({"error": "unavailable", "message": f"{request['session']!r} can't name a sandbox"})
         elif request["op"] == "start":
-            reply(self._start(request["session"], create=request["create"]))
+            reply(self._start(request["session"], warm=request["warm"]))
         elif request["op"] == "end":
             session = request["session"]
             self._apart(lambda: self._end(session), reply)
@@ -194,21 +194,20 @@ class Zygote:
         self._uids.add(uid)
         return uid, gid
 
-    def _start(self, session: str, *, create: bool) -> dict[str, Any]:
+    def _start(self, session: str, *, warm: bool) -> dict[str, Any]:
+        """Not `warm`: for a call that must not begin, whose shim only has to refuse older owners from now on."""
         weak = probe.weakness(self._options, self._groups)
         if weak is not None:
             return {"error": "unavailable", "message": weak}
         user = self._user(session)
         if user is None:
-            if not create:
-                return {"error": "unknown", "message": "no sandbox was ever made for this session"}
             user = self._make(session)
         place = self._place(session)
         lock = os.open(os.path.join(place, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             new = ending.locked(lock) and os.fstat(lock).st_nlink > 0
             if new:
-                self._fork(session, place, user, lock, warm=create)
+                self._fork(session, place, user, lock, warm=warm)
         finally:
             os.close(lock)
         return {"new": new}

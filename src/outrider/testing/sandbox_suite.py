@@ -269,6 +269,14 @@ async def a_resumed_call_is_never_started(sandboxes: Sandboxes, session: str) ->
     assert await hands.bash("ls") == "other"
 
 
+async def what_a_newer_owner_was_told_is_lost_is_never_begun_by_an_older(sandboxes: Sandboxes, session: str) -> None:
+    """Even where nothing had run before: an owner may freeze between a call's intent and its request."""
+    old, new = Hands(sandboxes, session, epoch=4), Hands(sandboxes, session, epoch=5)
+    await raises(CallLost, new.outcome("bash", {"command": "touch ran"}, id="sevt_frozen", resume=True))
+    await raises(Fenced, old.outcome("bash", {"command": "touch ran"}, id="sevt_frozen"))
+    assert await new.bash("ls") == "(no output)"
+
+
 async def an_older_epoch_is_refused(sandboxes: Sandboxes, session: str) -> None:
     old, new = Hands(sandboxes, session, epoch=4), Hands(sandboxes, session, epoch=5)
     await old.bash("true")
@@ -355,6 +363,7 @@ SUITE: tuple[Check, ...] = (
     a_call_that_runs_is_attached_to,
     a_cancelled_wait_leaves_the_call_running,
     a_resumed_call_is_never_started,
+    what_a_newer_owner_was_told_is_lost_is_never_begun_by_an_older,
     an_older_epoch_is_refused,
     an_interrupted_call_ends_as_an_error,
     a_stopped_sandbox_keeps_its_workspace,
