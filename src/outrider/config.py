@@ -14,6 +14,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from outrider.errors import InvalidRequest
 
 DATABASE_URL = "OUTRIDER_DATABASE_URL"
+NATS_URL = "OUTRIDER_NATS_URL"
+NATS_PREFIX = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 FIRST_UID = 61_000  # as root: the server's user; the vault's and the scripted model's follow
 SERVER_KEYS = (
     "host",
@@ -27,6 +29,8 @@ SERVER_KEYS = (
     "database_url",
     "log_format",
     "metrics",
+    "nats_url",
+    "nats_prefix",
 )
 LOG_FORMATS = ("text", "json")
 WHOLE, YES_OR_NO = (int, "a whole number"), (bool, "true or false")
@@ -100,6 +104,8 @@ class Settings:
     log_format: Literal["text", "json"] = "text"
     metrics: str | None = None
     otlp_endpoint: str | None = None
+    nats_url: str | None = None
+    nats_prefix: str = "outrider"
     limits: Limits = field(default_factory=Limits)
     blobs: BlobPlace = field(default_factory=BlobPlace)
     retention: Retention = field(default_factory=Retention)
@@ -187,6 +193,8 @@ def load(
         log_format=server.get("log_format", "text"),
         metrics=server.get("metrics"),
         otlp_endpoint=telemetry.get("otlp_endpoint") or _otlp_endpoint(environment),
+        nats_url=_nats_url(environment.get(NATS_URL), server.get("nats_url"), path),
+        nats_prefix=server.get("nats_prefix", "outrider"),
         limits=_limits(_table(document, "limits", tuple(Limits.__dataclass_fields__), path), path),
         blobs=_blobs(_table(document, "blobs", tuple(BlobPlace.__dataclass_fields__), path), path),
         retention=_retention(_table(document, "retention", tuple(Retention.__dataclass_fields__), path), path),
@@ -223,6 +231,27 @@ def _otlp_endpoint(environment: Mapping[str, str]) -> str | None:
         return None
     names = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
     return next((environment[name] for name in names if environment.get(name)), None)
+
+
+def _nats_url(given: str | None, kept: str | None, path: Path) -> str | None:
+    """The environment's URLs (several, parted by commas, for a cluster), without user, password or token; else the
+    file's, which must hold none of these."""
+    name, urls = (NATS_URL, given) if given else (f"Config file {path}: server.nats_url", kept)
+    return ",".join(_nats_place(name, url.strip(), secret=bool(given)) for url in urls.split(",")) if urls else None
+
+
+def _nats_place(name: str, url: str, *, secret: bool) -> str:
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        raise InvalidRequest(f"{name} is not a URL.") from None
+    if parts.scheme not in ("nats", "tls") or not parts.hostname:
+        raise InvalidRequest(f"{name} must begin with nats:// or tls:// and name a host.")
+    if parts.username is not None and not secret:
+        raise InvalidRequest(f"{name} must hold no user, password or token: give the whole URL in {NATS_URL}.")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}{port}"
 
 
 def _path(value: str | None) -> Path | None:
@@ -308,6 +337,13 @@ def _check(settings: Settings) -> None:
             f"Host {settings.host} is not loopback: give --tls-cert and --tls-key, or --behind-proxy if something"
             " in front of this server terminates TLS."
         )
+    if settings.nats_url is not None and settings.database_url is None:
+        raise InvalidRequest(
+            f"server.nats_url ({NATS_URL}) needs server.database_url ({DATABASE_URL}): NATS only carries news between"
+            " processes that share a PostgreSQL database, and keeps no session."
+        )
+    if not NATS_PREFIX.fullmatch(settings.nats_prefix):
+        raise InvalidRequest("server.nats_prefix must be words of letters, digits, - and _, parted by dots.")
     if settings.sse_event_names not in ("type", "message"):
         raise InvalidRequest("server.sse_event_names must be `type` or `message`.")
     if settings.log_format not in LOG_FORMATS:

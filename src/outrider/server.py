@@ -31,6 +31,7 @@ from outrider.api.services import Services
 from outrider.clock import SystemClock, rfc3339
 from outrider.config import Settings
 from outrider.doorbell.local import LocalDoorbell
+from outrider.doorbell.opening import make_exchange
 from outrider.endpoints import Endpoints
 from outrider.errors import OutriderError, SandboxUnavailable
 from outrider.harness.loop import Hands
@@ -39,6 +40,7 @@ from outrider.ids import MonotonicIds
 from outrider.links.vault import BASE_URL, VaultLink
 from outrider.models.client import AnthropicModel
 from outrider.ports import metrics
+from outrider.ports.doorbell import Exchange
 from outrider.ports.log import Row, SessionKey
 from outrider.ports.model import ModelCall
 from outrider.ports.records import ApiKey
@@ -164,7 +166,7 @@ async def _wired(
 ) -> AsyncGenerator[tuple[Services, Worker, Readiness, Scrape]]:
     watch = Watch(settings, "server")
     telemetry = watch.telemetry
-    clock, ids, doorbell = SystemClock(), MonotonicIds(), LocalDoorbell()
+    clock, ids = SystemClock(), MonotonicIds()
     feeds: list[Feed] = []
 
     def on_commit(key: SessionKey, rows: list[Row]) -> None:
@@ -173,8 +175,16 @@ async def _wired(
 
     stores = await open_stores(settings, credentials, on_commit=on_commit, on_batch=watch.on_batch)
     store, blobs = stores.whole, stores.blobs
-    framer, limits = _framer(settings.sse_event_names), settings.limits
-    feed = Feed(store, clock, ids, framer, replay_window=limits.replay_window, heartbeat=limits.heartbeat)
+    exchange, limits = make_exchange(settings, credentials, stores.rows.writer), settings.limits
+    feed = Feed(
+        store,
+        clock,
+        ids,
+        _framer(settings.sse_event_names),
+        replay_window=limits.replay_window,
+        heartbeat=limits.heartbeat,
+        exchange=exchange,
+    )
     feeds.append(feed)
     sandboxes = BubblewrapSandboxes(
         settings.sandboxes, settings.zygote_socket, settings.sandbox_run, settings.limits, telemetry.meter
@@ -182,7 +192,12 @@ async def _wired(
     vault = VaultLink(settings.vault_socket)
     model = AnthropicModel(BASE_URL, _model_http(vault, settings), capability=_capability(vault))
     hands = Hands(store, feed, model, endpoints, sandboxes, settings.limits, ids, clock, telemetry)
-    worker = Worker(hands, feed, doorbell, f"{_node(settings.data)}{NODE_ENDS}{os.getpid()}-{os.urandom(4).hex()}")
+    worker = Worker(
+        hands,
+        feed,
+        exchange or LocalDoorbell(),
+        f"{_node(settings.data)}{NODE_ENDS}{os.getpid()}-{os.urandom(4).hex()}",
+    )
 
     async def forget(key: SessionKey) -> None:
         try:
@@ -201,6 +216,7 @@ async def _wired(
         stack.push_async_callback(sandboxes.close)
         stack.push_async_callback(vault.close)
         stack.push_async_callback(model.close)
+        await stack.enter_async_context(_hearing(exchange, feed))
         await stack.enter_async_context(worker.working())
         await stack.enter_async_context(_housekeeping(store, sandboxes, upkeep, telemetry.meter))
         services = Services(
@@ -293,6 +309,16 @@ async def _say_if_unable(sandboxes: BubblewrapSandboxes) -> None:
     able = await sandboxes.probe()
     if not able.available:
         log.warning("tools will refuse: no sandbox can be made here: %s; to mend it: %s", able.problem, able.fix)
+
+
+@asynccontextmanager
+async def _hearing(exchange: Exchange | None, feed: Feed) -> AsyncGenerator[None]:
+    """Where processes share a store: hear of the others, and look into the log for what was not heard."""
+    if exchange is None:
+        yield
+    else:
+        async with exchange.opened(feed), feed.looking():
+            yield
 
 
 def _framer(names: str) -> Callable[[str, bytes], bytes]:

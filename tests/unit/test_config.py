@@ -109,3 +109,41 @@ def test_a_database_without_its_driver_is_refused_naming_the_extra(
     monkeypatch.setattr(opening, "find_spec", none_found)
     with pytest.raises(InvalidRequest, match=r"outrider\[postgres\]"):
         opening.check(settings)
+
+
+DATABASE = {"OUTRIDER_DATABASE_URL": "postgresql://db.example/outrider"}
+
+
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        ("nats://nats.example", "nats://nats.example"),
+        ("tls://user:secret@nats.example:4223", "tls://nats.example:4223"),
+        ("nats://token@a.example, nats://token@b.example:1", "nats://a.example,nats://b.example:1"),
+        ("nats://user:secret@[::1]:4222", "nats://[::1]:4222"),
+    ],
+)
+def test_the_settings_hold_the_address_of_nats_and_nothing_secret(tmp_path: Path, url: str, kept: str) -> None:
+    settings = config.load({**DATABASE, "OUTRIDER_NATS_URL": url}, data=tmp_path)
+    assert settings.nats_url == kept
+    assert "secret" not in repr(settings)
+    assert "token" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("environment", "text", "named"),
+    [
+        ({"OUTRIDER_NATS_URL": "nats://nats.example"}, "", "needs server.database_url"),
+        ({**DATABASE, "OUTRIDER_NATS_URL": "http://nats.example"}, "", "OUTRIDER_NATS_URL must begin with nats://"),
+        ({**DATABASE, "OUTRIDER_NATS_URL": "nats://"}, "", "OUTRIDER_NATS_URL must begin with nats://"),
+        (DATABASE, '[server]\nnats_url = "nats://secret@nats.example"\n', "server.nats_url must hold no user"),
+        (DATABASE, '[server]\nnats_prefix = "a b"\n', "server.nats_prefix must be words"),
+    ],
+)
+def test_nats_without_a_database_or_with_a_secret_in_the_file_is_refused(
+    tmp_path: Path, environment: dict[str, str], text: str, named: str
+) -> None:
+    (tmp_path / "config.toml").write_text(text)
+    with pytest.raises(InvalidRequest, match=re.escape(named)) as refused:
+        config.load(environment, data=tmp_path)
+    assert "secret@" not in refused.value.message

@@ -18,11 +18,12 @@ from outrider.api.intake import send_once
 from outrider.api.services import Services
 from outrider.clock import SystemClock
 from outrider.config import Limits, Settings
+from outrider.doorbell.remote import RemoteDispatch
 from outrider.harness.loop import Hands
 from outrider.harness.worker import Worker
 from outrider.ids import MonotonicIds
 from outrider.ports.doorbell import Exchange
-from outrider.ports.log import Lease, Row, SessionKey
+from outrider.ports.log import Row, SessionKey
 from outrider.ports.model import Delta, ModelCall, ModelProfile, ModelReply
 from outrider.ports.records import SessionRecord
 from outrider.session import events
@@ -67,22 +68,6 @@ def trial_over(board: Switchboard) -> ExchangeTrial:
 @pytest.mark.parametrize("contract", CONTRACTS, ids=lambda contract: contract.__name__)
 async def test_what_readers_see_holds_on_an_exchange_that_misbehaves(contract: ExchangeContract, seed: int) -> None:
     await contract(trial_over(Switchboard(BAD, seed)))
-
-
-class Bells:
-    """Implements the `Dispatch` port of an API that has no harness in its process."""
-
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
-
-    def ring(self) -> None:
-        self._exchange.ring()
-
-    def claimant(self) -> str | None:
-        return None
-
-    def take(self, lease: Lease) -> None:
-        raise AssertionError(f"{lease} was claimed for nobody")
 
 
 class Part:
@@ -140,7 +125,7 @@ class Part:
 
         services = Services(
             Settings(data=Path("/nonexistent")), self.store, self.store, self.feed,
-            Bells(self.exchange), self.models, self.ids, self.clock, nothing, lambda: True, nothing,
+            RemoteDispatch(self.exchange), self.models, self.ids, self.clock, nothing, lambda: True, nothing,
         )  # fmt: skip
         await send_once(services, key, requests, allow_system=False, keep=lambda _: None)
 

@@ -60,9 +60,8 @@ def demo(model: str | None, keep: bool) -> None:
 def _server(data: Path) -> Generator[Address]:
     """A real `outrider serve` on a free port. Its output goes to a file beside the data directory."""
     command = [sys.executable, "-m", "outrider", "serve", "--port", "0", "--data", str(data)]
-    environment = {
-        k: v for k, v in os.environ.items() if k not in ("OUTRIDER_API_KEY", "OUTRIDER_DATA", "OUTRIDER_DATABASE_URL")
-    }
+    not_ours = {"OUTRIDER_API_KEY", "OUTRIDER_DATA", "OUTRIDER_DATABASE_URL", "OUTRIDER_NATS_URL"}
+    environment = {k: v for k, v in os.environ.items() if k not in not_ours}
     with _log(data).open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
         try:

@@ -100,6 +100,11 @@ class Exchange(Doorbell, Protocol):
         """Be connected while the block runs, and connect again after each loss; entering never fails for want of it."""
         ...
 
+    @property
+    def connected(self) -> bool:
+        """Whether anything is carried now, as far as is known."""
+        ...
+
     def follow(self, key: SessionKey) -> None:
         """The listener wants to hear of this session. Once that is so it is asked to `look`."""
         ...

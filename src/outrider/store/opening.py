@@ -29,9 +29,10 @@ log = logging.getLogger("outrider.store")
 
 
 class Store(EventLog, Records, ColdLogs, Protocol):
-    """All ports on one set of data."""
+    """All ports on one set of data. `writer` is the name under which it notifies other processes, if it does."""
 
     default_workspace: str
+    writer: str
 
     async def close(self) -> None: ...
 

@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-from outrider.config import DATABASE_URL, Settings
+from outrider.config import DATABASE_URL, NATS_URL, Settings
 from outrider.endpoints import load_endpoints, secret_variables, usable_secrets
 from outrider.errors import InvalidRequest, OutriderError
 from outrider.supervisor import first_key, log, places, plan
@@ -23,7 +23,7 @@ from outrider.supervisor.plan import Plan, Roles, Users
 
 REFUSED = 2
 S3_KEYS = ("OUTRIDER_S3_ACCESS_KEY_ID", "OUTRIDER_S3_SECRET_ACCESS_KEY")
-CREDENTIALS = (DATABASE_URL, *S3_KEYS)
+CREDENTIALS = (DATABASE_URL, NATS_URL, *S3_KEYS)
 """Of the infrastructure that the server process itself uses: only that process gets them."""
 
 
@@ -55,10 +55,12 @@ def _plan(settings: Settings, environment: Mapping[str, str], roles: Roles) -> t
     endpoints = load_endpoints(settings.endpoints, environment, usable)
     keys = {secret: _key(secret, environment) for secret in endpoints.secrets().values()}
     users = choose_users(settings)
+    from outrider.doorbell import opening as doorbells
     from outrider.store import opening  # here, so that the clean process, which imports this module too, has it not
 
     opening.check(settings)
     _check_blobs(settings, environment)
+    doorbells.check(settings)
     places.prepare(settings, users)
     lock = places.lock(settings.data)
     options = resolve(roles.zygote_options)(

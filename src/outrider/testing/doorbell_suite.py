@@ -7,6 +7,7 @@ previews without gaps inside one; rings that end a wait soon. Not covered: how f
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 
 import msgspec
@@ -186,7 +187,7 @@ async def many_rings_are_folded(trial: ExchangeTrial) -> None:
     async with trial.two() as (here, there):
         await quiet(there)
         for n in range(200):
-            await there.store.create_session(record(f"sesn_r{n}"), [], wake=True)
+            await here.store.create_session(record(f"sesn_r{n}"), [], wake=True)
             here.exchange.ring()
         times = 0
         while await rung(there, 0.5):
@@ -234,8 +235,10 @@ async def after_a_lost_connection_nothing_is_missing(trial: ExchangeTrial) -> No
         await write(there, "c", "d")
         assert await reader.until("d") == ["c", "d"]
 
+        numbers = itertools.count()
+
         async def rings_again() -> bool:
-            there.exchange.ring()
+            await runnable(there, f"sesn_r{next(numbers)}")
             return await rung(here, 0.3)
 
         await quiet(here)

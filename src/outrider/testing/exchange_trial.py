@@ -64,6 +64,7 @@ class ExchangeTrial:
             )
             feeds.append(feed)
             async with exchange.opened(feed), feed.looking():
+                await until(lambda: _connected(exchange))
                 yield Process(store, exchange, feed)
 
     @asynccontextmanager
@@ -108,6 +109,10 @@ def _named(body: dict[str, str]) -> str:
     if body.get("type") == "session.deleted":
         return "session.deleted"
     return body["id"] + body.get("text", "")
+
+
+async def _connected(exchange: Exchange) -> bool:
+    return exchange.connected
 
 
 async def until(look: Callable[[], Awaitable[Found | None]], seconds: float = WAIT) -> Found:

@@ -47,7 +47,7 @@ class Switchboard:
     def lose_connections(self) -> None:
         """As after an outage: everybody is connected again, and does not know what was missed."""
         for member in list(self._members):
-            member.connected()
+            member.reconnect()
 
     def say(self, sender: SwitchboardExchange, say: Say) -> None:
         for member in self._members:
@@ -77,14 +77,18 @@ class SwitchboardExchange:
     async def opened(self, listener: Listener) -> AsyncGenerator[None]:
         self._listener = listener
         self._board.join(self)
-        self.connected()
+        self.reconnect()
         try:
             yield
         finally:
             self._board.leave(self)
             self._listener = None
 
-    def connected(self) -> None:
+    @property
+    def connected(self) -> bool:
+        return self._listener is not None
+
+    def reconnect(self) -> None:
         self._bell.ring()
         if self._listener is not None:
             self._listener.look()

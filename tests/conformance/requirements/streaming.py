@@ -109,6 +109,13 @@ LEDGER = (
         "Previews come only on connections that ask for them with `event_deltas[]`.",
         docs("Session event stream"),
     ),
+    differs(
+        "streaming:previews:any-server",
+        "Previews come whichever server takes the connection.",
+        INFERRED,
+        "among several servers on one database they come from another one only where NATS joins them; the events"
+        " themselves come always",
+    ),
     met(
         "streaming:previews:bad-value",
         "Another value of `event_deltas[]`, or more than 100, is 400.",

@@ -31,6 +31,7 @@ class SqliteStore(SqliteLog, SqliteRecords, SqliteVaults, SqliteCold):
     def __init__(self, writer: Writer, readers: Readers, default_workspace: str) -> None:
         super().__init__(writer, readers)
         self.default_workspace = default_workspace
+        self.writer = ""
 
     @classmethod
     async def open(
