@@ -17,6 +17,8 @@ COMMANDS = {
     "env": "outrider.cli.env:env",
     "drill": "outrider.cli.drill:drill",
     "session": "outrider.cli.session:session",
+    "backup": "outrider.cli.backup:backup",
+    "restore": "outrider.cli.backup:restore",
 }
 
 

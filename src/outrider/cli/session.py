@@ -45,3 +45,19 @@ def tail(session_id: str, once: bool, data: Path | None) -> None:
         raise click.ClickException(reason(error, found)) from None
     except KeyboardInterrupt:
         return
+
+
+@session.command()
+@click.argument("session_id")
+@data_option
+def cold(session_id: str, data: Path | None) -> None:
+    """Move a resting session's events to the blob store; they come back when they are needed.
+
+    It stays as it is for clients: this is not the API's archive. The server may run meanwhile.
+    """
+    import asyncio
+
+    from outrider.cli.cold import move
+
+    rows = asyncio.run(move(session_id, data))
+    click.echo(f"{session_id}: {rows} rows moved to the blob store.")
