@@ -31,8 +31,13 @@ SERVER_KEYS = (
     "metrics",
     "nats_url",
     "nats_prefix",
+    "vault_listen",
+    "vault_url",
 )
 LOG_FORMATS = ("text", "json")
+SANDBOX_KEYS = ("strict", "listen", "hosts", "host_patience", "shared_workspaces", "lease")
+PEERS_KEYS = ("ca", "cert", "key")
+ROLES = ("api", "harness", "sandbox", "vault")
 WHOLE, YES_OR_NO = (int, "a whole number"), (bool, "true or false")
 KINDS: dict[str, tuple[type, str]] = {
     "port": WHOLE,
@@ -40,6 +45,10 @@ KINDS: dict[str, tuple[type, str]] = {
     "behind_proxy": YES_OR_NO,
     "require_beta_header": YES_OR_NO,
     "strict": YES_OR_NO,
+    "shared_workspaces": YES_OR_NO,
+    "host_patience": (float, "a number of seconds"),
+    "lease": (float, "a number of seconds"),
+    "hosts": (dict, "a table of names and addresses"),
 }
 """Of the keys of `[server]` and `[sandbox]`; the others are strings."""
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:\[\]/]+):\d{1,5}")
@@ -87,6 +96,15 @@ class Retention:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerFiles:
+    """PEM files by which this deployment's processes know each other: the authority, our certificate and its key."""
+
+    ca: Path
+    cert: Path
+    key: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """One server's settings. `data` holds everything durable; `run` holds sockets (short paths, remade at start)."""
 
@@ -106,6 +124,15 @@ class Settings:
     otlp_endpoint: str | None = None
     nats_url: str | None = None
     nats_prefix: str = "outrider"
+    roles: tuple[str, ...] = ROLES
+    peers: PeerFiles | None = None
+    vault_listen: str | None = None
+    vault_url: str | None = None
+    sandbox_listen: str | None = None
+    sandbox_hosts: Mapping[str, str] = field(default_factory=dict[str, str])
+    sandbox_host_patience: float = 15.0
+    sandbox_lease: float = 8.0
+    shared_workspaces: bool = False
     limits: Limits = field(default_factory=Limits)
     blobs: BlobPlace = field(default_factory=BlobPlace)
     retention: Retention = field(default_factory=Retention)
@@ -166,17 +193,21 @@ def load(
     behind_proxy: bool = False,
     tls_cert: Path | None = None,
     tls_key: Path | None = None,
+    roles: str | None = None,
 ) -> Settings:
     """Read `OUTRIDER_CONFIG`, else `config.toml` in the data directory, if it is there. Raises InvalidRequest."""
     where = (data or default_data(environment)).absolute()
     path = Path(environment.get("OUTRIDER_CONFIG") or where / "config.toml")
     document = _read(path, required="OUTRIDER_CONFIG" in environment)
-    _known(document, ("server", "sandbox", "telemetry", "limits", "blobs", "retention", "endpoints"), "", path)
+    tables = ("server", "sandbox", "peers", "telemetry", "limits", "blobs", "retention", "endpoints")
+    _known(document, tables, "", path)
     server = _table(document, "server", SERVER_KEYS, path)
-    sandbox = _table(document, "sandbox", ("strict",), path)
+    sandbox = _table(document, "sandbox", SANDBOX_KEYS, path)
+    peers = _table(document, "peers", PEERS_KEYS, path)
     telemetry = _table(document, "telemetry", ("otlp_endpoint",), path)
     _typed(server, "server.", path)
     _typed(sandbox, "sandbox.", path)
+    _typed(peers, "peers.", path)
     _typed(telemetry, "telemetry.", path)
     settings = Settings(
         data=where,
@@ -195,6 +226,15 @@ def load(
         otlp_endpoint=telemetry.get("otlp_endpoint") or _otlp_endpoint(environment),
         nats_url=_nats_url(environment.get(NATS_URL), server.get("nats_url"), path),
         nats_prefix=server.get("nats_prefix", "outrider"),
+        roles=_roles(roles),
+        peers=_peers(peers, path),
+        vault_listen=server.get("vault_listen"),
+        vault_url=environment.get("OUTRIDER_VAULT_URL") or server.get("vault_url"),
+        sandbox_listen=sandbox.get("listen"),
+        sandbox_hosts=_hosts(environment.get("OUTRIDER_SANDBOX_HOSTS"), sandbox.get("hosts", {}), path),
+        sandbox_host_patience=float(sandbox.get("host_patience", 15.0)),
+        sandbox_lease=float(sandbox.get("lease", 8.0)),
+        shared_workspaces=bool(sandbox.get("shared_workspaces", False)),
         limits=_limits(_table(document, "limits", tuple(Limits.__dataclass_fields__), path), path),
         blobs=_blobs(_table(document, "blobs", tuple(BlobPlace.__dataclass_fields__), path), path),
         retention=_retention(_table(document, "retention", tuple(Retention.__dataclass_fields__), path), path),
@@ -254,6 +294,43 @@ def _nats_place(name: str, url: str, *, secret: bool) -> str:
     return f"{parts.scheme}://{host}{port}"
 
 
+def _roles(named: str | None) -> tuple[str, ...]:
+    """Of `--role a,b`, in a fixed order; all without it."""
+    if named is None:
+        return ROLES
+    wanted = {name.strip() for name in named.split(",")}
+    unknown = sorted(wanted - set(ROLES))
+    if unknown:
+        raise InvalidRequest(f"--role: `{unknown[0]}` is no role; there are {', '.join(ROLES)}, separated by commas.")
+    return tuple(role for role in ROLES if role in wanted)
+
+
+def _peers(table: Mapping[str, str], path: Path) -> PeerFiles | None:
+    if not table:
+        return None
+    missing = [name for name in PEERS_KEYS if name not in table]
+    if missing:
+        raise InvalidRequest(f"Config file {path}: [peers] needs ca, cert and key; {missing[0]} is missing")
+    return PeerFiles(*(Path(table[name]) for name in PEERS_KEYS))
+
+
+def _hosts(listed: str | None, table: Mapping[str, Any], path: Path) -> dict[str, str]:
+    """`name=https://host:port,...` of the environment, else the table of the same."""
+    if not listed:
+        for name, url in table.items():
+            if not isinstance(url, str):
+                raise InvalidRequest(f"Config file {path}: sandbox.hosts.{name} must be a string, not {url!r}")
+        return dict(table)
+    pairs = [entry.strip().partition("=") for entry in listed.split(",")]
+    for name, sign, url in pairs:
+        if not (name and sign and url):
+            raise InvalidRequest("OUTRIDER_SANDBOX_HOSTS must be name=https://host:port, separated by commas.")
+    found = {name: url for name, _, url in pairs}
+    if len(found) != len(pairs):
+        raise InvalidRequest("OUTRIDER_SANDBOX_HOSTS names a host twice.")
+    return found
+
+
 def _path(value: str | None) -> Path | None:
     return Path(value) if value else None
 
@@ -286,7 +363,7 @@ def _table(document: Mapping[str, Any], name: str, known: Collection[str], path:
 def _typed(values: Mapping[str, Any], table: str, path: Path) -> None:
     for name, value in values.items():
         kind, said = KINDS.get(name, (str, "a string"))
-        if type(value) is not kind:
+        if type(value) is not kind and not (kind is float and type(value) is int):
             raise InvalidRequest(f"Config file {path}: {table}{name} must be {said}, not {value!r}")
     if not 0 <= values.get("port", 0) <= 65535:
         raise InvalidRequest(f"Config file {path}: {table}port must be from 0 to 65535, not {values['port']}")
@@ -332,7 +409,8 @@ def _retention(values: dict[str, Any], path: Path) -> Retention:
 def _check(settings: Settings) -> None:
     if bool(settings.tls_cert) != bool(settings.tls_key):
         raise InvalidRequest("--tls-cert and --tls-key go together.")
-    if settings.host not in LOOPBACK and not (settings.tls_cert or settings.behind_proxy):
+    apart = "api" not in settings.roles  # then health alone is told there
+    if settings.host not in LOOPBACK and not (apart or settings.tls_cert or settings.behind_proxy):
         raise InvalidRequest(
             f"Host {settings.host} is not loopback: give --tls-cert and --tls-key, or --behind-proxy if something"
             " in front of this server terminates TLS."

@@ -188,11 +188,19 @@ def profiles() -> dict[str, dict[str, Any]]:
 
 def secret_variables(environment: Mapping[str, str], configured: Mapping[str, Mapping[str, Any]]) -> set[str]:
     """Variables present in `environment` that hold keys: the supervisor takes them out before anything else runs."""
-    names = {"OUTRIDER_MODEL_KEY", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"}
-    shipped = profiles()
-    for table in configured.values():
-        names |= {str(source["key_env"]) for source in (table, _shipped(table, shipped)) if "key_env" in source}
+    names = {"OUTRIDER_MODEL_KEY", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"} | named_secrets(configured)
     return {name for name in names if environment.get(name)}
+
+
+def named_secrets(configured: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
+    """Variables that these endpoints name, set or not: where the vault runs elsewhere, they are not."""
+    shipped = profiles()
+    return frozenset(
+        str(source["key_env"])
+        for table in configured.values()
+        for source in (table, _shipped(table, shipped))
+        if "key_env" in source
+    )
 
 
 def usable_secrets(environment: Mapping[str, str], configured: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:

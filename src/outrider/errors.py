@@ -21,6 +21,7 @@ OutriderError
     ├── ModelFailure: a model request failed
     ├── SandboxUnavailable: no isolation on this host, or no room
     ├── LogCold: a session's rows lie in the blob store and must be brought back first
+    ├── PeerRefused: a process of this deployment is not who it should be
     └── CallLost: a tool call's outcome can no longer be learnt
 """
 
@@ -154,6 +155,10 @@ class ModelFailure(Internal):
 
 class SandboxUnavailable(Internal):
     """A sandbox can't be had. The message names the cause and the fix; it becomes the tool's error result."""
+
+
+class PeerRefused(Internal):
+    """The other end of a connection between our own processes has no certificate that is good for its role."""
 
 
 class CallLost(Internal):

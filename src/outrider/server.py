@@ -14,7 +14,7 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,20 +23,26 @@ from typing import Any
 import httpx2
 import uvicorn
 import uvloop
+from starlette.applications import Starlette
 
+from outrider import hands
 from outrider.api.app import create_app
-from outrider.api.health import Readiness
+from outrider.api.health import Check, Readiness, routes
 from outrider.api.operator import create_operator_app
 from outrider.api.services import Services
 from outrider.clock import SystemClock, rfc3339
 from outrider.config import Settings
 from outrider.doorbell.local import LocalDoorbell
 from outrider.doorbell.opening import make_exchange
+from outrider.doorbell.ring_only import RingOnly
 from outrider.endpoints import Endpoints
-from outrider.errors import OutriderError, SandboxUnavailable
+from outrider.errors import OutriderError
+from outrider.hands import AnySandboxes
 from outrider.harness.loop import Hands
 from outrider.harness.worker import NODE_ENDS, Worker
 from outrider.ids import MonotonicIds
+from outrider.links import peers as links
+from outrider.links.peers import Identity
 from outrider.links.vault import BASE_URL, VaultLink
 from outrider.models.client import AnthropicModel
 from outrider.ports import metrics
@@ -45,7 +51,7 @@ from outrider.ports.log import Row, SessionKey
 from outrider.ports.model import ModelCall
 from outrider.ports.records import ApiKey
 from outrider.ports.telemetry import Meter
-from outrider.sandbox.driver import BubblewrapSandboxes
+from outrider.sandbox.placed import PlacedSandboxes
 from outrider.session.events import EventFactory
 from outrider.session.feed import Feed
 from outrider.store.opening import Store, Stores, open_stores
@@ -76,14 +82,17 @@ def main(
     key_digest: str,
     credentials: Mapping[str, str] | None = None,
     metrics: socket.socket | None = None,
+    peers: int | None = None,
 ) -> None:
     """Serve until SIGTERM. `key_digest` is the SHA-256 (hex) of the first API key; `credentials` are those of the
-    infrastructure that this process uses itself, by the names of their variables; `metrics` is the operator's port."""
+    infrastructure that this process uses itself, by the names of their variables; `metrics` is the operator's port;
+    the memory file `peers` holds our certificate. `settings.roles` says whether this is API, harness or both."""
     compile_all()
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
-    uvloop.run(_serve(settings, listener, endpoints, key_digest, credentials or {}, metrics))
+    identity = None if peers is None else links.unpack(peers)
+    uvloop.run(_serve(settings, listener, endpoints, key_digest, credentials or {}, metrics, identity))
 
 
 async def _serve(
@@ -93,11 +102,12 @@ async def _serve(
     key_digest: str,
     credentials: Mapping[str, str],
     operator: socket.socket | None,
+    identity: Identity | None,
 ) -> None:
-    async with _wired(settings, endpoints, key_digest, credentials) as (services, worker, readiness, scrape):
+    async with _wired(settings, endpoints, key_digest, credentials, identity) as (services, worker, readiness, scrape):
         server = _Server(
             _uvicorn(
-                create_app(services, readiness),
+                create_app(services, readiness) if "api" in settings.roles else Starlette(routes=routes(readiness)),
                 timeout_graceful_shutdown=DRAIN_SECONDS,
                 ssl_certfile=settings.tls_cert,
                 ssl_keyfile=settings.tls_key,
@@ -106,7 +116,8 @@ async def _serve(
         _on_stop_signals(server, services.feed, worker)
         async with _operator_port(operator, create_operator_app(readiness, scrape, CONTENT_TYPE)):
             await server.serve(sockets=[listener])
-            await worker.drain()
+            if worker is not None:
+                await worker.drain()
 
 
 def _uvicorn(app: ASGIApplication, **more: Any) -> uvicorn.Config:
@@ -145,7 +156,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _on_stop_signals(server: uvicorn.Server, feed: Feed, worker: Worker) -> None:
+def _on_stop_signals(server: uvicorn.Server, feed: Feed, worker: Worker | None) -> None:
     """SIGTERM and SIGINT drain: no new connections or sessions, open streams end at once (their clients connect again,
     to a process that stays), requests and running turns get a moment to finish."""
     loop = asyncio.get_running_loop()
@@ -154,7 +165,8 @@ def _on_stop_signals(server: uvicorn.Server, feed: Feed, worker: Worker) -> None
     def stop() -> None:
         server.should_exit = True
         feed.close()
-        drains.add(loop.create_task(worker.drain()))
+        if worker is not None:
+            drains.add(loop.create_task(worker.drain()))
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
@@ -162,11 +174,14 @@ def _on_stop_signals(server: uvicorn.Server, feed: Feed, worker: Worker) -> None
 
 @asynccontextmanager
 async def _wired(
-    settings: Settings, endpoints: Endpoints, key_digest: str, credentials: Mapping[str, str]
-) -> AsyncGenerator[tuple[Services, Worker, Readiness, Scrape]]:
+    settings: Settings,
+    endpoints: Endpoints,
+    key_digest: str,
+    credentials: Mapping[str, str],
+    identity: Identity | None,
+) -> AsyncGenerator[tuple[Services, Worker | None, Readiness, Scrape]]:
     watch = Watch(settings, "server")
-    telemetry = watch.telemetry
-    clock, ids = SystemClock(), MonotonicIds()
+    clock, ids, telemetry = SystemClock(), MonotonicIds(), watch.telemetry
     feeds: list[Feed] = []
 
     def on_commit(key: SessionKey, rows: list[Row]) -> None:
@@ -186,45 +201,41 @@ async def _wired(
         exchange=exchange,
     )
     feeds.append(feed)
-    sandboxes = BubblewrapSandboxes(
-        settings.sandboxes, settings.zygote_socket, settings.sandbox_run, settings.limits, telemetry.meter
-    )
-    vault = VaultLink(settings.vault_socket)
-    model = AnthropicModel(BASE_URL, _model_http(vault, settings), capability=_capability(vault))
-    hands = Hands(store, feed, model, endpoints, sandboxes, settings.limits, ids, clock, telemetry)
-    worker = Worker(
-        hands,
-        feed,
-        exchange or LocalDoorbell(),
-        f"{_node(settings.data)}{NODE_ENDS}{os.getpid()}-{os.urandom(4).hex()}",
-    )
-
-    async def forget(key: SessionKey) -> None:
-        try:
-            await sandboxes.delete(key.session)
-        except SandboxUnavailable as error:  # the session is gone all the same: no error for its client
-            log.warning("session %s: its files are left to the next housekeeping: %s", key.session, error.message)
-
-    await _ensure_key(store, ids, clock, key_digest)
-    room = _room_gauge(settings)
-    delete = _deleter(stores, feed, ids, clock, forget)
-    upkeep = Upkeep(stores.rows, blobs, stores.freezer, settings.retention, clock, delete)
+    if "api" in settings.roles:
+        await _ensure_key(store, ids, clock, key_digest)
+    room, dispatch = _room_gauge(settings), RingOnly(exchange or LocalDoorbell())
+    workers: list[Worker] = []
+    needed, told, gauges = _checks(store, room), dict[str, Check](), _gauges(store, feed)
+    forget, probe, vault_metrics = hands.left_to_harnesses, hands.elsewhere, _no_metrics
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(watch.close)
         stack.push_async_callback(blobs.close)
         stack.push_async_callback(store.close)
-        stack.push_async_callback(sandboxes.close)
-        stack.push_async_callback(vault.close)
-        stack.push_async_callback(model.close)
         await stack.enter_async_context(_hearing(exchange, feed))
-        await stack.enter_async_context(worker.working())
-        await stack.enter_async_context(_housekeeping(store, sandboxes, upkeep, telemetry.meter))
-        services = Services(
-            settings, store, store, feed, worker, endpoints, ids, clock, forget, room, sandboxes.probe, telemetry
+        if "harness" in settings.roles:
+            sandboxes = hands.sandboxes(settings, identity, store, workers, telemetry.meter)
+            vault = hands.vault(settings, identity)
+            model = AnthropicModel(BASE_URL, _model_http(vault, settings), capability=_capability(vault))
+            for part in (sandboxes, vault, model):
+                stack.push_async_callback(part.close)
+            work = Hands(store, feed, model, endpoints, sandboxes, settings.limits, ids, clock, telemetry)
+            dispatch = worker = Worker(work, feed, exchange or LocalDoorbell(), _worker_id(settings.data))
+            workers.append(worker)
+            forget, probe, vault_metrics = hands.forgetting(sandboxes), sandboxes.probe, vault.metrics
+            needed["vault"], told["sandbox"] = vault.answers, _able(sandboxes)
+            gauges = {**gauges, **_harness_gauges(worker, sandboxes)}
+            delete = _deleter(stores, feed, ids, clock, forget)
+            upkeep = Upkeep(stores.rows, stores.blobs, stores.freezer, settings.retention, clock, delete)
+            await stack.enter_async_context(worker.working())
+            if isinstance(sandboxes, PlacedSandboxes):
+                await stack.enter_async_context(_going_on(sandboxes.keep_all(worker.driving)))
+            await stack.enter_async_context(_going_on(_housekeeping(store, sandboxes, upkeep, telemetry.meter)))
+        yield (
+            Services(settings, store, store, feed, dispatch, endpoints, ids, clock, forget, room, probe, telemetry),
+            next(iter(workers), None),
+            Readiness(needed, told),
+            lambda: watch.scrape(gauges, vault_metrics),
         )
-        readiness = _readiness(store, vault, room, sandboxes)
-        gauges = _gauges(store, feed, worker, sandboxes)
-        yield services, worker, readiness, lambda: watch.scrape(gauges, vault.metrics)
 
 
 def _node(data: Path) -> str:
@@ -237,7 +248,11 @@ def _node(data: Path) -> str:
     return file.read_text().strip()
 
 
-def _readiness(store: Store, vault: VaultLink, room: Callable[[], bool], sandboxes: BubblewrapSandboxes) -> Readiness:
+def _worker_id(data: Path) -> str:
+    return f"{_node(data)}{NODE_ENDS}{os.getpid()}-{os.urandom(4).hex()}"
+
+
+def _checks(store: Store, room: Callable[[], bool]) -> dict[str, Check]:
     async def readable() -> bool:
         await store.runnable()
         return True
@@ -245,31 +260,38 @@ def _readiness(store: Store, vault: VaultLink, room: Callable[[], bool], sandbox
     async def has_room() -> bool:
         return room()
 
+    return {"store": readable, "disk": has_room}
+
+
+def _able(sandboxes: AnySandboxes) -> Check:
     async def able() -> bool:
         return (await sandboxes.probe()).available
 
-    return Readiness({"store": readable, "vault": vault.answers, "disk": has_room}, {"sandbox": able})
+    return able
 
 
-def _gauges(store: Store, feed: Feed, worker: Worker, sandboxes: BubblewrapSandboxes) -> Gauges:
-    async def running() -> float:
-        return worker.running
+async def _no_metrics() -> bytes:
+    return b""
 
+
+def _gauges(store: Store, feed: Feed) -> Gauges:
     async def runnable() -> float:
         return await store.runnable()
 
     async def readers() -> float:
         return feed.readers
 
+    return {metrics.RUNNABLE: runnable, metrics.STREAM_READERS: readers}
+
+
+def _harness_gauges(worker: Worker, sandboxes: AnySandboxes) -> Gauges:
+    async def running() -> float:
+        return worker.running
+
     async def live() -> float:
         return sandboxes.live
 
-    return {
-        metrics.RUNNING: running,
-        metrics.RUNNABLE: runnable,
-        metrics.STREAM_READERS: readers,
-        metrics.SANDBOXES: live,
-    }
+    return {metrics.RUNNING: running, metrics.SANDBOXES: live}
 
 
 def _deleter(
@@ -304,7 +326,7 @@ def _capability(vault: VaultLink) -> Callable[[ModelCall], Awaitable[str]]:
     return capability
 
 
-async def _say_if_unable(sandboxes: BubblewrapSandboxes) -> None:
+async def _say_if_unable(sandboxes: AnySandboxes) -> None:
     """One line for the operator; agents learn it at their first tool call."""
     able = await sandboxes.probe()
     if not able.available:
@@ -351,28 +373,27 @@ def _room_gauge(settings: Settings) -> Callable[[], bool]:
 
 def _tell_if_failed(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
-        log.error("housekeeping has stopped until the next start", exc_info=error)
+        log.error("a loop has stopped until the next start", exc_info=error)
+
+
+async def _housekeeping(store: Store, sandboxes: AnySandboxes, upkeep: Upkeep, meter: Meter) -> None:
+    """Each minute: erase what sandboxes of deleted sessions left, forget old answers, and the store's own upkeep."""
+    await _say_if_unable(sandboxes)
+    while True:
+        try:
+            await store.forget_answers(rfc3339(datetime.now(UTC) - ANSWERS_KEPT))
+            await sandboxes.sweep(await store.session_ids())
+            await upkeep.when_due()
+        except OutriderError as error:
+            meter.add(metrics.HOUSEKEEPING_FAILURES)
+            log.warning("housekeeping: %s", error.message)
+        await asyncio.sleep(HOUSEKEEPING_SECONDS)
 
 
 @asynccontextmanager
-async def _housekeeping(
-    store: Store, sandboxes: BubblewrapSandboxes, upkeep: Upkeep, meter: Meter
-) -> AsyncGenerator[None]:
-    """Each minute: erase what sandboxes of deleted sessions left, forget old answers, and the store's own upkeep."""
-
-    async def loop() -> None:
-        await _say_if_unable(sandboxes)
-        while True:
-            try:
-                await store.forget_answers(rfc3339(datetime.now(UTC) - ANSWERS_KEPT))
-                await sandboxes.sweep(await store.session_ids())
-                await upkeep.when_due()
-            except OutriderError as error:
-                meter.add(metrics.HOUSEKEEPING_FAILURES)
-                log.warning("housekeeping: %s", error.message)
-            await asyncio.sleep(HOUSEKEEPING_SECONDS)
-
-    task = asyncio.create_task(loop())
+async def _going_on(loop: Coroutine[None, None, None]) -> AsyncGenerator[None]:
+    """A loop for as long as the block runs."""
+    task = asyncio.create_task(loop)
     task.add_done_callback(_tell_if_failed)
     try:
         yield

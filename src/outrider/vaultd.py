@@ -1,4 +1,5 @@
-"""Composition root of the vault process: the only one that holds keys. Serves one unix socket to one user.
+"""Composition root of the vault process: the only one that holds keys. Serves a unix socket to one user,
+and harnesses elsewhere over mutual TLS.
 
 Takes its keys from a memory file, after it has made itself unreadable. Writes nothing to disk yet.
 """
@@ -6,21 +7,28 @@ Takes its keys from a memory file, after it has made itself unreadable. Writes n
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
+import signal
 import socket
+import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 
 import httpx2
 import uvicorn
 import uvloop
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from outrider.clock import SystemClock
 from outrider.config import Settings
 from outrider.endpoints import Endpoints
 from outrider.ids import MonotonicIds
+from outrider.links import peers as links
 from outrider.ports import metrics
 from outrider.proxy import gate
 from outrider.proxy.model import ModelProxy, Upstream
@@ -36,33 +44,76 @@ KEEP_ALIVE_SECONDS = 300
 def main(
     settings: Settings,
     secrets: int,
-    listener: socket.socket,
+    listener: socket.socket | None,
     *,
     endpoints: Endpoints,
     peer: int,
+    remote: socket.socket | None = None,
+    peers: int | None = None,
 ) -> None:
-    """Serve until SIGTERM. `secrets` is the memory file's descriptor, `peer` the uid that may connect."""
+    """Serve until SIGTERM. `secrets` is the memory file's descriptor, `peer` the uid that may connect to `listener`;
+    over `remote` come those whose certificate (ours is in the memory file `peers`) says that they are harnesses."""
+    context = None if peers is None else links.server_context(links.unpack(peers))
     process.seal()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # an answer left unfinished on purpose is no error
     keys = keyring.take(secrets)
     upstreams = [Upstream(one.name, one.base_url, one.auth, keys.reveal(one.secret)) for one in endpoints.all]
-    uvloop.run(serve(upstreams, listener, peer=peer, idle_seconds=settings.limits.model_idle_timeout))
+    doors: list[Door] = []
+    if listener is not None:
+        doors.append(Door(listener, gate.protocol_for(peer)))
+    if remote is not None:
+        doors.append(Door(remote, gate.protocol_for_peers(), context))
+    uvloop.run(serve(upstreams, doors, idle_seconds=settings.limits.model_idle_timeout))
 
 
-async def serve(
-    upstreams: Sequence[Upstream], listener: socket.socket, *, peer: int, idle_seconds: float = 300.0
-) -> None:
-    """The vault with these upstreams on a listening unix socket."""
+@dataclass(frozen=True, slots=True)
+class Door:
+    """A listening socket, who may come in by it, and for TLS its context."""
+
+    listener: socket.socket
+    protocol: type[HttpToolsProtocol]
+    context: ssl.SSLContext | None = None
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to us: there may be two."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+
+async def serve(upstreams: Sequence[Upstream], doors: Sequence[Door], *, idle_seconds: float = 300.0) -> None:
+    """The vault with these upstreams, until SIGTERM."""
     context = httpx2.create_ssl_context()
     models = {upstream.name: ModelProxy(upstream, context, idle_seconds) for upstream in upstreams}
     capabilities = Capabilities(os.urandom(32), SystemClock().monotonic, frozenset(models))
     meter = PrometheusMeter(metrics.VAULT)
     meter.set(metrics.VAULT_STARTED, time.time())
-    config = uvicorn.Config(
-        gate.app(capabilities, models, MonotonicIds(), meter=meter, scrape=meter.text),
-        http=gate.protocol_for(peer),
+    app = gate.app(capabilities, models, MonotonicIds(), meter=meter, scrape=meter.text)
+    servers = [_Server(_config(app, door)) for door in doors]
+
+    def stop() -> None:
+        for server in servers:
+            server.should_exit = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+    try:
+        await asyncio.gather(
+            *(server.serve(sockets=[door.listener]) for server, door in zip(servers, doors, strict=True))
+        )
+    finally:
+        await asyncio.gather(*(model.close() for model in models.values()))
+
+
+def _config(app: ASGIApp, door: Door) -> uvicorn.Config:
+    context = door.context
+    return uvicorn.Config(
+        app,
+        http=door.protocol,
         loop="uvloop",
         lifespan="off",
         log_config=None,
@@ -71,8 +122,5 @@ async def serve(
         date_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=DRAIN_SECONDS,
+        ssl_context_factory=None if context is None else lambda _config, _default: context,
     )
-    try:
-        await uvicorn.Server(config).serve(sockets=[listener])
-    finally:
-        await asyncio.gather(*(model.close() for model in models.values()))

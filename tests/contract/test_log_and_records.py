@@ -1,4 +1,4 @@
-"""Runs the conformance suites of the ports `log`, `records` and `cold` on every store."""
+"""Runs the conformance suites of the ports `log`, `records`, `cold` and `placements` on every store."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from outrider.testing.log_suite import LOG_CONTRACTS
 from outrider.testing.log_worker_suite import WORKER_CONTRACTS
 from outrider.testing.memory_blobs import MemoryBlobs
 from outrider.testing.memory_log import MemoryStore
+from outrider.testing.placements_suite import PLACEMENT_CONTRACTS
 from outrider.testing.postgres_server import PostgresServer
 from outrider.testing.records_suite import RECORDS_CONTRACTS
 from outrider.testing.store_trial import Contract, Trial
@@ -31,6 +32,7 @@ CONTRACTS = [
     *HISTORY_CONTRACTS,
     *RECORDS_CONTRACTS,
     *VAULTS_CONTRACTS,
+    *PLACEMENT_CONTRACTS,
 ]
 
 """What callers of the ports see: the layer over a store keeps these too."""

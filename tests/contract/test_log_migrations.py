@@ -129,6 +129,7 @@ def test_every_query_names_the_workspace_or_a_log_or_says_why_not() -> None:
         "wake", "waiting_workspaces", "beat", "beats", "fence_off", "let_wait", "mark_buried", "owned", "unattended",
         "heads", "runnable", "resting", "session_ids", "key_by_digest", "put_key",
         "forget_answers", "default_workspace", "insert_default_workspace", "insert_event", "secret_refs", "changes",
+        "place", "placement", "placements", "unplace",
     }  # fmt: skip
     loose = {name for name, text in QUERIES.items() if ":workspace" not in text and ":log" not in text}
     assert loose <= of_the_server

@@ -27,6 +27,7 @@ BANNED_NAMES = {"manager", "helper", "helpers", "util", "utils", "common", "base
 # Each outside library, and sqlite3, with the rooms that may name it. A new library needs a line here.
 OWNERS = {
     "anthropic": {"models", "wire", "testing", "cli"},
+    "cryptography": {"cli", "links"},
     "anyio": {"models", "proxy", "vaultd", "api", "server", "testing", "harness"},
     "asyncpg": {"doorbell", "store"},
     "click": {"cli"},
@@ -52,10 +53,10 @@ OWNERS = {
     "pydantic": {"testing", "wire"},
     "rich": {"cli"},
     "sqlite3": {"store"},
-    "starlette": {"api", "console", "models", "proxy", "vaultd"},
+    "starlette": {"api", "console", "models", "proxy", "server", "vaultd"},
     "typing_extensions": {"models", "wire"},
     "uvicorn": {"models", "proxy", "server", "vaultd"},
-    "uvloop": {"models", "server", "vaultd"},
+    "uvloop": {"models", "sandboxd", "server", "vaultd"},
     "zstandard": {"store", "supervisor"},
 }
 # Places outside the table, each with its reason.

@@ -19,6 +19,7 @@ COMMANDS = {
     "session": "outrider.cli.session:session",
     "backup": "outrider.cli.backup:backup",
     "restore": "outrider.cli.backup:restore",
+    "tls": "outrider.cli.tls:tls",
 }
 
 

@@ -1,4 +1,4 @@
-"""`outrider serve`: the server, all roles in one process tree."""
+"""`outrider serve`: the server, all roles in one process tree or some of them."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from outrider.errors import InvalidRequest
 @click.option("--tls-cert", type=click.Path(dir_okay=False, path_type=Path), help="Certificate chain (PEM).")
 @click.option("--tls-key", type=click.Path(dir_okay=False, path_type=Path), help="Its key (PEM).")
 @click.option("--behind-proxy", is_flag=True, help="Something in front of this server terminates TLS.")
+@click.option("--role", "roles", help="Only these of api, harness, sandbox, vault, by commas.  [default: all]")
 @data_option
 def serve(
     host: str | None,
@@ -28,6 +29,7 @@ def serve(
     tls_cert: Path | None,
     tls_key: Path | None,
     behind_proxy: bool,
+    roles: str | None,
     data: Path | None,
 ) -> None:
     """Run the server until it is told to stop (SIGTERM drains; SIGKILL is safe)."""
@@ -42,6 +44,7 @@ def serve(
         behind_proxy=behind_proxy,
         tls_cert=tls_cert,
         tls_key=tls_key,
+        roles=roles,
     )
     if settings.tls_cert and settings.tls_key:
         _check_tls(settings.tls_cert, settings.tls_key)

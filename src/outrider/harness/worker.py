@@ -128,6 +128,10 @@ class Worker:
     def running(self) -> int:
         return len(self._running)
 
+    def driving(self) -> list[str]:
+        """The sessions that this worker drives now."""
+        return [lease.key.session for lease in self._running]
+
     @property
     def id(self) -> str:
         return self._id

@@ -1,17 +1,21 @@
-"""HTTP/1.1 over a unix socket as an httpx2 transport: kept connections, streamed answers, and little else.
+"""HTTP/1.1 over a unix socket, or a verified connection, as an httpx2 transport: kept connections, streamed answers.
 
 Every model request takes this way, so its own time counts. Not promised: what nobody needs between our own processes
-(TLS, proxies, compression, HTTP/2, streamed request bodies).
+(proxies, compression, HTTP/2, streamed request bodies).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 
 import httptools
 import httpx2
+
+from outrider.errors import PeerRefused
+from outrider.links.peers import explain
 
 CHUNK = 64 * 1024
 Timeouts = Mapping[str, float | None]
@@ -64,7 +68,8 @@ class _Connection:
         except TimeoutError as error:
             raise httpx2.ReadTimeout("No answer in time.") from error
         except OSError as error:
-            raise httpx2.ReadError(str(error)) from error
+            said = explain(error) if isinstance(error, ssl.SSLError) else str(error)
+            raise httpx2.ReadError(said) from error
         if not data:
             raise httpx2.RemoteProtocolError("The connection ended before the answer did.")
         try:
@@ -73,14 +78,19 @@ class _Connection:
             raise httpx2.RemoteProtocolError(str(error)) from error
 
     def close(self) -> None:
-        self.writer.close()
+        self.writer.transport.abort()  # nothing is left to send; over TLS a polite end would wait for the other side
 
 
-class UnixTransport(httpx2.AsyncBaseTransport):
-    """Requests to whatever listens at `socket`. The request's URL gives the path and the host header only."""
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
-    def __init__(self, socket: Path) -> None:
-        self._socket = str(socket)
+
+class StreamTransport(httpx2.AsyncBaseTransport):
+    """Requests over what `connect` gives (it raises OSError, TimeoutError or PeerRefused; `where` names its end). The
+    request's URL gives the path and the host header only."""
+
+    def __init__(self, where: str, connect: Callable[[], Awaitable[Streams]]) -> None:
+        self._where = where
+        self._connect = connect
         self._idle: list[_Connection] = []
         self._closed = False
 
@@ -133,9 +143,11 @@ class UnixTransport(httpx2.AsyncBaseTransport):
     async def _connected(self, timeout: float | None) -> _Connection:
         try:
             async with asyncio.timeout(timeout):
-                return _Connection(*await asyncio.open_unix_connection(self._socket, limit=CHUNK))
+                return _Connection(*await self._connect())
         except TimeoutError as error:
-            raise httpx2.ConnectTimeout(f"No connection to {self._socket} in time.") from error
+            raise httpx2.ConnectTimeout(f"No connection to {self._where} in time.") from error
+        except PeerRefused as error:
+            raise httpx2.ConnectError(error.message) from error
         except OSError as error:
             raise httpx2.ConnectError(str(error)) from error
 
@@ -150,10 +162,17 @@ class UnixTransport(httpx2.AsyncBaseTransport):
             raise httpx2.WriteError(str(error)) from error
 
 
+class UnixTransport(StreamTransport):
+    """Requests to whatever listens at `socket`."""
+
+    def __init__(self, socket: Path) -> None:
+        super().__init__(str(socket), lambda: asyncio.open_unix_connection(str(socket), limit=CHUNK))
+
+
 class _Answer(httpx2.AsyncByteStream):
     """The answer's body as it comes."""
 
-    def __init__(self, transport: UnixTransport, connection: _Connection, timeout: float | None) -> None:
+    def __init__(self, transport: StreamTransport, connection: _Connection, timeout: float | None) -> None:
         self._transport = transport
         self._connection = connection
         self._timeout = timeout

@@ -6,6 +6,7 @@ connections wait in its socket's queue.
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,8 @@ import msgspec
 
 from outrider.endpoints import CAPABILITY_HEADER, ENDPOINT_HEADER
 from outrider.errors import Fenced, InvalidRequest, ModelFailure
-from outrider.links.unix_http import UnixTransport
+from outrider.links.peers import address, dial
+from outrider.links.unix_http import CHUNK, Streams, StreamTransport, UnixTransport
 
 REFUSAL_HEADER = "x-outrider-refusal"
 """Set by the vault on its own refusals; its value is one of the two below, or `other`."""
@@ -27,8 +29,6 @@ CLAIM = "claim"
 CAPABILITY_SECONDS = 60.0
 DEADLINE = 10.0
 STREAM_IDLE = 600.0  # the vault's own, shorter wait ends a silent upstream; this one is for a silent vault
-MOST_CONNECTIONS = 1000
-KEEP_ALIVE = 240.0
 
 
 class CapabilityRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -63,11 +63,25 @@ def read_claim(text: str) -> tuple[str, int] | None:
             return None
 
 
-class VaultLink:
-    """Capabilities and a transport over the vault's unix socket. One per process; `close` it at the end."""
+def vault_at(url: str, context: ssl.SSLContext) -> Callable[[], httpx2.AsyncBaseTransport]:
+    """Transports to a vault elsewhere, which must show a certificate for the role vault and the URL's host."""
+    host, port = address(url, "OUTRIDER_VAULT_URL")
 
-    def __init__(self, socket: Path, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._socket = socket
+    async def connect() -> Streams:
+        _, reader, writer = await dial(host, port, context, "vault", limit=CHUNK)
+        return reader, writer
+
+    return lambda: StreamTransport(f"the vault at {host}:{port}", connect)
+
+
+class VaultLink:
+    """Capabilities and a transport to the vault: over its unix socket, or to one elsewhere (see `vault_at`). One per
+    process; `close` it at the end."""
+
+    def __init__(
+        self, vault: Path | Callable[[], httpx2.AsyncBaseTransport], monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._connections = (lambda: UnixTransport(vault)) if isinstance(vault, Path) else vault
         self._monotonic = monotonic
         self._minter = httpx2.AsyncClient(transport=self._connections(), base_url=BASE_URL, timeout=DEADLINE)
         self._cached: dict[_Key, tuple[str, float]] = {}
@@ -104,15 +118,7 @@ class VaultLink:
         A capability that the vault no longer knows (it was started again) is renewed once, unseen by the caller; such
         a request had not left the host.
         """
-        return _Claiming(UnixTransport(self._socket), self)
-
-    def _connections(self) -> httpx2.AsyncHTTPTransport:
-        limits = httpx2.Limits(
-            max_connections=MOST_CONNECTIONS,
-            max_keepalive_connections=MOST_CONNECTIONS,
-            keepalive_expiry=KEEP_ALIVE,
-        )
-        return httpx2.AsyncHTTPTransport(uds=str(self._socket), limits=limits, trust_env=False, verify=False)
+        return _Claiming(self._connections(), self)
 
     async def capability(self, session: str, epoch: int, endpoint: str) -> str:
         """Raises Fenced (a newer owner was seen), InvalidRequest (no such endpoint), ModelFailure (no vault)."""
@@ -158,7 +164,7 @@ class VaultLink:
             response = await self._minter.post("/capabilities", content=msgspec.json.encode(request))
         except httpx2.RequestError as error:
             raise ModelFailure(
-                f"The vault does not answer ({type(error).__name__}).",
+                f"The vault does not answer ({type(error).__name__}{f': {error}' if str(error) else ''}).",
                 kind="model_request_failed_error",
                 retryable=True,
             ) from error

@@ -25,10 +25,13 @@ from outrider.errors import (
     InvalidRequest,
     NotFound,
     OutriderError,
+    PeerRefused,
+    PermissionDenied,
     RequestTooLarge,
     UpstreamUnreachable,
 )
 from outrider.ids import IdSource
+from outrider.links.peers import check_role
 from outrider.links.vault import (
     REFUSAL_HEADER,
     REFUSED_CAPABILITY,
@@ -184,3 +187,28 @@ def protocol_for(peer: int) -> type[HttpToolsProtocol]:
                 transport.abort()
 
     return Guarded
+
+
+def protocol_for_peers() -> type[HttpToolsProtocol]:
+    """An HTTP protocol over TLS whose requests are answered by what the client's certificate allows: models are for
+    the role harness, and nobody else has anything to ask for yet."""
+
+    class Verified(HttpToolsProtocol):
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            try:
+                check_role(transport.get_extra_info("ssl_object"), ("harness",), str(self.client))
+            except PeerRefused as refused:
+                log.warning("refused: %s", refused.message)
+                self.app = _refusing(refused)
+
+    return Verified
+
+
+def _refusing(refused: PeerRefused) -> ASGIApp:
+    error = PermissionDenied(refused.message)
+
+    async def refuse(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await _answer(send, error.status, error_bytes(error, "peer"), (REFUSAL_HEADER.encode(), b"peer"))
+
+    return refuse

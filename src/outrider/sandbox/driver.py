@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ ZYGOTE_DEADLINE = 15.0
 ERASE_DEADLINE = 600.0
 ROOM_DEADLINE = 30.0
 ADOPTION_DEADLINE = 2.0
+KEEP_DEADLINE = 2.0
 MOST_STARTS = 4  # of the shim, for one call
 _LONGEST_LINE = 64 * 1024**2
 _PAUSE = 0.02
@@ -62,6 +63,7 @@ class BubblewrapSandboxes:
         self.stop_deadline = 10.0
         self._adopted = False
         self._able: Capabilities | None = None
+        self._until: dict[str, float] = {}
 
     @property
     def live(self) -> int:
@@ -85,7 +87,9 @@ class BubblewrapSandboxes:
                     if not resume:
                         self._check_reserve()
                     await self._make_room(use)
-            request = {"op": "execute", "call": asdict(call), "epoch": epoch, "resume": resume}
+            request: dict[str, Any] = {"op": "execute", "call": asdict(call), "epoch": epoch, "resume": resume}
+            if session in self._until:
+                request["until"] = self._until[session]
             answer = await self._ask(session, request, warm=not resume)
         if "outcome" in answer:
             return ToolOutcome(answer["outcome"]["content"], answer["outcome"]["is_error"])
@@ -117,12 +121,27 @@ class BubblewrapSandboxes:
         if "error" in answer:
             raise SandboxUnavailable(answer["message"])
 
-    async def sweep(self, live: set[str]) -> list[str]:
+    async def keep(self, session: str, until: float) -> None:
+        """The session's sandbox ends at `until` on this host's monotonic clock, unless it is kept for longer by then.
+        One that was never kept has no such end."""
+        self._until[session] = max(until, self._until.get(session, until))
+        use = self._uses.get(session)
+        if use is not None and use.live:
+            with suppress(_NoAnswer, TimeoutError):  # it has ended, or will
+                async with asyncio.timeout(KEEP_DEADLINE):
+                    await self._shim(session, {"op": "keep", "until": until})
+
+    async def stored(self) -> list[str]:
+        """The sessions that have files here."""
         answer = await self._zygote({"op": "list"})
         if "error" in answer:
             raise SandboxUnavailable(answer["message"])
+        return answer["sessions"]
+
+    async def sweep(self, live: set[str]) -> list[str]:
+        stored = await self.stored()
         in_use = {name for name, use in self._uses.items() if use.running or use.last}  # may be younger than `live`
-        strays = sorted(set(answer["sessions"]) - live - in_use)
+        strays = sorted(set(stored) - live - in_use)
         for session in strays:
             await self.delete(session)
         return strays
@@ -195,6 +214,7 @@ class BubblewrapSandboxes:
         return await self._took_place(use)
 
     def _gone(self, session: str) -> None:
+        self._until.pop(session, None)
         use = self._uses.get(session)
         if use is not None:
             use.live = False

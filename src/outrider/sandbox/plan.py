@@ -40,11 +40,13 @@ def zygote_options(
     strict: bool = False,
     hold: Hold | None = None,
     watch: float = 1.0,
+    host: str = "",
 ) -> ZygoteOptions:
     """Options for `zygote.main` in a child that the calling process is about to fork.
 
     `root` holds everything durable of the sandboxes, `run` their sockets (a short path); as root, both and all above
     them must be enterable by others. `harness_uid` may speak to zygote and shims (default: the caller's).
+    `host` names this one among those that share `root`: each takes other users for the sessions that begin there.
     """
     hold = hold or Hold()
     bwrap, problem = launcher.find()
@@ -53,7 +55,7 @@ def zygote_options(
         "run": str(run),
         "parent": os.getpid(),
         "harness_uid": os.getuid() if harness_uid is None else harness_uid,
-        "uid_base": first_user(Path("/proc/self/uid_map").read_text(), root) if os.geteuid() == 0 else None,
+        "uid_base": first_user(Path("/proc/self/uid_map").read_text(), root, host) if os.geteuid() == 0 else None,
         "uid_count": USERS,
         "bwrap": bwrap,
         "bwrap_problem": problem,
@@ -73,9 +75,10 @@ def zygote_options(
     }
 
 
-def first_user(uid_map: str, root: Path) -> int | None:
-    """Where the users for sandboxes under `root` begin, given /proc/self/uid_map; None if there are too few."""
-    block = zlib.crc32(bytes(root.absolute())) % HIGH_BLOCKS
+def first_user(uid_map: str, root: Path, host: str = "") -> int | None:
+    """Where the users for sandboxes that begin under `root` on `host` start, given /proc/self/uid_map; None if there
+    are too few."""
+    block = zlib.crc32(bytes(root.absolute()) + host.encode()) % HIGH_BLOCKS
     for base in (HIGH_USERS + block * USERS, LOW_USERS):
         for line in uid_map.splitlines():
             start, _, count = (int(word) for word in line.split())

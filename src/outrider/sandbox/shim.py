@@ -32,6 +32,7 @@ from outrider.sandbox.options import ShimOptions
 from outrider.sandbox.reactor import Reactor
 
 INTERRUPTED = "interrupted before it finished; it may have partly run"
+UNKEPT = "ended by its host, which had lost touch with whoever owns the session; it may have partly run"
 LOST = "The sandbox that ran this is gone; it may have partly run."
 KEPT_RESULTS = 256
 DIRECTORIES = ("workspace", "outputs", "uploads", "results")
@@ -56,6 +57,7 @@ class Shim:
         self._workers: dict[str, worker.Worker] = {}
         self._waiting: Waiting = {}
         self._last_active = time.monotonic()
+        self._until: float | None = None
         self._watch = room.Watch(self._reactor, options, self)
         self._gate = Gate(self._reactor, listener, frozenset({0, options["harness_uid"]}), self._ask)
         self._reactor.after(options["idle"], self._check_idle)
@@ -76,6 +78,7 @@ class Shim:
             "execute": self._execute,
             "interrupt": self._interrupt,
             "status": self._status,
+            "keep": self._keep,
             "stop": self._stop,
         }
         handler = handlers.get(request.get("op", ""))
@@ -97,6 +100,26 @@ class Shim:
             "idle": time.monotonic() - self._last_active,
         })  # fmt: skip
 
+    def _keep(self, request: dict[str, Any], reply: Reply) -> None:
+        self._keep_until(request["until"])
+        reply({"ok": True})
+
+    def _keep_until(self, until: float) -> None:
+        """From the first call on this sandbox has an end, which each further one can only put off."""
+        first, self._until = self._until is None, max(until, self._until or until)
+        if first:
+            self._check_kept()
+
+    def _check_kept(self) -> None:
+        assert self._until is not None
+        left = self._until - time.monotonic()
+        if left > 0:
+            self._reactor.after(left, self._check_kept)
+            return
+        self._gate.close()
+        self.end_all(UNKEPT)
+        self._reactor.running = False
+
     def _fenced(self, epoch: int, reply: Reply) -> bool:
         if epoch < self._journal.epoch:
             reply({"error": "fenced", "message": f"epoch {epoch} is older than {self._journal.epoch}"})
@@ -107,6 +130,11 @@ class Shim:
         call, epoch = request["call"], request["epoch"]
         if self._fenced(epoch, reply):
             return
+        if request.get("until") is not None:
+            self._keep_until(request["until"])
+            if not self._reactor.running:
+                reply({"error": "unavailable", "message": "the request was too long on its way"})
+                return
         if call["id"] in self._waiting:
             self._journal.raise_epoch(epoch)
             self._waiting[call["id"]].append(reply)

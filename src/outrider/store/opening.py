@@ -15,6 +15,7 @@ from outrider.errors import InvalidRequest, Overloaded
 from outrider.ports.blobs import Blobs
 from outrider.ports.cold import ColdLogs
 from outrider.ports.log import EventLog
+from outrider.ports.placements import Placements
 from outrider.ports.records import Records
 from outrider.store.blobs.opening import open_blobs
 from outrider.store.bodies import Bodies
@@ -28,7 +29,7 @@ PAUSE_SECONDS = 1.0
 log = logging.getLogger("outrider.store")
 
 
-class Store(EventLog, Records, ColdLogs, Protocol):
+class Store(EventLog, Records, ColdLogs, Placements, Protocol):
     """All ports on one set of data. `writer` is the name under which it notifies other processes, if it does."""
 
     default_workspace: str

@@ -26,7 +26,8 @@ def prepare(settings: Settings, users: Users) -> None:
     """Make the directories. With users apart, the server may add files beside others' but touch none of them."""
     _check_length(settings)
     _check_content(settings.data)
-    _check_database(settings.database)
+    if {"api", "harness"} & set(settings.roles):
+        _check_database(settings.database)
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     settings.run.mkdir(mode=0o700, exist_ok=True)
     if not users.apart:

@@ -24,8 +24,9 @@ class Roles:
     """Where each process begins, as `module:function`, imported in that process alone.
 
     server(settings, listener, endpoints=, key_digest=), vault(settings, secrets, listener, endpoints=, peer=),
-    async scripted(listener), zygote(control_path, options) with what zygote_options(...) made. Where there are any,
-    server gets credentials=, too.
+    sandboxes(settings, listener, peers=), async scripted(listener), zygote(control_path, options) with what
+    zygote_options(...) made. Where roles stand apart, server
+    gets peers=, too, and vault remote= and peers=; where there are any, server gets credentials=.
     """
 
     server: str = "outrider.server:main"
@@ -33,6 +34,7 @@ class Roles:
     scripted: str = "outrider.models.scripted:serve_on"
     zygote: str = "outrider.sandbox.zygote:main"
     zygote_options: str = "outrider.sandbox.plan:zygote_options"
+    sandboxes: str = "outrider.sandboxd:main"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,8 @@ class Users:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything that the clean process needs. Holds no secret; `lock`, `secrets` (the vault's) and
-    `credentials` (the server's, for its infrastructure) are inherited descriptors."""
+    """Everything that the clean process needs. Holds no secret; `lock`, `secrets` (the vault's), `credentials` (the
+    server's, for its infrastructure) and `peers` (our certificate with its key) are inherited descriptors."""
 
     settings: Settings
     roles: Roles
@@ -60,6 +62,7 @@ class Plan:
     lock: int
     secrets: int
     credentials: int
+    peers: int | None = None
 
 
 def memory_file(name: str, content: bytes) -> int:
@@ -91,4 +94,6 @@ def read(fd: int) -> Plan:
     os.set_inheritable(plan.lock, False)
     os.set_inheritable(plan.secrets, False)
     os.set_inheritable(plan.credentials, False)
+    if plan.peers is not None:
+        os.set_inheritable(plan.peers, False)
     return plan

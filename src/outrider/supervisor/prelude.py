@@ -10,14 +10,16 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
 from outrider.config import DATABASE_URL, NATS_URL, Settings
-from outrider.endpoints import load_endpoints, secret_variables, usable_secrets
+from outrider.endpoints import load_endpoints, named_secrets, secret_variables, usable_secrets
 from outrider.errors import InvalidRequest, OutriderError
-from outrider.supervisor import first_key, log, places, plan
+from outrider.links.peers import packed
+from outrider.supervisor import first_key, log, places, plan, shape
 from outrider.supervisor.log import say
 from outrider.supervisor.plan import Plan, Roles, Users
 
@@ -50,10 +52,12 @@ def resolve(target: str) -> Callable[..., Any]:
 
 def _plan(settings: Settings, environment: Mapping[str, str], roles: Roles) -> tuple[Plan, set[str]]:
     """The plan, and the names of the variables that must not survive."""
+    identity = shape.check(settings, environment, datetime.now(UTC))
     names = secret_variables(environment, settings.endpoints)
-    usable = usable_secrets(environment, settings.endpoints)
+    here = "vault" in settings.roles
+    usable = usable_secrets(environment, settings.endpoints) if here else named_secrets(settings.endpoints)
     endpoints = load_endpoints(settings.endpoints, environment, usable)
-    keys = {secret: _key(secret, environment) for secret in endpoints.secrets().values()}
+    keys = {secret: _key(secret, environment) for secret in endpoints.secrets().values()} if here else {}
     users = choose_users(settings)
     from outrider.doorbell import opening as doorbells
     from outrider.store import opening  # here, so that the clean process, which imports this module too, has it not
@@ -69,18 +73,20 @@ def _plan(settings: Settings, environment: Mapping[str, str], roles: Roles) -> t
         settings.limits,
         harness_uid=users.server,
         strict=settings.strict_sandbox,
+        **({"host": os.uname().nodename} if settings.shared_workspaces else {}),
     )
     made = Plan(
         settings=settings,
         roles=roles,
         users=users,
         endpoints=endpoints,
-        key_digest=first_key.digest(settings.data, environment),
+        key_digest=first_key.digest(settings.data, environment) if "api" in settings.roles else "",
         zygote_options=options,
         path=tuple(os.path.abspath(entry) for entry in sys.path if entry),
         lock=lock,
         secrets=plan.memory_file("outrider-secrets", json.dumps(keys).encode()),
         credentials=plan.memory_file("outrider-credentials", json.dumps(credentials(environment)).encode()),
+        peers=None if identity is None else plan.memory_file("outrider-peers", packed(identity)),
     )
     return made, names | {first_key.VARIABLE} | set(CREDENTIALS)
 
@@ -130,6 +136,8 @@ def _become_clean(made: Plan, environment: Mapping[str, str]) -> NoReturn:
     os.set_inheritable(told, True)
     os.set_inheritable(made.secrets, True)
     os.set_inheritable(made.credentials, True)
+    if made.peers is not None:
+        os.set_inheritable(made.peers, True)
     command = [sys.executable, "-P", "-m", "outrider.supervisor", str(told)]
     sys.stdout.flush()
     sys.stderr.flush()

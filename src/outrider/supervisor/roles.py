@@ -13,7 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from outrider.supervisor import children, places
+from outrider.endpoints import Endpoints
+from outrider.supervisor import children, places, shape
 from outrider.supervisor.children import Part
 from outrider.supervisor.plan import Plan, read_memory
 
@@ -37,28 +38,33 @@ class Cast:
 
 
 def cast(plan: Plan) -> Cast:
-    """Opens the sockets. Raises InvalidRequest when the server's address can't be had."""
+    """Opens the sockets. Raises InvalidRequest when an address can't be had."""
+    endpoints, scripted = plan.endpoints, ()
+    if "vault" in plan.settings.roles and endpoints.needs_scripted_server():
+        listener = places.listen_tcp("127.0.0.1", 0)
+        endpoints = endpoints.with_scripted_at(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        scripted = (_scripted(plan, listener.detach()),)
+    urls: list[str] = []
+    server, metrics_url = _server(plan, endpoints, urls)
+    hosts = _sandboxes(plan, urls)
+    vaults = _vault(plan, endpoints, urls)
+    zygotes = [_zygote(plan)] if "sandbox" in plan.settings.roles else []
+    return Cast((*zygotes, *scripted, *vaults, *hosts, *server), urls[0], metrics_url)
+
+
+def _server(plan: Plan, endpoints: Endpoints, urls: list[str]) -> tuple[list[Role], str | None]:
+    """The process of API and harness, or of one of them, and the address of its metrics."""
     settings, users = plan.settings, plan.users
+    if not shape.has_server(settings):
+        return [], None
     listener = places.listen_tcp(settings.host, settings.port)
-    url = _url(settings.host, listener.getsockname()[1], tls=settings.tls_cert is not None)
+    urls.append(_url(settings.host, listener.getsockname()[1], tls=settings.tls_cert is not None))
     public = listener.detach()
     metrics = places.listen_tcp(*settings.metrics_address) if settings.metrics_address is not None else None
     metrics_url = f"{_url(*metrics.getsockname()[:2], tls=False)}/metrics" if metrics is not None else None
     told = metrics.detach() if metrics is not None else -1
-    private = places.listen_unix(settings.vault_socket, users.server).detach()
-    endpoints, scripted = plan.endpoints, ()
-    if endpoints.needs_scripted_server():
-        listener = places.listen_tcp("127.0.0.1", 0)
-        endpoints = endpoints.with_scripted_at(f"http://127.0.0.1:{listener.getsockname()[1]}")
-        scripted = (_scripted(plan, listener.detach()),)
-    vault = Part(
-        "vault",
-        plan.roles.vault,
-        lambda main: main(settings, plan.secrets, _socket(private), endpoints=endpoints, peer=users.server),
-        (plan.secrets, private),
-        users.vault if users.apart else None,
-    )
-    server = Part(
+    peers = {} if plan.peers is None else {"peers": plan.peers}
+    part = Part(
         "server",
         plan.roles.server,
         lambda main: main(
@@ -67,17 +73,61 @@ def cast(plan: Plan) -> Cast:
             endpoints=endpoints,
             key_digest=plan.key_digest,
             **_credentials(plan),
+            **peers,
             **({"metrics": _socket(told)} if told >= 0 else {}),
         ),
-        (public, plan.credentials, *([told] if told >= 0 else [])),
+        (public, plan.credentials, *peers.values(), *([told] if told >= 0 else [])),
         users.server if users.apart else None,
     )
-    return Cast((_zygote(plan), *scripted, _forked(vault, 10.0), _forked(server, 20.0)), url, metrics_url)
+    return [_forked(part, 20.0)], metrics_url
 
 
 def _credentials(plan: Plan) -> dict[str, Any]:
     found = json.loads(read_memory(plan.credentials))
     return {"credentials": found} if found else {}
+
+
+def _vault(plan: Plan, endpoints: Endpoints, urls: list[str]) -> list[Role]:
+    """Listens on the unix socket for a harness of this server, and over TLS for those elsewhere."""
+    settings, users = plan.settings, plan.users
+    if "vault" not in settings.roles:
+        return []
+    local = places.listen_unix(settings.vault_socket, users.server).detach() if "harness" in settings.roles else None
+    more: dict[str, int] = {}
+    if settings.vault_listen and plan.peers is not None:
+        more = {"peers": plan.peers, "remote": _listening(settings.vault_listen, "server.vault_listen", urls)}
+
+    def call(main: Callable[..., object]) -> object:
+        sockets = {"remote": _socket(more["remote"])} if more else {}
+        told = {"peers": more["peers"]} if more else {}
+        listener = None if local is None else _socket(local)
+        return main(settings, plan.secrets, listener, endpoints=endpoints, peer=users.server, **sockets, **told)
+
+    kept = (plan.secrets, *([] if local is None else [local]), *more.values())
+    return [_forked(Part("vault", plan.roles.vault, call, kept, users.vault if users.apart else None), 10.0)]
+
+
+def _sandboxes(plan: Plan, urls: list[str]) -> list[Role]:
+    """The process that serves this machine's sandboxes to harnesses elsewhere."""
+    settings, users, peers = plan.settings, plan.users, plan.peers
+    if not settings.sandbox_listen or peers is None:
+        return []
+    listener = _listening(settings.sandbox_listen, "sandbox.listen", urls)
+    part = Part(
+        "sandboxes",
+        plan.roles.sandboxes,
+        lambda main: main(settings, _socket(listener), peers=peers),
+        (listener, peers),
+        users.server if users.apart else None,
+    )
+    return [_forked(part, 10.0)]
+
+
+def _listening(where: str, setting: str, urls: list[str]) -> int:
+    host, port = shape.listening(where, setting)
+    listener = places.listen_tcp(host, port)
+    urls.append(_url(host, listener.getsockname()[1], tls=True))
+    return listener.detach()
 
 
 def _scripted(plan: Plan, fd: int) -> Role:

@@ -11,7 +11,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from importlib import import_module
 
@@ -49,6 +49,8 @@ HEAVY = (
     "uvloop",
 )
 """Third-party modules that take long to import, or that are imported late, when a child's user can't reach them."""
+LIGHT = tuple(name for name in HEAVY if name.split(".")[0] not in ("anthropic", "pydantic", "sqlite3"))
+"""Of these, what a server without API and harness needs."""
 FOR_TRACES = ("opentelemetry.exporter.otlp.proto.http.trace_exporter", "opentelemetry.sdk.trace.export")
 
 
@@ -102,8 +104,10 @@ class Tree:
         cast = roles.cast(self._plan)
         self._url, self._metrics_url = cast.url, cast.metrics_url
         self._children = [Child(role) for role in cast.roles]
-        self._start(self._children[0])  # the zygote: its interpreter starts while this one imports
-        _import_heavy(*(FOR_TRACES if self._plan.settings.otlp_endpoint else ()))
+        if self._children[0].role.name == "zygote":
+            self._start(self._children[0])  # its interpreter starts while this one imports
+        settings = self._plan.settings
+        _import_heavy(settings.roles, FOR_TRACES if settings.otlp_endpoint else ())
         users = "apart" if self._plan.users.apart else "one"
         say("listening", url=self._url, data=self._plan.settings.data, users=users, metrics=self._metrics_url)
         code = self._watch()
@@ -219,12 +223,14 @@ class Tree:
             self._wait(None)
 
 
-def _import_heavy(*more: str) -> None:
+def _import_heavy(played: Collection[str], more: Collection[str]) -> None:
     """What takes long is done once, before the forks: it would delay each recovery. Nothing of a single role's."""
-    for name in (*HEAVY, *more):
+    serves = bool({"api", "harness"} & set(played))
+    for name in (*HEAVY, *more) if serves else LIGHT:
         import_module(name)
-    from outrider.wire.requests import compile_all
+    if serves:
+        from outrider.wire.requests import compile_all
 
-    compile_all()
+        compile_all()
     gc.collect()
     gc.freeze()  # keeps the children's pages shared: the collector won't touch what they inherit

@@ -24,15 +24,16 @@ from outrider.ports.log import (
     Snapshot,
 )
 from outrider.ports.records import SessionRecord
+from outrider.testing.memory_placements import MemoryPlacements
 from outrider.testing.memory_records import Kept, MemoryRecords
 from outrider.testing.paging import within
 
 WAITING = 2**52  # positions of waiting events start here
 
 
-class MemoryStore(MemoryRecords):
-    """Implements `EventLog`, `Records` and `VaultRecords`; `on_commit` and `on_delete` are called before the call that
-    caused them returns."""
+class MemoryStore(MemoryRecords, MemoryPlacements):
+    """Implements `EventLog`, `Records`, `VaultRecords` and `Placements`; `on_commit` and `on_delete` are called
+    before the call that caused them returns."""
 
     def __init__(
         self,
@@ -42,7 +43,8 @@ class MemoryStore(MemoryRecords):
         default_workspace: str = "wrkspc_default",
         shared: bool = False,
     ) -> None:
-        super().__init__()
+        MemoryRecords.__init__(self)
+        MemoryPlacements.__init__(self)
         self.shared = shared
         self._beats: dict[str, int] = {}
         self._buried: set[str] = set()

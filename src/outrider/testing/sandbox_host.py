@@ -27,7 +27,7 @@ _BOOT = (
 
 class SandboxHost:
     """`start` before use, `close` after. `fork` makes the zygote by a fork of this process in place of a new one, for
-    a user who can't reach the interpreter."""
+    a user who can't reach the interpreter. `workspaces`: a directory that several hosts share."""
 
     def __init__(
         self,
@@ -37,13 +37,16 @@ class SandboxHost:
         strict: bool = False,
         watch: float = 0.1,
         fork: bool = False,
+        workspaces: Path | None = None,
     ) -> None:
         # Not in pytest's own directory: its parents can't be entered by the sandboxes' users.
         self.place = Path(tempfile.mkdtemp(prefix="outrider-", dir="/tmp"))
         self.place.chmod(0o711)
         self.limits = limits
-        self.root, self.run = self.place / "data", self.place / "run"
-        self.control = self.run / "zygote.sock"
+        if workspaces is not None:
+            (self.place / "sandboxes").symlink_to(workspaces)
+        self.root, self.run = self.place / "sandboxes", self.place / "run" / "s"  # as in the server's settings
+        self.control = self.place / "run" / "zygote.sock"
         self.options: ZygoteOptions = zygote_options(self.root, self.run, limits, hold=hold, strict=strict, watch=watch)
         self.pid = 0
         self._fork = fork

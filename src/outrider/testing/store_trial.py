@@ -9,13 +9,14 @@ from typing import Protocol
 from outrider.errors import OutriderError
 from outrider.ports.cold import ColdLogs
 from outrider.ports.log import EventLog, Lease, NewEvent, Row, SessionKey
+from outrider.ports.placements import Placements
 from outrider.ports.records import Records, SessionRecord
 from outrider.ports.vaults import VaultRecords
 
 THREAD = "sthr_primary"
 
 
-class Store(EventLog, Records, VaultRecords, ColdLogs, Protocol):
+class Store(EventLog, Records, VaultRecords, ColdLogs, Placements, Protocol):
     """All ports on one set of data."""
 
     default_workspace: str

@@ -12,6 +12,7 @@ from outrider.store.postgres import connections, problems
 from outrider.store.postgres.cold import PostgresCold
 from outrider.store.postgres.log import PostgresLog
 from outrider.store.postgres.migrations import migrate
+from outrider.store.postgres.placements import PostgresPlacements
 from outrider.store.postgres.readers import Readers
 from outrider.store.postgres.records import PostgresRecords
 from outrider.store.postgres.transaction import Link, Transaction
@@ -21,8 +22,8 @@ from outrider.store.scripts import Script
 from outrider.store.shapes import OnBatch, OnCommit, OnDelete
 
 
-class PostgresStore(PostgresLog, PostgresRecords, PostgresVaults, PostgresCold):
-    """Implements `EventLog`, `Records`, `VaultRecords` and `ColdLogs`. Made by `open`.
+class PostgresStore(PostgresLog, PostgresRecords, PostgresVaults, PostgresCold, PostgresPlacements):
+    """Implements `EventLog`, `Records`, `VaultRecords`, `ColdLogs` and `Placements`. Made by `open`.
 
     `on_commit` gets a session's new rows that this process has written, in order, in the event loop and before their
     appender goes on; `on_delete` gets the key of a session that it has erased. Other processes hear of both by the

@@ -35,17 +35,10 @@ def numbered(text: str) -> tuple[str, tuple[str, ...]]:
     return f"{purpose}\n{sql.removesuffix(';')}", tuple(names)
 
 
+FILES = ("log", "leases", "sessions", "records", "vaults", "cold", "placements")
 QUERIES = {
     name: numbered(text)
-    for name, text in queries.load(
-        __package__ or __name__,
-        "sql/log.sql",
-        "sql/leases.sql",
-        "sql/sessions.sql",
-        "sql/records.sql",
-        "sql/vaults.sql",
-        "sql/cold.sql",
-    ).items()
+    for name, text in queries.load(__package__ or __name__, *(f"sql/{name}.sql" for name in FILES)).items()
 }
 
 

@@ -14,6 +14,7 @@ from outrider.store.sqlite import connections, problems
 from outrider.store.sqlite.cold import SqliteCold
 from outrider.store.sqlite.log import SqliteLog
 from outrider.store.sqlite.migrations import migrate
+from outrider.store.sqlite.placements import SqlitePlacements
 from outrider.store.sqlite.readers import Readers
 from outrider.store.sqlite.records import SqliteRecords
 from outrider.store.sqlite.transaction import Transaction
@@ -21,8 +22,8 @@ from outrider.store.sqlite.vaults import SqliteVaults
 from outrider.store.sqlite.writer import Writer
 
 
-class SqliteStore(SqliteLog, SqliteRecords, SqliteVaults, SqliteCold):
-    """Implements `EventLog`, `Records`, `VaultRecords` and `ColdLogs`. Made by `open`.
+class SqliteStore(SqliteLog, SqliteRecords, SqliteVaults, SqliteCold, SqlitePlacements):
+    """Implements `EventLog`, `Records`, `VaultRecords`, `ColdLogs` and `Placements`. Made by `open`.
 
     `on_commit` gets a session's new rows, in order, in the event loop and before their appender goes on; `on_delete`
     gets an erased session's key; `on_batch`, in another thread, each commit's number of jobs and seconds.

@@ -10,15 +10,8 @@ from typing import Any
 from outrider.ports.log import Row, SessionKey
 from outrider.store import queries
 
-QUERIES = queries.load(
-    __package__ or __name__,
-    "sql/log.sql",
-    "sql/leases.sql",
-    "sql/sessions.sql",
-    "sql/records.sql",
-    "sql/vaults.sql",
-    "sql/cold.sql",
-)
+FILES = ("log", "leases", "sessions", "records", "vaults", "cold", "placements")
+QUERIES = queries.load(__package__ or __name__, *(f"sql/{name}.sql" for name in FILES))
 
 Values = Mapping[str, Any]
 

@@ -1,0 +1,80 @@
+"""What a harness works with beyond its own process: the vault and the sandboxes, here or on other machines.
+
+Part of the server's composition root. Owns no start and no stop.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+from outrider.config import Settings
+from outrider.errors import SandboxUnavailable
+from outrider.harness.worker import Worker
+from outrider.links import peers
+from outrider.links.peers import Identity
+from outrider.links.sandboxes import RemoteSandboxes
+from outrider.links.vault import VaultLink, vault_at
+from outrider.ports.log import SessionKey
+from outrider.ports.sandbox import Capabilities, Sandboxes
+from outrider.ports.telemetry import Meter
+from outrider.sandbox.driver import BubblewrapSandboxes
+from outrider.sandbox.placed import PlacedSandboxes
+from outrider.store.opening import Store
+
+AnySandboxes = BubblewrapSandboxes | PlacedSandboxes
+
+log = logging.getLogger("outrider.server")
+
+
+def vault(settings: Settings, identity: Identity | None) -> VaultLink:
+    """The vault of this server, or the one elsewhere."""
+    if not settings.vault_url or identity is None:
+        return VaultLink(settings.vault_socket)
+    return VaultLink(vault_at(settings.vault_url, peers.client_context(identity)))
+
+
+def sandboxes(
+    settings: Settings, identity: Identity | None, store: Store, workers: Sequence[Worker], meter: Meter
+) -> AnySandboxes:
+    """Those of this machine, or those of sandbox hosts elsewhere. `workers` may be filled later."""
+    if not settings.sandbox_hosts or identity is None:
+        return BubblewrapSandboxes(
+            settings.sandboxes, settings.zygote_socket, settings.sandbox_run, settings.limits, meter
+        )
+    context = peers.client_context(identity)
+
+    async def still_ours() -> bool:
+        return not store.shared or (await store.beats()).get(workers[0].id, 0) > 0
+
+    hosts = {
+        name: RemoteSandboxes(
+            name,
+            peers.address(url, "OUTRIDER_SANDBOX_HOSTS"),
+            context,
+            patience=settings.sandbox_host_patience,
+            still_ours=still_ours,
+        )
+        for name, url in settings.sandbox_hosts.items()
+    }
+    return PlacedSandboxes(hosts, store, store.session_ids, shared=settings.shared_workspaces)
+
+
+def forgetting(sandboxes: Sandboxes) -> Callable[[SessionKey], Awaitable[None]]:
+    """Erases what a deleted session has outside the store."""
+
+    async def forget(key: SessionKey) -> None:
+        try:
+            await sandboxes.delete(key.session)
+        except SandboxUnavailable as error:  # the session is gone all the same: no error for its client
+            log.warning("session %s: its files are left to the next housekeeping: %s", key.session, error.message)
+
+    return forget
+
+
+async def left_to_harnesses(_key: SessionKey) -> None:
+    """An API by itself reaches no sandbox: the next housekeeping of a harness erases the session's files."""
+
+
+async def elsewhere() -> Capabilities:
+    return Capabilities(False, "none", "this server has the role api alone", "ask where the role sandbox runs")

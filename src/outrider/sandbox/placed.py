@@ -1,0 +1,184 @@
+"""The `Sandboxes` port over several hosts: each session has its sandbox and its files on one of them.
+
+Promised: calls go to the session's host, new sessions to the least used one that answers, and a session never has
+sandboxes on two hosts at once. Whether it may leave a host that stays away is the operator's word (`shared`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+
+from outrider.errors import CallLost, SandboxUnavailable
+from outrider.links.frames import BEAT_SECONDS
+from outrider.links.sandboxes import HostUnreachable, RemoteSandboxes
+from outrider.ports.placements import Placements
+from outrider.ports.sandbox import Capabilities, ToolCall, ToolOutcome
+
+log = logging.getLogger("outrider.sandbox")
+
+
+class PlacedSandboxes:
+    """`hosts` by name. `shared`: all of them keep sessions' files on the same storage, so that a session whose host is
+    gone goes on elsewhere; `session_ids` gives all stored sessions."""
+
+    def __init__(
+        self,
+        hosts: Mapping[str, RemoteSandboxes],
+        placements: Placements,
+        session_ids: Callable[[], Awaitable[set[str]]],
+        *,
+        shared: bool,
+    ) -> None:
+        self._hosts = hosts
+        self._placements = placements
+        self._session_ids = session_ids
+        self._shared = shared
+        self._placing: Counter[str] = Counter()  # what a host's own count does not show yet
+
+    @property
+    def live(self) -> int:
+        """Sandboxes that are alive on all hosts, as far as this process knows."""
+        return sum(host.live for host in self._hosts.values())
+
+    # -- the port
+
+    async def probe(self) -> Capabilities:
+        """Of the first host that answers, with all hosts named."""
+        problems: list[str] = []
+        for name, host in self._hosts.items():
+            try:
+                found = await host.probe()
+            except SandboxUnavailable as problem:
+                problems.append(problem.message)
+                continue
+            if found.available:
+                return found
+            problems.append(f"{name}: {found.problem}")
+        return Capabilities(False, "none", " ".join(problems), "see the logs of the sandbox hosts")
+
+    async def execute(self, session: str, call: ToolCall, *, epoch: int, resume: bool = False) -> ToolOutcome:
+        name = await self._placements.placement(session)
+        if name is None:  # also to resume: a host must hear of the epoch, so that no earlier owner begins the call
+            return await self._first(session, call, epoch, resume=resume)
+        return await self._at(name, session, call, epoch, resume=resume)
+
+    async def _first(self, session: str, call: ToolCall, epoch: int, *, resume: bool) -> ToolOutcome:
+        """A session without a place: nothing of it is anywhere, so a host that turns out to be away costs nothing."""
+        tried: set[str] = set()
+        while True:
+            wanted = await self._least_used(tried)
+            name = await self._placements.place(session, wanted)
+            if name != wanted:
+                return await self._at(name, session, call, epoch, resume=resume)
+            self._placing[name] += 1
+            try:
+                return await self._hosts[name].try_execute(session, call, epoch=epoch, resume=resume)
+            except HostUnreachable as gone:
+                if gone.sent:
+                    return await self._gone(name, session, call, epoch, gone, resume=resume)
+                tried.add(name)
+                await self._placements.unplace(session)
+            finally:
+                self._placing[name] -= 1
+
+    async def _at(self, name: str, session: str, call: ToolCall, epoch: int, *, resume: bool) -> ToolOutcome:
+        host = self._hosts.get(name)
+        if host is None:
+            gone = HostUnreachable(f"Sandbox host {name} is not among the configured ones.", sent=resume)
+            return await self._gone(name, session, call, epoch, gone, resume=resume)
+        try:
+            return await host.try_execute(session, call, epoch=epoch, resume=resume, whole_patience=self._shared)
+        except HostUnreachable as gone:
+            return await self._gone(name, session, call, epoch, gone, resume=resume)
+
+    async def _gone(
+        self, name: str, session: str, call: ToolCall, epoch: int, gone: HostUnreachable, *, resume: bool
+    ) -> ToolOutcome:
+        """The session's host is away for good, as far as we can tell."""
+        begun = gone.sent or resume
+        if not self._shared:
+            if begun:
+                raise CallLost(gone.message) from gone
+            raise SandboxUnavailable(
+                f"{gone.message} It has this session's files; the session keeps its place there for when it comes back."
+            ) from gone
+        if name not in self._hosts:
+            raise SandboxUnavailable(f"{gone.message} Name it again, or move the session.") from gone
+        new = await self._placements.place(session, await self._least_used({name}), instead_of=name)
+        log.warning("session %s moved from sandbox host %s to %s", session, name, new)
+        # Its journal came along: a call that had begun is not begun again, and one that had ended has its outcome.
+        return await self._hosts[new].execute(session, call, epoch=epoch, resume=begun)
+
+    async def interrupt(self, session: str, call_id: str, *, epoch: int) -> None:
+        host = await self._host_of(session)
+        if host is not None:
+            await host.interrupt(session, call_id, epoch=epoch)
+
+    async def stop(self, session: str) -> None:
+        host = await self._host_of(session)
+        if host is not None:
+            await host.stop(session)
+
+    async def delete(self, session: str) -> None:
+        host = await self._host_of(session)
+        if host is not None:
+            await host.delete(session)
+            await self._placements.unplace(session)
+
+    async def sweep(self, live: set[str]) -> list[str]:
+        """Erase what a host has of sessions that are gone, or that live elsewhere. `live` may be too old to judge by:
+        other processes place sessions, so hosts are asked first, and the store after."""
+        stored = {name: found for name in self._hosts if (found := await self._stored(name)) is not None}
+        placements, alive = await self._placements.placements(), await self._session_ids()
+        strays: set[str] = set()
+        for name, sessions in stored.items():
+            for session in sessions:
+                elsewhere = not self._shared and placements.get(session, name) != name
+                if session not in alive or elsewhere:
+                    strays.add(session)
+                    with suppress(SandboxUnavailable):
+                        await self._hosts[name].delete(session)
+        for session, name in placements.items():
+            if session not in alive and name in stored:
+                await self._placements.unplace(session)
+        return sorted(strays)
+
+    async def close(self) -> None:
+        await asyncio.gather(*(host.close() for host in self._hosts.values()))
+
+    # -- beyond it
+
+    async def keep_all(self, sessions: Callable[[], list[str]]) -> None:
+        """For as long as it runs, hosts that lease sandboxes hear which sessions this process drives."""
+        while True:
+            running = sessions()
+            await asyncio.gather(*(host.keep(running) for host in self._hosts.values()))
+            await asyncio.sleep(BEAT_SECONDS)
+
+    async def _stored(self, name: str) -> list[str] | None:
+        try:
+            return await self._hosts[name].stored()
+        except SandboxUnavailable:
+            return None  # it is looked at when it is back
+
+    async def _host_of(self, session: str) -> RemoteSandboxes | None:
+        name = await self._placements.placement(session)
+        if name is None:
+            return None
+        if name not in self._hosts:
+            raise SandboxUnavailable(f"Sandbox host {name} is not among the configured ones.")
+        return self._hosts[name]
+
+    async def _least_used(self, but: set[str]) -> str:
+        """Of the hosts that answer now. Raises SandboxUnavailable when none does."""
+        asked = [name for name in self._hosts if name not in but]
+        loads = await asyncio.gather(*(self._hosts[name].load() for name in asked))
+        up = [(load + self._placing[name], name) for name, load in zip(asked, loads, strict=True) if load is not None]
+        if not up:
+            reasons = "; ".join(f"{name}: {self._hosts[name].reason}" for name in asked) or "there is no other"
+            raise SandboxUnavailable(f"No sandbox host can be reached ({reasons}).")
+        return min(up)[1]

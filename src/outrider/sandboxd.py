@@ -1,0 +1,40 @@
+"""Composition root of a sandbox host's process: serves this machine's sandboxes to harnesses elsewhere.
+
+Holds no database's address, no key but its own certificate's, and no session's log. When it dies, calls go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+
+import uvloop
+
+from outrider.config import Settings
+from outrider.links import peers
+from outrider.links.sandbox_server import SandboxServer
+from outrider.sandbox.driver import BubblewrapSandboxes
+
+log = logging.getLogger("outrider.sandbox")
+
+
+def main(settings: Settings, listener: socket.socket, *, peers: int) -> None:
+    """Serve until SIGTERM. `peers` is the descriptor of the memory file with our certificate."""
+    uvloop.run(_serve(settings, listener, peers))
+
+
+async def _serve(settings: Settings, listener: socket.socket, fd: int) -> None:
+    context = peers.server_context(peers.unpack(fd))
+    sandboxes = BubblewrapSandboxes(settings.sandboxes, settings.zygote_socket, settings.sandbox_run, settings.limits)
+    lease = settings.sandbox_lease if settings.shared_workspaces else 0.0
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    async with SandboxServer(sandboxes, lease).serving(listener, context):
+        able = await sandboxes.probe()
+        if not able.available:
+            log.warning("no sandbox can be made here: %s; to mend it: %s", able.problem, able.fix)
+        await stopped.wait()
+    await sandboxes.close()
