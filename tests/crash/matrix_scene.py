@@ -77,6 +77,7 @@ class Tree:
         self._environment = environment
         self._stops = stops
         self._running = ExitStack()
+        self._mending = threading.Lock()
         self._server: ServerProcess | None = None
 
     def start(self) -> None:
@@ -96,10 +97,12 @@ class Tree:
         end_sandboxes(self.data)
 
     def mend(self) -> None:
-        """Start the tree again if it is gone; a real host's service would."""
-        if self._server is None or self._server.process.poll() is not None:
-            self._running.close()
-            self.start()
+        """Start the tree again if it is gone, as a host's service would: it was killed, or gave up because a child was
+        killed six times in a row before it had lived for a second."""
+        with self._mending:
+            if self._server is None or self._server.process.poll() is not None:
+                self._running.close()
+                self.start()
 
     def pids(self) -> list[int]:
         """The supervisor and its children, as far as they are known now."""
@@ -286,6 +289,7 @@ class Session:
             with suppress(anthropic.APIConnectionError, anthropic.InternalServerError, sqlite3.OperationalError):
                 if found():
                     return
+            self._scene.mend()
             threading.Event().wait(LOOK_SECONDS)
         kinds = [row.type for row in self._scene.rows(self.id)]
         raise AssertionError(f"not within {DEADLINE} s: {what}\n{kinds}\n{self._scene.said()}")
