@@ -255,7 +255,10 @@ class Session:
 
         def gone() -> bool:
             with suppress(anthropic.NotFoundError), self._scene.client() as client:
-                client.beta.sessions.delete(self.id)
+                try:
+                    client.beta.sessions.delete(self.id)
+                except anthropic.BadRequestError:  # a message that a frozen server still held has set it to work again
+                    return False
             return True
 
         self._until(gone, "the session is deleted")
