@@ -81,8 +81,8 @@ def _freezes(store: str) -> list[Cell]:
 
 
 def sample(store: str, count: int, seed: int) -> list[Cell]:
-    """`count` cells, no point twice; another seed, other cells."""
-    every = cells(store)
+    """`count` kills, no point twice; another seed, other cells. Freezes take too long for a build."""
+    every = [cell for cell in cells(store) if cell.signal == "SIGKILL"]
     random.Random(seed).shuffle(every)
     points = {(cell.signal, cell.point): cell for cell in every}
     return list(points.values())[:count]

@@ -17,7 +17,7 @@ import outrider
 from outrider import faults
 
 SEED = int(os.environ.get("OUTRIDER_TEST_SEED", datetime.now(UTC).toordinal()))
-SAMPLE = {"sqlite": 10, "postgres": 8}
+SAMPLE = {"sqlite": 10, "postgres": 5}
 SOURCE = Path(outrider.__file__).parent
 
 
