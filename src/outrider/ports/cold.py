@@ -58,7 +58,7 @@ class ColdLogs(Protocol):
         as new. False, with nothing changed, when this segment is not (or no longer) the log's."""
         ...
 
-    async def resting(self, before: str, limit: int) -> list[SessionKey]:
-        """Sessions not cold, idle or terminated, without an owner, last changed before this time (RFC 3339); the
-        longest unchanged first."""
+    async def resting(self, before: str, limit: int, *, cold_too: bool = False) -> list[SessionKey]:
+        """Sessions not cold (unless `cold_too`), idle or terminated, without an owner, last changed before this time
+        (RFC 3339); the longest unchanged first."""
         ...

@@ -53,19 +53,24 @@ class Upkeep:
             log.info("%d blobs that nothing referred to were erased", erased)
         if (days := self._retention.delete_after_days) is not None:
             before = self._days_ago(days)
-            await self._each(before, lambda key: self._delete(key, before), "deleted")
+            await self._each(before, lambda key: self._delete(key, before), "deleted", cold_too=True)
         if (days := self._retention.cold_after_days) is not None:
             await self._each(self._days_ago(days), self._freezer.freeze, "moved to the blob store")
 
     def _days_ago(self, days: float) -> str:
         return rfc3339(datetime.fromisoformat(self._clock.now()).astimezone(UTC) - timedelta(days=days))
 
-    async def _each(self, before: str, act: Callable[[SessionKey], Awaitable[bool]], done: str) -> None:
+    async def _each(
+        self, before: str, act: Callable[[SessionKey], Awaitable[bool]], done: str, *, cold_too: bool = False
+    ) -> None:
         """The longest unchanged first, until all have had their turn. Each time one more batch than was seen is asked
         for, since those that could not be dealt with stay in the list."""
         seen: set[SessionKey] = set()
         left = 0
-        while new := [key for key in await self._store.resting(before, BATCH + left) if key not in seen]:
+        while True:
+            found = await self._store.resting(before, BATCH + left, cold_too=cold_too)
+            if not (new := [key for key in found if key not in seen]):
+                return
             for key in new:
                 seen.add(key)
                 left += not await self._one(key, act, done)

@@ -140,3 +140,5 @@ async def sessions_at_rest_are_found_by_their_last_change(trial: Trial) -> None:
     assert [key.session for key in await trial.store.resting(LATER, 1)] == ["sesn_3"]
     await trial.store.freeze(found[0], Segment("cold.0.1", 1, ""), if_head=1, epoch=0)
     assert [key.session for key in await trial.store.resting("2026-01-04T00:00:00.000000Z", 9)] == ["sesn_1"]
+    both = await trial.store.resting("2026-01-04T00:00:00.000000Z", 9, cold_too=True)
+    assert [key.session for key in both] == ["sesn_3", "sesn_1"]

@@ -289,12 +289,12 @@ class MemoryStore(MemoryRecords, MemoryPlacements):
         kept.segment, kept.rows = None, list(rows)
         return True
 
-    async def resting(self, before: str, limit: int) -> list[SessionKey]:
+    async def resting(self, before: str, limit: int, *, cold_too: bool = False) -> list[SessionKey]:
         found = [
             (kept.record.updated_at, key.workspace, key.session)
             for key, kept in self._kept.items()
             if kept.record.updated_at < before and kept.record.status in ("idle", "terminated")
-            if kept.segment is None and kept.since is None and kept.head > 0
+            if (cold_too or kept.segment is None) and kept.since is None and kept.head > 0
         ]
         return [SessionKey(workspace, session) for _, workspace, session in sorted(found)[:limit]]
 

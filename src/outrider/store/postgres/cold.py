@@ -28,8 +28,8 @@ class PostgresCold:
     async def thaw(self, key: SessionKey, segment: Segment, rows: list[Row]) -> bool:
         return await self._writer.run(partial(_thaw, key=key, segment=segment, rows=rows))
 
-    async def resting(self, before: str, limit: int) -> list[SessionKey]:
-        values = {"before": before, "limit": limit}
+    async def resting(self, before: str, limit: int, *, cold_too: bool = False) -> list[SessionKey]:
+        values = {"before": before, "limit": limit, "cold_too": cold_too}
         return await self._readers.fetch("resting", values, lambda found: [SessionKey(*row) for row in found])
 
 

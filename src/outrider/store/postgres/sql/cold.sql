@@ -39,6 +39,7 @@ WHERE e.log = :log AND e.public AND e.processed_at IS NULL;
 -- name: resting
 -- Sessions that nobody has touched for long.
 SELECT s.workspace, s.id FROM sessions s JOIN heads h ON h.log = s.log
-WHERE s.status IN ('idle', 'terminated') AND s.updated_at < :before AND h.segment IS NULL AND h.head > 0
+WHERE s.status IN ('idle', 'terminated') AND s.updated_at < :before
+  AND (:cold_too::boolean OR h.segment IS NULL) AND h.head > 0
   AND NOT EXISTS (SELECT 1 FROM wakes WHERE wakes.log = h.log)
 ORDER BY s.updated_at LIMIT :limit;

@@ -22,6 +22,6 @@ RETURNING log;
 -- Sessions that nobody has touched for long.
 SELECT sessions.workspace, sessions.id FROM sessions JOIN heads ON heads.log = sessions.log
 WHERE sessions.status IN ('idle', 'terminated') AND sessions.updated_at < :before
-  AND heads.segment IS NULL AND heads.head > 0
+  AND (:cold_too OR heads.segment IS NULL) AND heads.head > 0
   AND NOT EXISTS (SELECT 1 FROM wakes WHERE wakes.log = heads.log)
 ORDER BY sessions.updated_at LIMIT :limit;
