@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlsplit
+
+IDLE_SECONDS = 3.0
 
 
 class Client:
@@ -19,11 +22,11 @@ class Client:
             f"host: {parts.netloc}\r\nauthorization: Bearer {key}\r\n"
             "anthropic-beta: managed-agents-2026-04-01\r\ncontent-type: application/json\r\n"
         )
-        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter, float]] = []
 
     def forget(self) -> None:
         """Drop the kept connections: the server they lead to is gone."""
-        for _, writer in self._idle:
+        for _, writer, _ in self._idle:
             writer.close()
         self._idle.clear()
 
@@ -37,15 +40,24 @@ class Client:
         return await self._call("GET", path, b"")
 
     async def _call(self, method: str, path: str, body: bytes) -> Any:
-        reader, writer = self._idle.pop() if self._idle else await self.connect()
+        reader, writer = self._kept() or await self.connect()
         writer.write(f"{method} {path} HTTP/1.1\r\n{self._headers}content-length: {len(body)}\r\n\r\n".encode() + body)
         head = await reader.readuntil(b"\r\n\r\n")
         length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
         answer = await reader.readexactly(length)
-        self._idle.append((reader, writer))
+        self._idle.append((reader, writer, time.monotonic()))
         if not head.startswith(b"HTTP/1.1 200"):
             raise RuntimeError(f"{method} {path}: {head.splitlines()[0]!r} {answer[:300]!r}")
         return json.loads(answer)
+
+    def _kept(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        """A connection that the server will not hang up on while we write: it does so after 5 idle seconds."""
+        while self._idle:
+            reader, writer, since = self._idle.pop()
+            if not reader.at_eof() and time.monotonic() - since < IDLE_SECONDS:
+                return reader, writer
+            writer.close()
+        return None
 
     async def stream(self, path: str) -> Stream:
         reader, writer = await self.connect()

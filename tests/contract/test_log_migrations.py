@@ -123,6 +123,19 @@ def test_statements_end_where_sqlite_says_so() -> None:
     assert [statement.strip().splitlines()[-1] for statement in statements(text)] == ["CREATE TABLE t (x);", "END;"]
 
 
+def test_scripts_that_share_a_number_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "twins" / "sql" / "migrations"
+    folder.mkdir(parents=True)
+    (tmp_path / "twins" / "__init__.py").touch()
+    for name in ("0001_start.sql", "0002_lists.sql", "0002_work.sql"):
+        (folder / name).touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match=r"without gaps: 0001_start.sql, 0002_lists.sql, 0002_work.sql"):
+        shipped("twins")
+    (folder / "0002_work.sql").rename(folder / "0003_work.sql")
+    assert [number for number, _, _ in shipped("twins")] == [1, 2, 3]
+
+
 def test_every_query_names_the_workspace_or_a_log_or_says_why_not() -> None:
     """A query about one workspace's things must not be able to reach another's."""
     of_the_server = {
