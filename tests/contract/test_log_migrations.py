@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -129,7 +130,7 @@ def test_scripts_that_share_a_number_are_refused(tmp_path: Path, monkeypatch: py
     (tmp_path / "twins" / "__init__.py").touch()
     for name in ("0001_start.sql", "0002_lists.sql", "0002_work.sql"):
         (folder / name).touch()
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("sys.path", [str(tmp_path), *sys.path])
     with pytest.raises(ValueError, match=r"without gaps: 0001_start.sql, 0002_lists.sql, 0002_work.sql"):
         shipped("twins")
     (folder / "0002_work.sql").rename(folder / "0003_work.sql")
