@@ -62,8 +62,9 @@ class Node:
         self.url = await asyncio.to_thread(self._until_up, self.server)
 
     def _until_up(self, server: ServerProcess) -> str:
-        """A server on another host is not asked: only its supervisor's word is waited for."""
-        return server.until(server.facts, f"{self.name} is up")["url"] if self.prefix else server.until_up()
+        """The API is asked; of a server that only its peers may ask, the supervisor's word is taken."""
+        asked = "api" in self.shape.roles
+        return server.until_up() if asked else server.until(server.facts, f"{self.name} is up")["url"]
 
     def pids(self) -> dict[str, int]:
         """The processes of this server by role, as its supervisor last wrote them down."""

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from outrider.errors import InvalidRequest
 from outrider.testing.drill import hosts
 from outrider.testing.drill.shape import Shape
+from outrider.testing.nats_server import nats_server
 from outrider.testing.postgres_server import postgres_server
 
 ISSUE_SECONDS = 60.0
@@ -55,7 +56,7 @@ async def serving(shape: Shape, folder: Path) -> AsyncGenerator[Services]:
         if shape.store == "postgres":
             database = Service(shape.database or _postgres(stack))
         if shape.with_nats:
-            nats = Service(shape.nats or "")
+            nats = Service(shape.nats or _nats(stack))
         certificates = folder / "tls" if shape.apart else None
         if certificates is not None:
             await asyncio.to_thread(_issue, certificates, shape)
@@ -68,6 +69,10 @@ def _postgres(stack: AsyncExitStack) -> str:
     server.stop()
     server.start(max_connections=CONNECTIONS)
     return server.url(server.database(), tcp=True)
+
+
+def _nats(stack: AsyncExitStack) -> str:
+    return stack.enter_context(nats_server()).url
 
 
 def _issue(place: Path, shape: Shape) -> None:

@@ -46,8 +46,6 @@ class Shape:
         missing = [role for role in ROLES if self.apart and not self.apart.get(role)]
         if missing:
             raise InvalidRequest(f"roles apart: at least one {missing[0]} is needed")
-        if self.apart or self.with_nats:
-            raise InvalidRequest("roles apart and NATS: not offered yet")
         if self.apart.get("vault", 1) > 1:
             raise InvalidRequest("roles apart: one vault, because a harness knows one")
 
