@@ -105,6 +105,21 @@ class PeerFiles:
 
 
 @dataclass(frozen=True, slots=True)
+class VaultSettings:
+    """Where the key that encrypts stored secrets is: a file, or the transit engine at `transit_url`."""
+
+    key_file: Path | None = None
+    transit_url: str = ""
+    transit_mount: str = "transit"
+    transit_key: str = ""
+    transit_namespace: str = ""
+    transit_token_file: Path | None = None
+
+
+VAULT_KEYS = tuple(VaultSettings.__dataclass_fields__)
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """One server's settings. `data` holds everything durable; `run` holds sockets (short paths, remade at start)."""
 
@@ -136,6 +151,7 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     blobs: BlobPlace = field(default_factory=BlobPlace)
     retention: Retention = field(default_factory=Retention)
+    vault: VaultSettings = field(default_factory=VaultSettings)
     endpoints: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
 
     @property
@@ -153,6 +169,15 @@ class Settings:
     @property
     def vault_socket(self) -> Path:
         return self.run / "vault.sock"
+
+    @property
+    def vault_data(self) -> Path:
+        """The vault's own directory, closed to all others."""
+        return self.data / "vault"
+
+    @property
+    def vault_key_file(self) -> Path:
+        return self.vault.key_file or self.vault_data / "key"
 
     @property
     def zygote_socket(self) -> Path:
@@ -199,7 +224,7 @@ def load(
     where = (data or default_data(environment)).absolute()
     path = Path(environment.get("OUTRIDER_CONFIG") or where / "config.toml")
     document = _read(path, required="OUTRIDER_CONFIG" in environment)
-    tables = ("server", "sandbox", "peers", "telemetry", "limits", "blobs", "retention", "endpoints")
+    tables = ("server", "sandbox", "peers", "telemetry", "limits", "blobs", "retention", "endpoints", "vault")
     _known(document, tables, "", path)
     server = _table(document, "server", SERVER_KEYS, path)
     sandbox = _table(document, "sandbox", SANDBOX_KEYS, path)
@@ -238,6 +263,7 @@ def load(
         limits=_limits(_table(document, "limits", tuple(Limits.__dataclass_fields__), path), path),
         blobs=_blobs(_table(document, "blobs", tuple(BlobPlace.__dataclass_fields__), path), path),
         retention=_retention(_table(document, "retention", tuple(Retention.__dataclass_fields__), path), path),
+        vault=_vault(_table(document, "vault", VAULT_KEYS, path), path),
         endpoints=_endpoints(document.get("endpoints", {}), path),
     )
     _check(settings)
@@ -328,6 +354,19 @@ def _hosts(listed: str | None, table: Mapping[str, Any], path: Path) -> dict[str
     found = {name: url for name, _, url in pairs}
     if len(found) != len(pairs):
         raise InvalidRequest("OUTRIDER_SANDBOX_HOSTS names a host twice.")
+    return found
+
+
+def _vault(values: Mapping[str, Any], path: Path) -> VaultSettings:
+    _typed(values, "vault.", path)
+    paths: dict[str, Any] = {name: _path(values.get(name)) for name in ("key_file", "transit_token_file")}
+    found = VaultSettings(**{**values, **paths})
+    if bool(found.transit_url) != bool(found.transit_key):
+        raise InvalidRequest(f"Config file {path}: vault.transit_url and vault.transit_key go together.")
+    if found.transit_url and not found.transit_url.startswith(("https://", "http://127.0.0.1:", "http://[::1]:")):
+        raise InvalidRequest(f"Config file {path}: vault.transit_url must be an https:// address, or one on loopback.")
+    if found.transit_url and found.key_file:
+        raise InvalidRequest(f"Config file {path}: give vault.key_file or vault.transit_url, not both.")
     return found
 
 

@@ -22,6 +22,8 @@ OUR_KEYS_BEGIN = "outr_"
 DEFAULT = "default"
 HOSTED = "anthropic"
 SCRIPTED = "scripted"
+VAULT_KEY = "OUTRIDER_VAULT_KEY"
+VAULT_TOKEN = "OUTRIDER_VAULT_TOKEN"
 
 Auth = Literal["x-api-key", "bearer", "none"]
 Thinking = Literal["none", "enabled", "adaptive"]
@@ -188,7 +190,8 @@ def profiles() -> dict[str, dict[str, Any]]:
 
 def secret_variables(environment: Mapping[str, str], configured: Mapping[str, Mapping[str, Any]]) -> set[str]:
     """Variables present in `environment` that hold keys: the supervisor takes them out before anything else runs."""
-    names = {"OUTRIDER_MODEL_KEY", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"} | named_secrets(configured)
+    names = {"OUTRIDER_MODEL_KEY", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", VAULT_KEY, VAULT_TOKEN}
+    names |= named_secrets(configured)
     return {name for name in names if environment.get(name)}
 
 
@@ -205,7 +208,7 @@ def named_secrets(configured: Mapping[str, Mapping[str, Any]]) -> frozenset[str]
 
 def usable_secrets(environment: Mapping[str, str], configured: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
     """Which of `secret_variables` can be a model's key. A key of this server (`outrider env` sets one) can't be."""
-    present = secret_variables(environment, configured)
+    present = secret_variables(environment, configured) - {VAULT_KEY, VAULT_TOKEN}
     return frozenset(name for name in present if not environment[name].startswith(OUR_KEYS_BEGIN))
 
 

@@ -163,3 +163,12 @@ class PeerRefused(Internal):
 
 class CallLost(Internal):
     """The sandbox that ran the call is gone together with its journal's end: it may have partly run."""
+
+
+class SecretsLocked(Internal):
+    """A stored secret can't be opened with the keys at hand. The message names the key that is missing and the way
+    to bring it back; nothing was changed."""
+
+
+class KeyUnavailable(Internal):
+    """The service that keeps the vault's key does not answer; later it may."""

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, cast
 
 from outrider.config import Settings
-from outrider.errors import SandboxUnavailable
+from outrider.errors import NotSupported, SandboxUnavailable
 from outrider.harness.worker import Worker
 from outrider.links import peers
 from outrider.links.peers import Identity
@@ -17,6 +18,7 @@ from outrider.links.sandboxes import RemoteSandboxes
 from outrider.links.vault import VaultLink, vault_at
 from outrider.ports.log import SessionKey
 from outrider.ports.sandbox import Capabilities, Sandboxes
+from outrider.ports.secrets import Secrets
 from outrider.ports.telemetry import Meter
 from outrider.sandbox.driver import BubblewrapSandboxes
 from outrider.sandbox.placed import PlacedSandboxes
@@ -78,3 +80,20 @@ async def left_to_harnesses(_key: SessionKey) -> None:
 
 async def elsewhere() -> Capabilities:
     return Capabilities(False, "none", "this server has the role api alone", "ask where the role sandbox runs")
+
+
+class _NoSecrets:
+    """Implements `Secrets` where there is no way to a vault: everything is refused."""
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        async def refuse(*_: Any) -> Any:
+            raise NotSupported(
+                "Credentials can't be changed on a server with the role api alone, which has no way to the vault: ask"
+                " one that has the role harness."
+            )
+
+        return refuse
+
+
+def no_secrets() -> Secrets:
+    return cast(Secrets, _NoSecrets())

@@ -30,6 +30,7 @@ from outrider.api.app import create_app
 from outrider.api.health import Check, Readiness, routes
 from outrider.api.operator import create_operator_app
 from outrider.api.services import Services
+from outrider.api.sweep import Sweep
 from outrider.clock import SystemClock, rfc3339
 from outrider.config import Settings
 from outrider.doorbell.local import LocalDoorbell
@@ -43,6 +44,7 @@ from outrider.harness.worker import NODE_ENDS, Worker
 from outrider.ids import MonotonicIds
 from outrider.links import peers as links
 from outrider.links.peers import Identity
+from outrider.links.secrets import SecretsLink
 from outrider.links.vault import BASE_URL, VaultLink
 from outrider.models.client import AnthropicModel
 from outrider.ports import metrics
@@ -207,6 +209,7 @@ async def _wired(
     workers: list[Worker] = []
     needed, told, gauges = _checks(store, room), dict[str, Check](), _gauges(store, feed)
     forget, probe, vault_metrics = hands.left_to_harnesses, hands.elsewhere, _no_metrics
+    secrets = hands.no_secrets()
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(watch.close)
         stack.push_async_callback(blobs.close)
@@ -222,6 +225,7 @@ async def _wired(
             dispatch = worker = Worker(work, feed, exchange or LocalDoorbell(), _worker_id(settings.data))
             workers.append(worker)
             forget, probe, vault_metrics = hands.forgetting(sandboxes), sandboxes.probe, vault.metrics
+            secrets = SecretsLink(vault.asks())
             needed["vault"], told["sandbox"] = vault.answers, _able(sandboxes)
             gauges = {**gauges, **_harness_gauges(worker, sandboxes)}
             delete = _deleter(stores, feed, ids, clock, forget)
@@ -230,8 +234,24 @@ async def _wired(
             if isinstance(sandboxes, PlacedSandboxes):
                 await stack.enter_async_context(_going_on(sandboxes.keep_all(worker.driving)))
             await stack.enter_async_context(_going_on(_housekeeping(store, sandboxes, upkeep, telemetry.meter)))
+            await stack.enter_async_context(_going_on(_sweeping(Sweep(store, secrets, clock), telemetry.meter)))
         yield (
-            Services(settings, store, store, feed, dispatch, endpoints, ids, clock, forget, room, probe, telemetry),
+            Services(
+                settings,
+                store,
+                store,
+                store,
+                secrets,
+                feed,
+                dispatch,
+                endpoints,
+                ids,
+                clock,
+                forget,
+                room,
+                probe,
+                telemetry,
+            ),
             next(iter(workers), None),
             Readiness(needed, told),
             lambda: watch.scrape(gauges, vault_metrics),
@@ -374,6 +394,17 @@ def _room_gauge(settings: Settings) -> Callable[[], bool]:
 def _tell_if_failed(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         log.error("a loop has stopped until the next start", exc_info=error)
+
+
+async def _sweeping(sweep: Sweep, meter: Meter) -> None:
+    """Each minute: erase secrets that no credential has."""
+    while True:
+        await asyncio.sleep(HOUSEKEEPING_SECONDS)
+        try:
+            await sweep.run()
+        except OutriderError as error:
+            meter.add(metrics.HOUSEKEEPING_FAILURES)
+            log.warning("stored secrets: %s", error.message)
 
 
 async def _housekeeping(store: Store, sandboxes: AnySandboxes, upkeep: Upkeep, meter: Meter) -> None:

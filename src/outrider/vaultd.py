@@ -1,7 +1,7 @@
 """Composition root of the vault process: the only one that holds keys. Serves a unix socket to one user,
 and harnesses elsewhere over mutual TLS.
 
-Takes its keys from a memory file, after it has made itself unreadable. Writes nothing to disk yet.
+Takes its keys from a memory file, after it has made itself unreadable. Writes to its own directory only.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import os
 import signal
 import socket
 import ssl
+import sys
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 
 import httpx2
@@ -26,19 +27,29 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from outrider.clock import SystemClock
 from outrider.config import Settings
-from outrider.endpoints import Endpoints
+from outrider.endpoints import VAULT_KEY, VAULT_TOKEN, Endpoints
+from outrider.errors import OutriderError
 from outrider.ids import MonotonicIds
 from outrider.links import peers as links
 from outrider.ports import metrics
 from outrider.proxy import gate
+from outrider.proxy.credentials import Credentials
+from outrider.proxy.desk import Desk
 from outrider.proxy.model import ModelProxy, Upstream
 from outrider.telemetry.prometheus import PrometheusMeter
 from outrider.vault import keyring, process
+from outrider.vault.audit import Audit
 from outrider.vault.capabilities import Capabilities
+from outrider.vault.keys import KeySources
+from outrider.vault.secrets import SecretStore
+from outrider.vault.transit import TransitKey
 
 DRAIN_SECONDS = 5
+REFUSED = 2  # an exit code: the supervisor does not try again
 GC_THRESHOLDS = (20_000, 20, 20)  # as in the server: collections in the middle of a stream cost milliseconds
 KEEP_ALIVE_SECONDS = 300
+
+log = logging.getLogger("outrider.vault")
 
 
 def main(
@@ -54,18 +65,21 @@ def main(
     """Serve until SIGTERM. `secrets` is the memory file's descriptor, `peer` the uid that may connect to `listener`;
     over `remote` come those whose certificate (ours is in the memory file `peers`) says that they are harnesses."""
     context = None if peers is None else links.server_context(links.unpack(peers))
-    process.seal()
+    if not process.seal():
+        log.info("memory is not kept out of swap: the limit on locked memory (RLIMIT_MEMLOCK) is not lifted")
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # an answer left unfinished on purpose is no error
     keys = keyring.take(secrets)
+    held = _open(settings, keys)
     upstreams = [Upstream(one.name, one.base_url, one.auth, keys.reveal(one.secret)) for one in endpoints.all]
     doors: list[Door] = []
     if listener is not None:
         doors.append(Door(listener, gate.protocol_for(peer)))
     if remote is not None:
         doors.append(Door(remote, gate.protocol_for_peers(), context))
-    uvloop.run(serve(upstreams, doors, idle_seconds=settings.limits.model_idle_timeout))
+    audit = Audit(settings.vault_data, SystemClock())
+    uvloop.run(serve(upstreams, doors, held, audit, idle_seconds=settings.limits.model_idle_timeout))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +99,65 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(upstreams: Sequence[Upstream], doors: Sequence[Door], *, idle_seconds: float = 300.0) -> None:
-    """The vault with these upstreams, until SIGTERM."""
+def key_sources(settings: Settings, keys: keyring.Keyring) -> KeySources:
+    """Where the key of the stored secrets is, by the settings and what the environment gave."""
+    told, outside = settings.vault, None
+    if told.transit_url:
+        token = keys.get(f"env:{VAULT_TOKEN}")
+        outside = TransitKey(
+            told.transit_url.rstrip("/"), told.transit_mount, told.transit_key, token, told.transit_namespace
+        )
+    return KeySources(settings.vault_key_file, keys.get(f"env:{VAULT_KEY}"), outside)
+
+
+def _open(settings: Settings, keys: keyring.Keyring) -> SecretStore:
+    """The stored secrets; without the keys that they need this process refuses to start, and touches nothing."""
+    try:
+        return SecretStore.open(settings.vault_data, key_sources(settings, keys))
+    except OutriderError as error:
+        log.error("the vault refuses to start: %s", error.message)
+        sys.exit(REFUSED)
+
+
+async def rekey(settings: Settings, keys: Mapping[str, str]) -> int:
+    """Wrap the keys of all stored secrets anew, beside a running vault or without one; how many there were."""
+    store = SecretStore.open(settings.vault_data, key_sources(settings, keyring.Keyring(keys)))
+    try:
+        return await store.rekey()
+    finally:
+        store.close()
+
+
+async def _finish_rekey(held: SecretStore) -> None:
+    """What a killed rekey, or another key in the settings, has left to do."""
+    try:
+        done = await held.finish()
+    except OutriderError as error:
+        log.warning("rekey: %s", error.message)
+    else:
+        if done:
+            log.info("rekey: %s secrets are now under key %s", done, held.key_id)
+
+
+async def serve(
+    upstreams: Sequence[Upstream],
+    doors: Sequence[Door],
+    held: SecretStore,
+    audit: Audit,
+    *,
+    idle_seconds: float = 300.0,
+) -> None:
+    """The vault with these upstreams and stored secrets, until SIGTERM."""
     context = httpx2.create_ssl_context()
     models = {upstream.name: ModelProxy(upstream, context, idle_seconds) for upstream in upstreams}
     capabilities = Capabilities(os.urandom(32), SystemClock().monotonic, frozenset(models))
+    credentials = Credentials(held, audit, context, SystemClock())
+    rekeying = asyncio.create_task(_finish_rekey(held))
     meter = PrometheusMeter(metrics.VAULT)
     meter.set(metrics.VAULT_STARTED, time.time())
-    app = gate.app(capabilities, models, MonotonicIds(), meter=meter, scrape=meter.text)
+    app = gate.app(
+        capabilities, models, MonotonicIds(), desk=Desk(credentials, context), meter=meter, scrape=meter.text
+    )
     servers = [_Server(_config(app, door)) for door in doors]
 
     def stop() -> None:
@@ -106,7 +171,10 @@ async def serve(upstreams: Sequence[Upstream], doors: Sequence[Door], *, idle_se
             *(server.serve(sockets=[door.listener]) for server, door in zip(servers, doors, strict=True))
         )
     finally:
-        await asyncio.gather(*(model.close() for model in models.values()))
+        rekeying.cancel()
+        await asyncio.gather(rekeying, *(model.close() for model in models.values()), return_exceptions=True)
+        audit.close()
+        held.close()
 
 
 def _config(app: ASGIApp, door: Door) -> uvicorn.Config:

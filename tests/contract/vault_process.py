@@ -33,7 +33,9 @@ from outrider.endpoints import Endpoint, Endpoints
 told = json.loads(sys.argv[1])
 endpoints = Endpoints(tuple(Endpoint(profile="messages", **one) for one in told["endpoints"]), None)
 listener = socket.socket(fileno=told["listener"])
-vaultd.main(Settings(data=Path("/nowhere")), told["secrets"], listener, endpoints=endpoints, peer=told["peer"])
+settings = Settings(data=Path(told["data"]))
+settings.vault_data.mkdir(mode=0o700, exist_ok=True)
+vaultd.main(settings, told["secrets"], listener, endpoints=endpoints, peer=told["peer"])
 """
 
 
@@ -50,7 +52,7 @@ class Vault:
     def start(self) -> None:
         secrets = memory_file("secrets", json.dumps({"env:KEY": KEY}).encode())
         fds = {"listener": self.listener.fileno(), "secrets": secrets}
-        told = {"endpoints": self.endpoints, "peer": self.peer, **fds}
+        told = {"endpoints": self.endpoints, "peer": self.peer, "data": str(self.path.parent), **fds}
         command = [sys.executable, "-c", PROGRAM, json.dumps(told)]
         self.process = subprocess.Popen(command, pass_fds=list(fds.values()))
         os.close(secrets)

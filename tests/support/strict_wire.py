@@ -18,7 +18,9 @@ from anthropic.types.beta import (
     BetaEnvironmentDeleteResponse,
     BetaManagedAgentsAgent,
     BetaManagedAgentsDeletedSession,
+    BetaManagedAgentsDeletedVault,
     BetaManagedAgentsSession,
+    BetaManagedAgentsVault,
 )
 from anthropic.types.beta.sessions import (
     BetaManagedAgentsSendSessionEvents,
@@ -27,11 +29,17 @@ from anthropic.types.beta.sessions import (
     BetaManagedAgentsStreamSessionEvents,
     BetaManagedAgentsStreamSessionThreadEvents,
 )
+from anthropic.types.beta.vaults import (
+    BetaManagedAgentsCredential,
+    BetaManagedAgentsCredentialValidation,
+    BetaManagedAgentsDeletedCredential,
+)
 from anthropic.types.shared import ErrorType
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from outrider.testing.strict import UnknownKeys, strict_parse
 
+Vault, Credential = BetaManagedAgentsVault, BetaManagedAgentsCredential
 Agent, Session, Thread = BetaManagedAgentsAgent, BetaManagedAgentsSession, BetaManagedAgentsSessionThread
 ROUTES: tuple[tuple[str, str, Any], ...] = (
     ("POST", r"/v1/agents(/[^/]+(/archive)?)?", Agent),
@@ -41,6 +49,15 @@ ROUTES: tuple[tuple[str, str, Any], ...] = (
     ("GET", r"/v1/environments/[^/]+", BetaEnvironment),
     ("DELETE", r"/v1/environments/[^/]+", BetaEnvironmentDeleteResponse),
     ("GET", r"/v1/environments", SyncPageCursor[BetaEnvironment]),
+    ("POST", r"/v1/vaults/[^/]+/credentials/[^/]+/mcp_oauth_validate", BetaManagedAgentsCredentialValidation),
+    ("POST", r"/v1/vaults/[^/]+/credentials(/[^/]+(/archive)?)?", Credential),
+    ("GET", r"/v1/vaults/[^/]+/credentials/[^/]+", Credential),
+    ("DELETE", r"/v1/vaults/[^/]+/credentials/[^/]+", BetaManagedAgentsDeletedCredential),
+    ("GET", r"/v1/vaults/[^/]+/credentials", SyncPageCursor[Credential]),
+    ("POST", r"/v1/vaults(/[^/]+(/archive)?)?", Vault),
+    ("GET", r"/v1/vaults/[^/]+", Vault),
+    ("DELETE", r"/v1/vaults/[^/]+", BetaManagedAgentsDeletedVault),
+    ("GET", r"/v1/vaults", SyncPageCursor[Vault]),
     ("POST", r"/v1/sessions(/[^/]+(/archive)?)?", Session),
     ("GET", r"/v1/sessions/[^/]+", Session),
     ("DELETE", r"/v1/sessions/[^/]+", BetaManagedAgentsDeletedSession),

@@ -30,6 +30,7 @@ from outrider.session.events import EventFactory
 from outrider.session.feed import Feed
 from outrider.testing.memory_log import MemoryStore
 from outrider.testing.memory_sandbox import MemorySandboxes
+from outrider.testing.memory_secrets import MemorySecrets
 
 KEY = SessionKey("wrkspc_default", "sesn_1")
 WAIT = 5.0
@@ -167,7 +168,7 @@ class Room:
             return None
 
         return Services(
-            Settings(data=Path("/nonexistent")), self.store, self.store, self.feed,
+            Settings(data=Path("/nonexistent")), self.store, self.store, self.store, MemorySecrets(), self.feed,
             Rings(self.doorbell), self.models, self.ids, self.clock, nothing, lambda: True, nothing,
         )  # fmt: skip
 

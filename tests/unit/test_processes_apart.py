@@ -33,6 +33,7 @@ from outrider.testing.doorbell_suite import EXCHANGE_CONTRACTS
 from outrider.testing.exchange_trial import ExchangeContract, ExchangeTrial, OnCommit, until
 from outrider.testing.memory_log import MemoryStore
 from outrider.testing.memory_sandbox import MemorySandboxes
+from outrider.testing.memory_secrets import MemorySecrets
 from outrider.testing.store_trial import Store
 from outrider.testing.switchboard import Mischief, Switchboard
 
@@ -124,7 +125,7 @@ class Part:
             return None
 
         services = Services(
-            Settings(data=Path("/nonexistent")), self.store, self.store, self.feed,
+            Settings(data=Path("/nonexistent")), self.store, self.store, self.store, MemorySecrets(), self.feed,
             RemoteDispatch(self.exchange), self.models, self.ids, self.clock, nothing, lambda: True, nothing,
         )  # fmt: skip
         await send_once(services, key, requests, allow_system=False, keep=lambda _: None)

@@ -31,8 +31,9 @@ OWNERS = {
     "anyio": {"models", "proxy", "vaultd", "api", "server", "testing", "harness"},
     "asyncpg": {"doorbell", "store"},
     "click": {"cli"},
+    "cryptography": {"vault"},
     "httptools": {"links"},
-    "httpx2": {"cli", "links", "models", "proxy", "server", "vaultd", "testing"},
+    "httpx2": {"cli", "links", "models", "proxy", "server", "vault", "vaultd", "testing"},
     "msgspec": {
         "api",
         "doorbell",
@@ -44,6 +45,7 @@ OWNERS = {
         "session",
         "store",
         "testing",
+        "vault",
         "wire",
     },
     "nats": {"doorbell"},
@@ -52,7 +54,7 @@ OWNERS = {
     "prometheus_client": {"telemetry"},
     "pydantic": {"testing", "wire"},
     "rich": {"cli"},
-    "sqlite3": {"store"},
+    "sqlite3": {"store", "vault"},
     "starlette": {"api", "console", "models", "proxy", "server", "vaultd"},
     "typing_extensions": {"models", "wire"},
     "uvicorn": {"models", "proxy", "server", "vaultd"},
@@ -138,7 +140,7 @@ def test_the_server_process_never_loads_the_vault() -> None:
 def test_the_vault_process_never_loads_the_server() -> None:
     loaded = loaded_by("outrider.vaultd")
     assert not rooms_of(loaded) & {"server", "api", "harness", "store", "sandbox", "models", "session", "cli"}
-    assert not {name for name in loaded if name.split(".")[0] in ("sqlite3", "anthropic")}
+    assert not {name for name in loaded if name.split(".")[0] in ("asyncpg", "anthropic")}
 
 
 def test_no_other_room_names_the_vaults_side_in_a_string_either() -> None:

@@ -1,13 +1,15 @@
 """Answers kept for retries: a repeated POST gets what the first one got, instead of doing it twice.
 
 With `Idempotency-Key`, for 24 hours. Without, when the SDK says by its retry count that it asks again, for 10 minutes
-and the same key, path and body. A first attempt is never taken for a repeat.
+and the same key, path and body. A first attempt is never taken for a repeat. Of a body only a digest is kept, keyed
+with the caller's own key, which is stored nowhere: what was in the body can't be guessed from it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import hmac
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -16,6 +18,7 @@ from typing import Any
 import msgspec
 from starlette.requests import Request
 
+from outrider.api.auth import presented
 from outrider.clock import Clock, rfc3339
 from outrider.errors import InvalidRequest
 from outrider.ports.log import KeptAnswer, StoredAnswer
@@ -70,7 +73,7 @@ class Answers:
         """The stored answer to this request, or `answer()`'s, stored before it is given."""
         if request.method != "POST":
             return await answer(keep_nothing)
-        content = hashlib.sha256(body).digest()
+        content = hmac.digest(presented(request.headers).encode(), body, hashlib.sha256)
         keyed = request.headers.get("idempotency-key")
         name = _name(key.id, request.url.path, keyed.encode() if keyed else content, keyed=bool(keyed))
         if keyed or request.headers.get("x-stainless-retry-count", "0") != "0":

@@ -11,12 +11,14 @@ from starlette.routing import Route
 from outrider.api import health
 from outrider.api.endpoint import Endpoints, Handler, error_response
 from outrider.api.health import Readiness
-from outrider.api.routes import agents, environments, events, host, models, sessions, threads
+from outrider.api.routes import agents, credentials, environments, events, host, models, sessions, threads, vaults
 from outrider.api.services import Services
 from outrider.errors import InvalidRequest, NotFound, OutriderError
 
 S = "/v1/sessions/{session_id}"
 T = S + "/threads/{thread_id}"
+V = "/v1/vaults/{vault_id}"
+C = V + "/credentials/{credential_id}"
 
 ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("POST", "/v1/agents", agents.create),
@@ -31,6 +33,19 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("POST", "/v1/environments/{environment_id}", environments.update),
     ("DELETE", "/v1/environments/{environment_id}", environments.delete),
     ("POST", "/v1/environments/{environment_id}/archive", environments.archive),
+    ("POST", "/v1/vaults", vaults.create),
+    ("GET", "/v1/vaults", vaults.list_vaults),
+    ("GET", V, vaults.get),
+    ("POST", V, vaults.update),
+    ("DELETE", V, vaults.delete),
+    ("POST", V + "/archive", vaults.archive),
+    ("POST", V + "/credentials", credentials.create),
+    ("GET", V + "/credentials", credentials.list_credentials),
+    ("GET", C, credentials.get),
+    ("POST", C, credentials.update),
+    ("DELETE", C, credentials.delete),
+    ("POST", C + "/archive", credentials.archive),
+    ("POST", C + "/mcp_oauth_validate", credentials.validate),
     ("POST", "/v1/sessions", sessions.create),
     ("GET", "/v1/sessions", sessions.list_sessions),
     ("GET", S, sessions.get),

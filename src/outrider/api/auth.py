@@ -30,7 +30,7 @@ class Authenticator:
 
     async def key(self, headers: Headers) -> ApiKey:
         """The caller's key. Raises AuthenticationFailed, and PermissionDenied for another workspace's header."""
-        name = digest(_presented(headers))
+        name = digest(presented(headers))
         now = self._clock.monotonic()
         at, key = self._seen.get(name, (0.0, None))
         if key is None or now - at > CACHE_SECONDS:
@@ -49,7 +49,7 @@ class Authenticator:
         self._seen[name] = (now, key)
 
 
-def _presented(headers: Headers) -> str:
+def presented(headers: Headers) -> str:
     authorization = headers.get("authorization", "")
     scheme, _, token = authorization.partition(" ")
     if scheme.lower() == "bearer" and token.strip():

@@ -6,6 +6,7 @@ from outrider.api.endpoint import Call
 from outrider.errors import NotFound
 from outrider.ports.log import SessionKey
 from outrider.ports.records import AgentRecord, EnvironmentRecord, SessionRecord
+from outrider.ports.vaults import CredentialRecord, VaultRecord
 
 
 async def session_record(call: Call, *, thread: str | None = None) -> SessionRecord:
@@ -24,6 +25,22 @@ async def agent_record(call: Call, agent_id: str, version: int | None = None) ->
     if record is None:
         which = agent_id if version is None else f"{agent_id} version {version}"
         raise NotFound(f"Agent {which} not found.")
+    return record
+
+
+async def vault_record(call: Call) -> VaultRecord:
+    vault_id = call.path["vault_id"]
+    record = await call.services.vaults.vault(call.workspace, vault_id)
+    if record is None:
+        raise NotFound(f"Vault {vault_id} not found.")
+    return record
+
+
+async def credential_record(call: Call) -> CredentialRecord:
+    vault_id, credential_id = call.path["vault_id"], call.path["credential_id"]
+    record = await call.services.vaults.credential(call.workspace, vault_id, credential_id)
+    if record is None:
+        raise NotFound(f"Credential {credential_id} not found in vault {vault_id}.")
     return record
 
 

@@ -14,7 +14,9 @@ from outrider.ports.log import EventLog, SessionKey
 from outrider.ports.model import Models
 from outrider.ports.records import Records
 from outrider.ports.sandbox import Capabilities
+from outrider.ports.secrets import Secrets
 from outrider.ports.telemetry import SILENT, Telemetry
+from outrider.ports.vaults import VaultRecords
 from outrider.session.feed import Feed
 
 
@@ -26,6 +28,8 @@ class Services:
     settings: Settings
     log: EventLog
     records: Records
+    vaults: VaultRecords
+    secrets: Secrets
     feed: Feed
     dispatch: Dispatch
     models: Models

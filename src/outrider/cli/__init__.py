@@ -20,6 +20,7 @@ COMMANDS = {
     "backup": "outrider.cli.backup:backup",
     "restore": "outrider.cli.backup:restore",
     "tls": "outrider.cli.tls:tls",
+    "vault": "outrider.cli.vault:vault",
 }
 
 

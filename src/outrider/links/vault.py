@@ -96,6 +96,10 @@ class VaultLink:
     async def close(self) -> None:
         await self._minter.aclose()
 
+    def asks(self) -> httpx2.AsyncClient:
+        """For small requests of other links to the vault. It is closed with this link."""
+        return self._minter
+
     async def answers(self) -> bool:
         """Whether the vault lives and answers. The caller bounds the wait."""
         try:

@@ -13,6 +13,8 @@ from outrider.ports.records import Page
 
 MOST_CREDENTIALS = 20
 """Active ones in one vault."""
+LATEST = 2**62
+"""Above every version of a secret."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,11 +42,14 @@ from outrider.links.vault import (
 )
 from outrider.ports import metrics
 from outrider.ports.telemetry import Meter, NoMeter
+from outrider.proxy.desk import Desk
 from outrider.proxy.model import ModelProxy
 from outrider.vault.capabilities import LIFETIME, Capabilities
 from outrider.wire.envelope import error_bytes
 
 LONGEST_ASK = 64 * 1024
+LONGEST_SECRET = 1024 * 1024
+SECRETS = "/secrets/"
 
 _MODEL = re.compile(r"/model/([^/]+)/(.+)")
 _HEADER = CAPABILITY_HEADER.encode()
@@ -60,10 +63,11 @@ def app(
     models: Mapping[str, ModelProxy],
     ids: IdSource,
     *,
+    desk: Desk,
     meter: Meter | None = None,
     scrape: Callable[[], bytes] | None = None,
 ) -> ASGIApp:
-    """POST /capabilities, /model/{endpoint}/v1/..., GET /healthz, and /metrics, which gives what `scrape` does."""
+    """POST /capabilities, /secrets/..., /model/{endpoint}/v1/..., GET /healthz, and /metrics: what `scrape` gives."""
     told = meter or NoMeter()
 
     async def route(scope: Scope, receive: Receive, send: Send) -> None:
@@ -81,14 +85,8 @@ def app(
             faults.point("vault.forward.before")
             await _counted(told, endpoint, models[endpoint], path, scope, receive, send)
             faults.point("vault.forward.after")
-        elif scope["path"] == "/capabilities" and scope["method"] == "POST":
-            await _answer(send, 200, _mint(capabilities, await _whole_body(receive)))
-        elif scope["path"] == "/healthz":
-            await _answer(send, 200, b'{"status":"ok"}')
-        elif scope["path"] == "/metrics" and scrape is not None:
-            await _answer(send, 200, scrape())
         else:
-            raise NotFound(f"The vault has no {scope['method']} {scope['path']}.")
+            await _answer(send, 200, await _asked(scope, receive, capabilities, desk, scrape))
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -102,6 +100,22 @@ def app(
             await _answer(send, error.status, error_bytes(error, ids.new("req")), refusal)
 
     return serve
+
+
+async def _asked(
+    scope: Scope, receive: Receive, capabilities: Capabilities, desk: Desk, scrape: Callable[[], bytes] | None
+) -> bytes:
+    """The answer to one of our own small requests."""
+    path, method = scope["path"], scope["method"]
+    if path == "/capabilities" and method == "POST":
+        return _mint(capabilities, await _whole_body(receive))
+    if path.startswith(SECRETS) and method == "POST":
+        return await desk.answer(path.removeprefix(SECRETS), await _whole_body(receive, LONGEST_SECRET))
+    if path == "/healthz":
+        return b'{"status":"ok"}'
+    if path == "/metrics" and scrape is not None:
+        return scrape()
+    raise NotFound(f"The vault has no {method} {path}.")
 
 
 async def _counted(
@@ -159,13 +173,13 @@ def _mint(capabilities: Capabilities, body: bytes) -> bytes:
     return msgspec.json.encode(CapabilityAnswer(token, LIFETIME))
 
 
-async def _whole_body(receive: Receive) -> bytes:
+async def _whole_body(receive: Receive, longest: int = LONGEST_ASK) -> bytes:
     body = b""
     while True:
         message = await receive()
         body += message.get("body", b"")
-        if len(body) > LONGEST_ASK:
-            raise RequestTooLarge(f"At most {LONGEST_ASK} bytes.")
+        if len(body) > longest:
+            raise RequestTooLarge(f"At most {longest} bytes.")
         if not message.get("more_body", False):
             return body
 

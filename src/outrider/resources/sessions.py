@@ -17,7 +17,7 @@ from outrider.resources.agents import SNAPSHOT_KEYS, with_tools
 from outrider.resources.events import check_offered
 
 STATUSES = ("idle", "running", "rescheduling", "terminated")
-LATER = {"vault_ids": "vaults are", "resources": "session resources are", "budget": "budgets are"}
+LATER = {"resources": "session resources are", "budget": "budgets are"}
 THREAD_AGENT_KEYS = tuple(key for key in SNAPSHOT_KEYS if key != "multiagent")
 NO_USAGE: dict[str, Any] = {
     "input_tokens": 0,
@@ -66,7 +66,11 @@ def new_session(request: Mapping[str, Any]) -> SessionRequest:
         agent_id=agent if isinstance(agent, str) else agent["id"],
         agent_version=None if isinstance(agent, str) else agent.get("version"),
         environment_id=request["environment_id"],
-        details={"title": request.get("title"), "metadata": metadata.checked(request.get("metadata", {}))},
+        details={
+            "title": request.get("title"),
+            "metadata": metadata.checked(request.get("metadata", {})),
+            "vault_ids": list(dict.fromkeys(request.get("vault_ids", []))),
+        },
         initial_events=events,
     )
 
@@ -166,7 +170,7 @@ def session_object(record: SessionRecord, *, now: str) -> dict[str, Any]:
         "status": record.status,
         "title": details.get("title"),
         "metadata": details.get("metadata", {}),
-        "vault_ids": [],
+        "vault_ids": details.get("vault_ids", []),
         "resources": [],
         "budget": None,
         "stats": {"active_seconds": active, "duration_seconds": _duration(record, now)},

@@ -17,6 +17,7 @@ from outrider.ports.cold import ColdLogs
 from outrider.ports.log import EventLog
 from outrider.ports.placements import Placements
 from outrider.ports.records import Records
+from outrider.ports.vaults import VaultRecords
 from outrider.store.blobs.opening import open_blobs
 from outrider.store.bodies import Bodies
 from outrider.store.cold import Freezer
@@ -29,7 +30,7 @@ PAUSE_SECONDS = 1.0
 log = logging.getLogger("outrider.store")
 
 
-class Store(EventLog, Records, ColdLogs, Placements, Protocol):
+class Store(EventLog, Records, VaultRecords, ColdLogs, Placements, Protocol):
     """All ports on one set of data. `writer` is the name under which it notifies other processes, if it does."""
 
     default_workspace: str

@@ -27,13 +27,14 @@ _HIGHEST_FD = 4096
 @dataclass(frozen=True, slots=True)
 class Part:
     """What a child does. `call` is given the function that `target` (`module:function`) names; of all descriptors it
-    keeps `keep`; `uid` None: it stays the supervisor's user."""
+    keeps `keep`; `uid` None: it stays the supervisor's user; `locks`: it may keep all its memory out of swap."""
 
     name: str
     target: str
     call: Callable[[Callable[..., object]], object]
     keep: tuple[int, ...] = ()
     uid: int | None = None
+    locks: bool = False
 
 
 def fork(part: Part) -> int:
@@ -54,6 +55,8 @@ def _play(part: Part, parent: int) -> NoReturn:
         log.open_child_log(part.name)
         module, _, name = part.target.partition(":")
         entry = getattr(import_module(module), name)
+        if part.locks:
+            linux.allow_locked_memory()
         if part.uid is not None:
             reach.open_code_to(part.uid)
             linux.become(part.uid)

@@ -30,8 +30,12 @@ def prepare(settings: Settings, users: Users) -> None:
         _check_database(settings.database)
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     settings.run.mkdir(mode=0o700, exist_ok=True)
+    settings.vault_data.mkdir(mode=0o700, exist_ok=True)
     if not users.apart:
         return
+    _give_tree(settings.vault_data, users.vault)
+    if settings.vault.key_file is not None:
+        _give(settings.vault.key_file, users.vault)
     for directory in (settings.data, settings.run):
         os.chown(directory, 0, users.server)
         directory.chmod(0o1771)
@@ -66,6 +70,12 @@ def _check_length(settings: Settings) -> None:
             f"The data directory's path {settings.data} is too long for the unix sockets in it;"
             f" choose one of at most {LONGEST_SOCKET_PATH - ROOM_FOR_NAMES - len('/run')} bytes."
         )
+
+
+def _give_tree(directory: Path, uid: int) -> None:
+    """The directory and the files in it; a link in it stays a link."""
+    for path in (directory, *directory.iterdir()):
+        _give(path, uid)
 
 
 def _give(path: Path, uid: int) -> None:

@@ -16,7 +16,14 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from outrider.config import DATABASE_URL, NATS_URL, Settings
-from outrider.endpoints import load_endpoints, named_secrets, secret_variables, usable_secrets
+from outrider.endpoints import (
+    VAULT_KEY,
+    VAULT_TOKEN,
+    load_endpoints,
+    named_secrets,
+    secret_variables,
+    usable_secrets,
+)
 from outrider.errors import InvalidRequest, OutriderError
 from outrider.links.peers import packed
 from outrider.supervisor import first_key, log, places, plan, shape
@@ -58,6 +65,7 @@ def _plan(settings: Settings, environment: Mapping[str, str], roles: Roles) -> t
     usable = usable_secrets(environment, settings.endpoints) if here else named_secrets(settings.endpoints)
     endpoints = load_endpoints(settings.endpoints, environment, usable)
     keys = {secret: _key(secret, environment) for secret in endpoints.secrets().values()} if here else {}
+    keys |= vault_keys(settings, environment) if here else {}
     users = choose_users(settings)
     from outrider.doorbell import opening as doorbells
     from outrider.store import opening  # here, so that the clean process, which imports this module too, has it not
@@ -100,6 +108,17 @@ def _check_blobs(settings: Settings, environment: Mapping[str, str]) -> None:
 
 def credentials(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: environment[name] for name in CREDENTIALS if environment.get(name)}
+
+
+def vault_keys(settings: Settings, environment: Mapping[str, str]) -> dict[str, str]:
+    """What opens the vault's stored secrets, as far as it comes from the environment or a token's file."""
+    found = {f"env:{name}": environment[name] for name in (VAULT_KEY, VAULT_TOKEN) if environment.get(name)}
+    if settings.vault.transit_url:
+        if settings.vault.transit_token_file is not None:
+            found[f"env:{VAULT_TOKEN}"] = _key(f"file:{settings.vault.transit_token_file}", environment)
+        elif f"env:{VAULT_TOKEN}" not in found:
+            raise InvalidRequest(f"vault.transit_url needs a token: set {VAULT_TOKEN} or vault.transit_token_file.")
+    return found
 
 
 def _key(secret: str, environment: Mapping[str, str]) -> str:

@@ -104,7 +104,8 @@ def _vault(plan: Plan, endpoints: Endpoints, urls: list[str]) -> list[Role]:
         return main(settings, plan.secrets, listener, endpoints=endpoints, peer=users.server, **sockets, **told)
 
     kept = (plan.secrets, *([] if local is None else [local]), *more.values())
-    return [_forked(Part("vault", plan.roles.vault, call, kept, users.vault if users.apart else None), 10.0)]
+    uid = users.vault if users.apart else None
+    return [_forked(Part("vault", plan.roles.vault, call, kept, uid, locks=True), 10.0)]
 
 
 def _sandboxes(plan: Plan, urls: list[str]) -> list[Role]:

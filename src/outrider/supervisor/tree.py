@@ -28,6 +28,7 @@ SHORT_LIFE = 1.0
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 5.0
 SHORT_LIVES_AT_START = 6
+REFUSED = 2  # a child's exit code: what it was given is wrong, and will be wrong again
 HEAVY = (
     "anthropic",
     "anthropic.types.beta",
@@ -177,6 +178,8 @@ class Tree:
         child.pidfd = -1
         child.ended(self._monotonic())
         code = os.waitstatus_to_exitcode(status)
+        if code == REFUSED:
+            child.short_lives = SHORT_LIVES_AT_START
         cause = {"signal": -code} if code < 0 else {"code": code}
         pause = None if self._ending or self._stop else f"{max(0.0, child.due - self._monotonic()):.2f}s"
         say("died", role=child.role.name, pid=child.pid, **cause, again_in=pause)

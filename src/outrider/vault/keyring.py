@@ -21,6 +21,10 @@ class Keyring:
         """The secret called `name`, such as `env:OUTRIDER_MODEL_KEY`; "" for None. Raises KeyError."""
         return "" if name is None else self._secrets[name]
 
+    def get(self, name: str) -> str:
+        """The same, and "" for one that was not given."""
+        return self._secrets.get(name, "")
+
 
 def take(fd: int) -> Keyring:
     """Read the keyring from the memory file and close it."""

@@ -81,6 +81,8 @@ def metadata_patch(hint: Any) -> Any:
 
 ID = text(1, 256, pattern=r"^[!-~]+$")  # whether there is such a thing is another question
 MODEL = string_form(text(1, 256))
+ADDRESS = text(1, 2048)
+TOKEN = text(1, 16_384)
 ENTRIES = items(0, MAX_TOOLS + 1)  # a toolset with nothing enabled, and as many custom tools as there may be
 VERSION = number(1, 2**31 - 1)  # the largest is what every store's integer columns hold
 
@@ -126,6 +128,7 @@ LIMITS: dict[str, dict[str, Rule]] = {
         "title": text(0, 2048),
         "metadata": metadata,
         "initial_events": items(0, 50),
+        "vault_ids": items(0, 50),
     },
     "SessionUpdateParams": {"title": text(0, 2048), "metadata": metadata_patch},
     "AgentParams": {"id": ID, "version": VERSION},
@@ -146,6 +149,25 @@ LIMITS: dict[str, dict[str, Rule]] = {
     "CredentialCreateParams": {"display_name": text(0, 255), "metadata": metadata},
     "CredentialUpdateParams": {"display_name": text(1, 255), "metadata": metadata_patch},
     "LimitedCredentialNetworkingParams": {"allowed_hosts": items(0, 16)},
+    # lengths of secrets and addresses are this server's own limits
+    "MCPOAuthCreateParams": {"mcp_server_url": ADDRESS, "access_token": TOKEN},
+    "MCPOAuthUpdateParams": {"access_token": TOKEN},
+    "MCPOAuthRefreshParams": {
+        "client_id": text(1, 2048),
+        "refresh_token": TOKEN,
+        "token_endpoint": ADDRESS,
+        "resource": text(1, 2048),
+        "scope": text(0, 4096),
+    },
+    "MCPOAuthRefreshUpdateParams": {"refresh_token": TOKEN, "scope": text(0, 4096)},
+    "TokenEndpointAuthBasicParam": {"client_secret": TOKEN},
+    "TokenEndpointAuthPostParam": {"client_secret": TOKEN},
+    "TokenEndpointAuthBasicUpdateParam": {"client_secret": TOKEN},
+    "TokenEndpointAuthPostUpdateParam": {"client_secret": TOKEN},
+    "StaticBearerCreateParams": {"mcp_server_url": ADDRESS, "token": TOKEN},
+    "StaticBearerUpdateParams": {"token": TOKEN},
+    "EnvironmentVariableCreateParams": {"secret_name": text(1, 128), "secret_value": text(1, 65_536)},
+    "EnvironmentVariableUpdateParams": {"secret_value": text(1, 65_536)},
     # memory; content and paths are limited in bytes, by the resource's own rules
     "MemoryStoreCreateParams": {"name": text(1, 255), "description": text(0, 1024), "metadata": metadata},
     "MemoryStoreUpdateParams": {"name": text(1, 255), "description": text(0, 1024), "metadata": metadata_patch},

@@ -32,6 +32,7 @@ from conformance.requirements import (
     tool_flows,
     toolsets,
     transport,
+    vaults,
 )
 from conformance.requirements.entry import Requirement
 
@@ -49,6 +50,7 @@ CHAPTERS: dict[str, tuple[Requirement, ...]] = {
     "Environments": environments.LEDGER,
     "Sessions": sessions.LEDGER,
     "Session resources": resources.LEDGER,
+    "Vaults and credentials": vaults.LEDGER,
     "Statuses": statuses.LEDGER,
     "Budgets": budgets.LEDGER,
     "Events from clients": events.LEDGER,

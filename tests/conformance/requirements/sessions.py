@@ -105,7 +105,7 @@ LEDGER = (
         SDK,
         "waits for session resources",
     ),
-    not_yet(
+    met(
         "sessions:create:vault-ids",
         "`vault_ids` name the vaults whose credentials the session may use.",
         SDK,

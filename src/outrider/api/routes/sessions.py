@@ -14,7 +14,7 @@ from outrider.api.intake import factory_for, hand_over, light_state
 from outrider.api.lists import mark_created, page_of
 from outrider.api.lookup import agent_record, environment_record
 from outrider.api.lookup import session_record as stored
-from outrider.errors import EnvironmentArchived, InvalidRequest, StorageFull
+from outrider.errors import EnvironmentArchived, InvalidRequest, NotFound, StorageFull
 from outrider.ports.log import NewEvent, SessionKey
 from outrider.ports.records import SessionFilter, SessionRecord
 from outrider.resources.agents import agent_object, effective_agent
@@ -50,6 +50,7 @@ async def create(call: Call) -> Reply:
     if not services.has_room():
         raise StorageFull("The disk of the session log is nearly full; no sessions are created until there is room.")
     environment = await _usable_environment(call, request.environment_id)
+    await _check_vaults(call, request.details["vault_ids"])
     base = agent_object(await agent_record(call, request.agent_id, request.agent_version))
     agent = effective_agent(base, request.agent, profiles=services.models.profile)
     key = SessionKey(call.workspace, services.ids.new("sesn"))
@@ -77,6 +78,15 @@ async def _usable_environment(call: Call, environment_id: str) -> dict[str, Any]
     if environment["archived_at"] is not None:
         raise EnvironmentArchived(environment_id)
     return environment
+
+
+async def _check_vaults(call: Call, vault_ids: list[str]) -> None:
+    for vault_id in vault_ids:
+        vault = await call.services.vaults.vault(call.workspace, vault_id)
+        if vault is None:
+            raise NotFound(f"vault_ids: Vault {vault_id} not found.")
+        if vault.archived_at is not None:
+            raise InvalidRequest(f"vault_ids: Vault {vault_id} is archived and can't be used by new sessions.")
 
 
 def _opening(

@@ -1,0 +1,72 @@
+"""Keeps the vault process and the records in step: erases secrets that belong to no credential, takes note of what the
+vault did by itself.
+
+A secret is stored before its record and erased after it, so one without a record may be on its way: it goes only when
+it was found like that twice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from outrider.clock import Clock
+from outrider.errors import Conflict
+from outrider.ports.secrets import Notice, Secrets
+from outrider.ports.vaults import Change, CredentialRecord, SecretRef, VaultRecords
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class Sweep:
+    """`run` it now and then, with more time between two runs than a request takes."""
+
+    def __init__(self, vaults: VaultRecords, secrets: Secrets, clock: Clock) -> None:
+        self._vaults = vaults
+        self._secrets = secrets
+        self._clock = clock
+        self._strays: set[SecretRef] = set()
+
+    async def run(self) -> int:
+        """How many secrets were erased. Raises Overloaded when the vault does not answer."""
+        await take_notices(self._vaults, self._secrets, self._clock)
+        held = await self._secrets.held()
+        strays = held - await self._vaults.secret_refs()
+        erased = strays & self._strays
+        for ref in erased:
+            await self._secrets.purge_one(ref)
+        self._strays = strays - erased
+        return len(erased)
+
+
+async def take_notices(vaults: VaultRecords, secrets: Secrets, clock: Clock) -> None:
+    """New expiries of refreshed tokens go into their records, failed refreshes become changes."""
+    while notices := await secrets.notices():
+        for notice in notices:
+            await _take(vaults, notice, clock)
+        await secrets.forget_notices(notices[-1].seq)
+
+
+async def _take(vaults: VaultRecords, notice: Notice, clock: Clock) -> None:
+    ref = notice.ref
+    record = await vaults.credential(ref.workspace, ref.vault, ref.credential)
+    if record is None or record.archived_at is not None or record.secret != ref.version:
+        return
+    if notice.kind == "refresh_failed":
+        kind = "vault_credential.refresh_failed"
+        await vaults.add_change(Change(ref.workspace, kind, ref.credential, notice.at, vault=ref.vault))
+        return
+    try:
+        await _renew(vaults, record, notice, clock)
+    except Conflict:
+        return  # a client changed it at the same moment, and its word is newer
+
+
+async def _renew(vaults: VaultRecords, record: CredentialRecord, notice: Notice, clock: Clock) -> None:
+    body = _decode(record.body)
+    body["auth"]["expires_at"] = notice.expires_at
+    changed = replace(record, body=_encode(body), revision=record.revision + 1, updated_at=clock.now())
+    await vaults.update_credential(changed, if_revision=record.revision)

@@ -1,0 +1,82 @@
+"""Stored credentials as the proxies use them: opened for one use, refreshed when they have expired, each use on record.
+
+Promised: one refresh at a time for a credential, whoever asks; what it brought is on disk before it is used, and
+a rotated refresh token is kept. Not promised: that a token endpoint which rotates and dies unheard can be asked again.
+"""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from outrider.clock import Clock
+from outrider.proxy import oauth
+from outrider.proxy.oauth import Refreshed
+from outrider.vault import material
+from outrider.vault.audit import Audit, Use
+from outrider.vault.envelope import Owner
+from outrider.vault.secrets import SecretStore
+
+EARLY = timedelta(seconds=15)  # an expiry is another host's, and the request needs time to arrive
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """On whose behalf a credential is used: a session's claim, or an operator's validation (no session)."""
+
+    session: str | None = None
+    epoch: int | None = None
+
+
+class Credentials:
+    """One for the process."""
+
+    def __init__(self, store: SecretStore, audit: Audit, context: ssl.SSLContext, clock: Clock) -> None:
+        self.store = store
+        self._audit = audit
+        self._context = context
+        self._clock = clock
+
+    async def open(self, owner: Owner) -> dict[str, Any]:
+        """Raises NotFound, SecretsLocked, KeyUnavailable."""
+        return material.unpack(await self.store.get(owner))
+
+    async def token(self, owner: Owner, who: Who) -> dict[str, Any]:
+        """The material with an access token that has not expired, as far as that can be known and mended."""
+        found = await self.open(owner)
+        if found["type"] == "mcp_oauth" and self._expired(found) and found.get("refresh"):
+            found, _ = await self.renew(owner, who, found["access_token"])
+        return found
+
+    def _expired(self, found: dict[str, Any]) -> bool:
+        expires = found.get("expires_at")
+        return expires is not None and datetime.fromisoformat(expires) - EARLY <= datetime.now(UTC)
+
+    async def renew(self, owner: Owner, who: Who, stale: str) -> tuple[dict[str, Any], Refreshed | None]:
+        """Refresh, unless somebody else has replaced `stale` meanwhile; the material as it is now, and what came of it.
+
+        None: no refresh was needed, or the credential has no refresh token.
+        """
+        async with self.store.alone_with(owner.workspace, owner.vault, owner.credential):
+            found = await self.open(owner)
+            if found["access_token"] != stale or not found.get("refresh"):
+                return found, None
+            came = await oauth.refresh(found, self._context)
+            self.note(owner, who, found["refresh"]["token_endpoint"], came.outcome, "oauth.refresh")
+            if came.outcome == "succeeded":
+                found = material.merged(found, came.fields)
+                await self.store.put(owner, material.pack(found), notice=self._notice("refreshed", found))
+            elif came.outcome == "refused":
+                await self.store.tell(owner, self._notice("refresh_failed", found))
+            return found, came
+
+    def _notice(self, kind: str, found: dict[str, Any]) -> dict[str, Any]:
+        return {"kind": kind, "at": self._clock.now(), "expires_at": found.get("expires_at")}
+
+    def note(self, owner: Owner, who: Who, upstream: str, outcome: str, action: str) -> None:
+        """Put a use on record."""
+        self._audit.note(
+            Use(owner.credential, upstream, outcome, action, who.session, who.epoch, workspace=owner.workspace)
+        )

@@ -1,0 +1,90 @@
+"""Where the API hands secrets in: stores, changes, erases and counts them, and tries them out. Gives none back."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import msgspec
+
+from outrider.errors import InvalidRequest, KeyUnavailable, NotFound, Overloaded
+from outrider.links.secrets import Forget, Patch, Purge, Put, Validate
+from outrider.ports.secrets import Notice
+from outrider.ports.vaults import SecretRef
+from outrider.proxy import probe
+from outrider.proxy.credentials import Credentials
+from outrider.vault import material
+from outrider.vault.envelope import Owner
+
+NOTICES = 100
+T = TypeVar("T")
+
+
+def owner_of(ref: SecretRef) -> Owner:
+    return Owner(ref.workspace, ref.vault, ref.credential, ref.version)
+
+
+class Desk:
+    def __init__(self, credentials: Credentials, context: ssl.SSLContext) -> None:
+        self._credentials = credentials
+        self._store = credentials.store
+        self._context = context
+        self._handlers: dict[str, Callable[[bytes], Awaitable[Any]]] = {
+            "put": self._put,
+            "patch": self._patch,
+            "purge": self._purge,
+            "held": self._held,
+            "notices": self._notices,
+            "forget": self._forget,
+            "validate": self._validate,
+        }
+
+    async def answer(self, what: str, body: bytes) -> bytes:
+        """Raises OutriderError."""
+        if what not in self._handlers:
+            raise NotFound(f"The vault has no /secrets/{what}.")
+        try:
+            return msgspec.json.encode(await self._handlers[what](body))
+        except KeyUnavailable as error:
+            raise Overloaded(error.message, retry_after=1) from None
+
+    async def _put(self, body: bytes) -> dict[str, Any]:
+        asked = _read(body, Put)
+        await self._store.put(owner_of(asked.ref), material.pack(asked.secret))
+        return {}
+
+    async def _patch(self, body: bytes) -> dict[str, Any]:
+        asked = _read(body, Patch)
+        owner = owner_of(asked.ref)
+        async with self._store.alone_with(owner.workspace, owner.vault, owner.credential):
+            before = Owner(owner.workspace, owner.vault, owner.credential, asked.before)
+            found = await self._credentials.open(before)
+            await self._store.put(owner, material.pack(material.merged(found, asked.changes)))
+        return {}
+
+    async def _purge(self, body: bytes) -> dict[str, Any]:
+        asked = _read(body, Purge)
+        await self._store.purge(owner_of(asked.ref), older=asked.older)
+        return {}
+
+    async def _held(self, body: bytes) -> list[SecretRef]:
+        return [SecretRef(*row) for row in self._store.refs()]
+
+    async def _notices(self, body: bytes) -> list[Notice]:
+        return [Notice(row[0], SecretRef(*row[1:5]), *row[5:]) for row in self._store.notices(NOTICES)]
+
+    async def _forget(self, body: bytes) -> dict[str, Any]:
+        await self._store.forget_notices(_read(body, Forget).up_to)
+        return {}
+
+    async def _validate(self, body: bytes) -> dict[str, Any]:
+        return await probe.validate(self._credentials, owner_of(_read(body, Validate).ref), self._context)
+
+
+def _read(body: bytes, kind: type[T]) -> T:
+    """Never shows what is in the body."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.DecodeError:
+        raise InvalidRequest("Not such a request to the vault.") from None
