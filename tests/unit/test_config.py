@@ -127,7 +127,7 @@ def test_the_settings_hold_the_address_of_nats_and_nothing_secret(tmp_path: Path
     settings = config.load({**DATABASE, "OUTRIDER_NATS_URL": url}, data=tmp_path)
     assert settings.nats_url == kept
     assert "secret" not in repr(settings)
-    assert "token" not in repr(settings)
+    assert "token" not in repr(settings).replace("transit_token_file", "")
 
 
 @pytest.mark.parametrize(

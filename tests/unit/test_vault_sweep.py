@@ -50,6 +50,15 @@ async def test_a_secret_whose_record_came_between_two_looks_stays() -> None:
     assert late in secrets.kept
 
 
+async def test_nothing_is_erased_beside_records_that_never_had_a_vault() -> None:
+    secrets = MemorySecrets()
+    await secrets.put(KEPT, {})
+    sweep = Sweep(MemoryStore(), secrets, ManualClock())
+    await sweep.run()
+    await sweep.run()
+    assert set(secrets.kept) == {KEPT}
+
+
 async def test_an_archived_credentials_secret_is_erased_even_if_the_vault_was_away_then() -> None:
     store, secrets, sweep = await scene()
     await store.archive_credential("w", "vlt_1", "vcrd_1", LATER)

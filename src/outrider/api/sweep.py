@@ -33,6 +33,8 @@ class Sweep:
     async def run(self) -> int:
         """How many secrets were erased. Raises Overloaded when the vault does not answer."""
         await take_notices(self._vaults, self._secrets, self._clock)
+        if not await self._vaults.changes(after=0, limit=1):
+            return 0  # the records are new: perhaps not those that the vault's secrets belong to
         held = await self._secrets.held()
         strays = held - await self._vaults.secret_refs()
         erased = strays & self._strays
