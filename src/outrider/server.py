@@ -208,8 +208,7 @@ async def _wired(
     room, dispatch = _room_gauge(settings), RingOnly(exchange or LocalDoorbell())
     workers: list[Worker] = []
     needed, told, gauges = _checks(store, room), dict[str, Check](), _gauges(store, feed)
-    forget, probe, vault_metrics = hands.left_to_harnesses, hands.elsewhere, _no_metrics
-    secrets = hands.no_secrets()
+    forget, probe, vault_metrics, secrets = hands.left_to_harnesses, hands.elsewhere, _no_metrics, hands.no_secrets()
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(watch.close)
         stack.push_async_callback(blobs.close)
@@ -225,16 +224,16 @@ async def _wired(
             dispatch = worker = Worker(work, feed, exchange or LocalDoorbell(), _worker_id(settings.data))
             workers.append(worker)
             forget, probe, vault_metrics = hands.forgetting(sandboxes), sandboxes.probe, vault.metrics
-            secrets = SecretsLink(vault.asks())
-            needed["vault"], told["sandbox"] = vault.answers, _able(sandboxes)
+            needed["vault"], told["sandbox"], secrets = vault.answers, _able(sandboxes), SecretsLink(vault.asks())
             gauges = {**gauges, **_harness_gauges(worker, sandboxes)}
             delete = _deleter(stores, feed, ids, clock, forget)
             upkeep = Upkeep(stores.rows, stores.blobs, stores.freezer, settings.retention, clock, delete)
             await stack.enter_async_context(worker.working())
             if isinstance(sandboxes, PlacedSandboxes):
                 await stack.enter_async_context(_going_on(sandboxes.keep_all(worker.driving)))
-            await stack.enter_async_context(_going_on(_housekeeping(store, sandboxes, upkeep, telemetry.meter)))
-            await stack.enter_async_context(_going_on(_sweeping(Sweep(store, secrets, clock), telemetry.meter)))
+            await stack.enter_async_context(
+                _going_on(_housekeeping(store, sandboxes, upkeep, telemetry.meter, Sweep(store, secrets, clock)))
+            )
         yield (
             Services(
                 settings,
@@ -396,25 +395,16 @@ def _tell_if_failed(task: asyncio.Task[None]) -> None:
         log.error("a loop has stopped until the next start", exc_info=error)
 
 
-async def _sweeping(sweep: Sweep, meter: Meter) -> None:
-    """Each minute: erase secrets that no credential has."""
-    while True:
-        await asyncio.sleep(HOUSEKEEPING_SECONDS)
-        try:
-            await sweep.run()
-        except OutriderError as error:
-            meter.add(metrics.HOUSEKEEPING_FAILURES)
-            log.warning("stored secrets: %s", error.message)
-
-
-async def _housekeeping(store: Store, sandboxes: AnySandboxes, upkeep: Upkeep, meter: Meter) -> None:
-    """Each minute: erase what sandboxes of deleted sessions left, forget old answers, and the store's own upkeep."""
+async def _housekeeping(store: Store, sandboxes: AnySandboxes, upkeep: Upkeep, meter: Meter, sweep: Sweep) -> None:
+    """Each minute: erase what sandboxes of deleted sessions left and secrets that no credential has, forget old
+    answers, and the store's own upkeep."""
     await _say_if_unable(sandboxes)
     while True:
         try:
             await store.forget_answers(rfc3339(datetime.now(UTC) - ANSWERS_KEPT))
             await sandboxes.sweep(await store.session_ids())
             await upkeep.when_due()
+            await sweep.run()
         except OutriderError as error:
             meter.add(metrics.HOUSEKEEPING_FAILURES)
             log.warning("housekeeping: %s", error.message)

@@ -27,11 +27,10 @@ BANNED_NAMES = {"manager", "helper", "helpers", "util", "utils", "common", "base
 # Each outside library, and sqlite3, with the rooms that may name it. A new library needs a line here.
 OWNERS = {
     "anthropic": {"models", "wire", "testing", "cli"},
-    "cryptography": {"cli", "links"},
+    "cryptography": {"cli", "links", "vault"},
     "anyio": {"models", "proxy", "vaultd", "api", "server", "testing", "harness"},
     "asyncpg": {"doorbell", "store"},
     "click": {"cli"},
-    "cryptography": {"vault"},
     "httptools": {"links"},
     "httpx2": {"cli", "links", "models", "proxy", "server", "vault", "vaultd", "testing"},
     "msgspec": {

@@ -42,8 +42,9 @@ def rekey(data: Path | None) -> None:
 
 def _become_owner(directory: Path) -> None:
     """As root: the vault's user, so that no file in its directory becomes somebody else's."""
+    from outrider.supervisor import linux, reach
+
     owner = directory.stat().st_uid
     if os.geteuid() == 0 and owner != 0:
-        os.setgroups([])
-        os.setresgid(owner, owner, owner)
-        os.setresuid(owner, owner, owner)
+        reach.open_code_to(owner)
+        linux.become(owner)
