@@ -95,7 +95,7 @@ def test_every_query_names_the_workspace_or_a_log_or_says_why_not() -> None:
         "settled", "enrol", "settle", "resign", "forget_writers", "claim_waiting", "beat", "beats", "lock_owned_wakes",
         "let_wait", "mark_buried", "tell_of_waiting", "runnable", "session_ids", "key_by_digest", "put_key",
         "forget_answers", "default_workspace", "insert_default_workspace", "changes", "secret_refs", "resting",
-        "owned", "unattended",
+        "owned", "unattended", "place", "placement", "placements", "unplace",
     }  # fmt: skip
     loose = {
         name for name, (_, names) in QUERIES.items() if not {"workspace", "workspaces", "log", "logs"} & set(names)

@@ -140,7 +140,7 @@ def limit_pages(store: SqliteStore, pages: int) -> None:
 async def test_a_full_file_system_refuses_and_the_store_goes_on_when_there_is_room_again(tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()
-    mounted = await anyio.run_process(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(small)], check=False)
+    mounted = await anyio.run_process(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(small)], check=False)
     if mounted.returncode != 0:
         pytest.skip("this host does not let us mount a tmpfs")
     try:
