@@ -15,6 +15,7 @@ from outrider.harness.worker import Worker
 from outrider.links import peers
 from outrider.links.peers import Identity
 from outrider.links.sandboxes import RemoteSandboxes
+from outrider.links.secrets import SecretsLink
 from outrider.links.vault import VaultLink, vault_at
 from outrider.ports.log import SessionKey
 from outrider.ports.sandbox import Capabilities, Sandboxes
@@ -88,12 +89,20 @@ class _NoSecrets:
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
         async def refuse(*_: Any) -> Any:
             raise NotSupported(
-                "Credentials can't be changed on a server with the role api alone, which has no way to the vault: ask"
-                " one that has the role harness."
+                "Credentials can't be changed on a server with the role api alone and without OUTRIDER_VAULT_URL, which"
+                " has no way to the vault."
             )
 
         return refuse
 
 
-def no_secrets() -> Secrets:
-    return cast(Secrets, _NoSecrets())
+async def _nothing_to_close() -> None:
+    """There is no link."""
+
+
+def api_secrets(settings: Settings, identity: Identity | None) -> tuple[Secrets, Callable[[], Awaitable[None]]]:
+    """For an API without a harness beside it: the way to the vault's secrets, if it is given one, and its end."""
+    if "harness" in settings.roles or not settings.vault_url:
+        return cast(Secrets, _NoSecrets()), _nothing_to_close
+    link = vault(settings, identity)
+    return SecretsLink(link.asks()), link.close

@@ -208,11 +208,11 @@ async def _wired(
     room, dispatch = _room_gauge(settings), RingOnly(exchange or LocalDoorbell())
     workers: list[Worker] = []
     needed, told, gauges = _checks(store, room), dict[str, Check](), _gauges(store, feed)
-    forget, probe, vault_metrics, secrets = hands.left_to_harnesses, hands.elsewhere, _no_metrics, hands.no_secrets()
+    forget, probe, vault_metrics = hands.left_to_harnesses, hands.elsewhere, _no_metrics
+    secrets, hang_up = hands.api_secrets(settings, identity)
     async with contextlib.AsyncExitStack() as stack:
-        stack.push_async_callback(watch.close)
-        stack.push_async_callback(blobs.close)
-        stack.push_async_callback(store.close)
+        for close in (watch.close, blobs.close, store.close, hang_up):
+            stack.push_async_callback(close)
         await stack.enter_async_context(_hearing(exchange, feed))
         if "harness" in settings.roles:
             sandboxes = hands.sandboxes(settings, identity, store, workers, telemetry.meter)

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -213,7 +214,8 @@ async def test_only_a_harness_may_ask_the_vault_for_models(role: str, made: Depl
         for path in ("/model/default/v1/messages", "/capabilities"):
             answer = await client.post(path, headers=headers, content=b"{}")
             assert answer.status_code == 403, answer.text
-            assert f"for the role {role}; here it must be harness" in answer.text
+            refusal = f"for the role {role}; here it must be api or harness"
+            assert ("may hand secrets in, and nothing else" if role == "api" else refusal) in answer.text
 
 
 @pytest.mark.anyio
@@ -255,7 +257,7 @@ REFUSED: tuple[tuple[str, str, dict[str, str], str], ...] = (
     ("sandbox", "", {"OUTRIDER_MODEL_KEY": "k"}, "OUTRIDER_MODEL_KEY is for the role vault alone"),
     ("sandbox", "", {"OUTRIDER_DATABASE_URL": "postgres://x"}, "for the roles api and harness"),
     ("vault", "", {"OUTRIDER_API_KEY": "0123456789abcdef"}, "for the roles api and harness"),
-    ("api,harness,vault,sandbox", "", {"OUTRIDER_VAULT_URL": "https://v:1"}, "for a harness without a vault"),
+    ("api,harness,vault,sandbox", "", {"OUTRIDER_VAULT_URL": "https://v:1"}, "for an api or harness without a vault"),
     ("api,harness,sandbox", "", {"OUTRIDER_VAULT_URL": "http://v"}, "must be https://host:port"),
     ("api,harness", "", {"OUTRIDER_VAULT_URL": "https://v:1", "OUTRIDER_SANDBOX_HOSTS": "h"}, "name=https://host:port"),
     ("api,vaults", "", {}, "`vaults` is no role"),
@@ -284,3 +286,24 @@ def test_certificates_are_checked_before_anything_starts(made: Deployment) -> No
     part = made.part("none", "sandbox")
     (part.data / "config.toml").write_text(listen)
     assert "give ca, cert and key in the table [peers]" in part.refusal()
+
+
+CREDENTIAL = "canary-5a0f1c77b2e94d10"
+
+
+def test_an_api_by_itself_hands_credentials_to_the_vault_and_may_ask_it_for_nothing_else(
+    made: Deployment, vault: Part, stage: Stage, postgres: PostgresServer
+) -> None:
+    """Over TLS, with a certificate for the role api alone."""
+    environment = {"OUTRIDER_VAULT_URL": made.reach()["OUTRIDER_VAULT_URL"], "OUTRIDER_MODEL_URL": stage.url}
+    environment |= {"OUTRIDER_API_KEY": KEY, "OUTRIDER_DATABASE_URL": postgres.url(postgres.database(), tcp=True)}
+    part = made.part("api-alone", "api", "", environment)
+    part.start()
+    client = Anthropic(base_url=part.url(), api_key=KEY, max_retries=0)
+    owner = client.beta.vaults.create(display_name="apart")
+    auth: Any = {"type": "static_bearer", "mcp_server_url": "https://a.example", "token": CREDENTIAL}
+    credential = client.beta.vaults.credentials.create(owner.id, auth=auth)
+    assert credential.to_dict()["auth"] == {"type": "static_bearer", "mcp_server_url": "https://a.example"}
+    stored = b"".join(path.read_bytes() for path in (vault.data / "vault").iterdir())
+    assert credential.id.encode() in stored
+    assert CREDENTIAL.encode() not in stored

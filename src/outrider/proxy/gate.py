@@ -204,19 +204,31 @@ def protocol_for(peer: int) -> type[HttpToolsProtocol]:
 
 
 def protocol_for_peers() -> type[HttpToolsProtocol]:
-    """An HTTP protocol over TLS whose requests are answered by what the client's certificate allows: models are for
-    the role harness, and nobody else has anything to ask for yet."""
+    """An HTTP protocol over TLS whose requests are answered by what the client's certificate allows: everything for
+    the role harness, and for the role api only to hand secrets in."""
 
     class Verified(HttpToolsProtocol):
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
             try:
-                check_role(transport.get_extra_info("ssl_object"), ("harness",), str(self.client))
+                peer = check_role(transport.get_extra_info("ssl_object"), ("api", "harness"), str(self.client))
+                if "harness" not in peer.roles:
+                    self.app = _secrets_only(self.app)
             except PeerRefused as refused:
                 log.warning("refused: %s", refused.message)
                 self.app = _refusing(refused)
 
     return Verified
+
+
+def _secrets_only(app: ASGIApp) -> ASGIApp:
+    refuse = _refusing(PeerRefused("The role api may hand secrets in, and nothing else."))
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        allowed = scope["path"].startswith(SECRETS) or scope["path"] == "/healthz"
+        await (app if allowed else refuse)(scope, receive, send)
+
+    return serve
 
 
 def _refusing(refused: PeerRefused) -> ASGIApp:

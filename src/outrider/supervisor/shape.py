@@ -75,10 +75,10 @@ def _check_vault(settings: Settings, roles: set[str]) -> None:
     if "harness" in roles and "vault" not in roles and not settings.vault_url:
         raise InvalidRequest("The role harness without the role vault needs OUTRIDER_VAULT_URL (https://host:port).")
     if settings.vault_url:
-        if "harness" not in roles or "vault" in roles:
+        if not {"api", "harness"} & roles or "vault" in roles:
             raise InvalidRequest(
-                "OUTRIDER_VAULT_URL (server.vault_url) is for a harness without a vault of its own; here the roles are"
-                f" {', '.join(settings.roles)}."
+                "OUTRIDER_VAULT_URL (server.vault_url) is for an api or harness without a vault of its own; here the"
+                f" roles are {', '.join(settings.roles)}."
             )
         peers.address(settings.vault_url, "OUTRIDER_VAULT_URL")
     if settings.vault_listen:
@@ -126,7 +126,9 @@ def listening(value: str, setting: str) -> tuple[str, int]:
 
 def _check_own_roles(settings: Settings, peer: Peer | None) -> None:
     """A certificate for the wrong role would be refused by everybody: better here, once, with a reason."""
-    needed = [role for role in settings.roles if role in ("vault", "sandbox", "harness") and _used(settings, role)]
+    needed = [
+        role for role in settings.roles if role in ("api", "vault", "sandbox", "harness") and _used(settings, role)
+    ]
     missing = [role for role in needed if peer is None or role not in peer.roles]
     if missing and settings.peers is not None:
         has = ", ".join(sorted(peer.roles)) if peer is not None else "no role"
@@ -135,6 +137,7 @@ def _check_own_roles(settings: Settings, peer: Peer | None) -> None:
 
 def _used(settings: Settings, role: str) -> bool:
     return {
+        "api": bool(settings.vault_url) and "harness" not in settings.roles,
         "vault": bool(settings.vault_listen),
         "sandbox": bool(settings.sandbox_listen),
         "harness": bool(settings.vault_url or settings.sandbox_hosts),
