@@ -23,6 +23,7 @@ class Scene:
     token_status: int = 200
     refreshes: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
     seen: list[str | None] = field(default_factory=list[str | None])
+    basic: list[str | None] = field(default_factory=list[str | None])
     lifetime: int = 3600
 
     def grant(self, form: dict[str, str]) -> tuple[int, object]:
@@ -60,6 +61,7 @@ def running_scene() -> Generator[Scene]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"])).decode()
             if self.path == "/token":
+                scene.basic.append(self.headers.get("authorization"))
                 return self._say(*scene.grant({name: values[0] for name, values in parse_qs(body).items()}))
             return self._say(*scene.rpc(self.headers.get("authorization"), json.loads(body)))
 

@@ -1,0 +1,102 @@
+"""OAuth refresh in the vault: once for all who ask, rotated tokens kept, failures told."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Generator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conformance.oauth_scene import Scene, running_scene
+from outrider.clock import SystemClock, rfc3339
+from outrider.proxy.credentials import Credentials, Who
+from outrider.vault import material
+from outrider.vault.audit import Audit
+from outrider.vault.envelope import Owner
+from outrider.vault.keys import KeySources
+from outrider.vault.secrets import SecretStore
+
+pytestmark = pytest.mark.anyio
+OWNER = Owner("wrkspc_a", "vlt_1", "vcrd_1", 1)
+SESSIONS = [Who(f"sesn_{number}", 1) for number in range(20)]
+
+
+@pytest.fixture
+def scene() -> Generator[Scene]:
+    with running_scene() as scene:
+        yield scene
+
+
+@pytest.fixture
+def credentials(tmp_path: Path) -> Generator[Credentials]:
+    store = SecretStore.open(tmp_path, KeySources(tmp_path / "key"))
+    audit = Audit(tmp_path, SystemClock())
+    yield Credentials(store, audit, ssl.create_default_context(), SystemClock())
+    audit.close()
+    store.close()
+
+
+async def keep(credentials: Credentials, scene: Scene, *, age: float, method: Any = None) -> None:
+    """A credential whose access token expired `age` seconds ago."""
+    refresh = {
+        "refresh_token": scene.refresh,
+        "client_id": "client",
+        "token_endpoint": f"{scene.url}/token",
+        "token_endpoint_auth": method or {"type": "none"},
+        "scope": None,
+        "resource": "https://mcp.example.com",
+    }
+    expires = rfc3339(datetime.now(UTC) - timedelta(seconds=age))
+    secret = {"type": "mcp_oauth", "mcp_server_url": scene.url, "access_token": "old", "expires_at": expires}
+    await credentials.store.put(OWNER, material.pack({**secret, "refresh": refresh}))
+
+
+async def test_twenty_sessions_spend_one_rotating_refresh_token_once(credentials: Credentials, scene: Scene) -> None:
+    await keep(credentials, scene, age=1)
+    found = await asyncio.gather(*(credentials.token(OWNER, who) for who in SESSIONS))
+    assert {one["access_token"] for one in found} == {scene.access}
+    assert len(scene.refreshes) == 1
+    assert scene.refreshes[0]["resource"] == "https://mcp.example.com"
+    assert "client_secret" not in scene.refreshes[0]
+
+
+async def test_a_rotating_token_lasts_over_many_lifetimes(credentials: Credentials, scene: Scene) -> None:
+    scene.lifetime = 1  # less than the margin before an expiry: each use refreshes
+    await keep(credentials, scene, age=1)
+    for _ in range(5):
+        found = await asyncio.gather(*(credentials.token(OWNER, who) for who in SESSIONS))
+        assert found[-1]["access_token"] == scene.access
+    assert [form["refresh_token"] for form in scene.refreshes] == [
+        f"refresh-{number}" for number in range(1, len(scene.refreshes) + 1)
+    ]
+    stored = await credentials.open(OWNER)
+    assert stored["refresh"]["refresh_token"] == scene.refresh
+
+
+async def test_a_token_that_still_lasts_is_left_alone(credentials: Credentials, scene: Scene) -> None:
+    await keep(credentials, scene, age=-600)
+    assert (await credentials.token(OWNER, SESSIONS[0]))["access_token"] == "old"
+    assert scene.refreshes == []
+
+
+async def test_a_refused_grant_is_told_and_a_server_in_trouble_is_not(credentials: Credentials, scene: Scene) -> None:
+    await keep(credentials, scene, age=1)
+    scene.token_status = 503
+    assert (await credentials.token(OWNER, SESSIONS[0]))["access_token"] == "old"
+    assert credentials.store.notices(9) == []
+    scene.token_status, scene.refresh = 200, "another"
+    assert (await credentials.token(OWNER, SESSIONS[0]))["access_token"] == "old"
+    assert [row[5] for row in credentials.store.notices(9)] == ["refresh_failed"]
+
+
+async def test_a_client_secret_goes_by_basic_authentication_when_that_is_asked(
+    credentials: Credentials, scene: Scene
+) -> None:
+    await keep(credentials, scene, age=1, method={"type": "client_secret_basic", "client_secret": "s:cret"})
+    await credentials.token(OWNER, SESSIONS[0])
+    assert "client_secret" not in scene.refreshes[0]
+    assert scene.basic == ["Basic Y2xpZW50OnMlM0FjcmV0"]
