@@ -12,6 +12,7 @@ from typing import Any, Literal, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from outrider.errors import InvalidRequest
+from outrider.networks import EGRESS_KEYS, EgressSettings, egress_settings
 
 DATABASE_URL = "OUTRIDER_DATABASE_URL"
 NATS_URL = "OUTRIDER_NATS_URL"
@@ -34,6 +35,7 @@ SERVER_KEYS = (
     "vault_listen",
     "vault_url",
 )
+TABLES = ("server", "sandbox", "peers", "telemetry", "limits", "blobs", "retention", "egress", "endpoints", "vault")
 LOG_FORMATS = ("text", "json")
 SANDBOX_KEYS = ("strict", "listen", "hosts", "host_patience", "shared_workspaces", "lease")
 PEERS_KEYS = ("ca", "cert", "key")
@@ -152,6 +154,7 @@ class Settings:
     blobs: BlobPlace = field(default_factory=BlobPlace)
     retention: Retention = field(default_factory=Retention)
     vault: VaultSettings = field(default_factory=VaultSettings)
+    egress: EgressSettings = field(default_factory=EgressSettings)
     endpoints: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
 
     @property
@@ -178,6 +181,11 @@ class Settings:
     @property
     def vault_key_file(self) -> Path:
         return self.vault.key_file or self.vault_data / "key"
+
+    @property
+    def egress_socket(self) -> Path | None:
+        """Where sandboxes' ways out come in; none where sandboxes and vault are not on one machine."""
+        return self.run / "egress.sock" if {"vault", "sandbox"} <= set(self.roles) else None
 
     @property
     def zygote_socket(self) -> Path:
@@ -224,8 +232,7 @@ def load(
     where = (data or default_data(environment)).absolute()
     path = Path(environment.get("OUTRIDER_CONFIG") or where / "config.toml")
     document = _read(path, required="OUTRIDER_CONFIG" in environment)
-    tables = ("server", "sandbox", "peers", "telemetry", "limits", "blobs", "retention", "endpoints", "vault")
-    _known(document, tables, "", path)
+    _known(document, TABLES, "", path)
     server = _table(document, "server", SERVER_KEYS, path)
     sandbox = _table(document, "sandbox", SANDBOX_KEYS, path)
     peers = _table(document, "peers", PEERS_KEYS, path)
@@ -264,6 +271,7 @@ def load(
         blobs=_blobs(_table(document, "blobs", tuple(BlobPlace.__dataclass_fields__), path), path),
         retention=_retention(_table(document, "retention", tuple(Retention.__dataclass_fields__), path), path),
         vault=_vault(_table(document, "vault", VAULT_KEYS, path), path),
+        egress=egress_settings(_table(document, "egress", EGRESS_KEYS, path), f"Config file {path}: egress"),
         endpoints=_endpoints(document.get("endpoints", {}), path),
     )
     _check(settings)

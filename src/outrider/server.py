@@ -220,7 +220,7 @@ async def _wired(
             model = AnthropicModel(BASE_URL, _model_http(vault, settings), capability=_capability(vault))
             for part in (sandboxes, vault, model):
                 stack.push_async_callback(part.close)
-            work = Hands(store, feed, model, endpoints, sandboxes, settings.limits, ids, clock, telemetry)
+            work = Hands(store, feed, model, endpoints, sandboxes, settings.limits, ids, clock, telemetry, vault.egress)
             dispatch = worker = Worker(work, feed, exchange or LocalDoorbell(), _worker_id(settings.data))
             workers.append(worker)
             forget, probe, vault_metrics = hands.forgetting(sandboxes), sandboxes.probe, vault.metrics

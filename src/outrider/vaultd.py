@@ -35,6 +35,7 @@ from outrider.ports import metrics
 from outrider.proxy import gate
 from outrider.proxy.credentials import Credentials
 from outrider.proxy.desk import Desk
+from outrider.proxy.egress.room import serving
 from outrider.proxy.model import ModelProxy, Upstream
 from outrider.telemetry.prometheus import PrometheusMeter
 from outrider.vault import keyring, process
@@ -61,9 +62,11 @@ def main(
     peer: int,
     remote: socket.socket | None = None,
     peers: int | None = None,
+    egress: socket.socket | None = None,
 ) -> None:
     """Serve until SIGTERM. `secrets` is the memory file's descriptor, `peer` the uid that may connect to `listener`;
-    over `remote` come those whose certificate (ours is in the memory file `peers`) says that they are harnesses."""
+    over `remote` come those whose certificate (ours is in the memory file `peers`) says that they are harnesses.
+    The ways out of this machine's sandboxes come in at `egress`."""
     context = None if peers is None else links.server_context(links.unpack(peers))
     if not process.seal():
         log.info("memory is not kept out of swap: the limit on locked memory (RLIMIT_MEMLOCK) is not lifted")
@@ -79,7 +82,8 @@ def main(
     if remote is not None:
         doors.append(Door(remote, gate.protocol_for_peers(), context))
     audit = Audit(settings.vault_data, SystemClock())
-    uvloop.run(serve(upstreams, doors, held, audit, idle_seconds=settings.limits.model_idle_timeout))
+    ways = None if egress is None else Ways(settings, egress)
+    uvloop.run(serve(upstreams, doors, held, audit, idle_seconds=settings.limits.model_idle_timeout, ways=ways))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,14 @@ class Door:
     listener: socket.socket
     protocol: type[HttpToolsProtocol]
     context: ssl.SSLContext | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """Where the sandboxes' ways out come in."""
+
+    settings: Settings
+    listener: socket.socket
 
 
 class _Server(uvicorn.Server):
@@ -146,6 +158,7 @@ async def serve(
     audit: Audit,
     *,
     idle_seconds: float = 300.0,
+    ways: Ways | None = None,
 ) -> None:
     """The vault with these upstreams and stored secrets, until SIGTERM."""
     context = httpx2.create_ssl_context()
@@ -155,9 +168,19 @@ async def serve(
     rekeying = asyncio.create_task(_finish_rekey(held))
     meter = PrometheusMeter(metrics.VAULT)
     meter.set(metrics.VAULT_STARTED, time.time())
-    app = gate.app(
-        capabilities, models, MonotonicIds(), desk=Desk(credentials, context), meter=meter, scrape=meter.text
-    )
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(held.close)
+        stack.callback(audit.close)
+        stack.push_async_callback(_close, models, rekeying)
+        egress = None
+        if ways is not None:
+            egress = await stack.enter_async_context(serving(ways.settings, ways.listener, meter, SystemClock()))
+        desk = Desk(credentials, context)
+        app = gate.app(capabilities, models, MonotonicIds(), desk=desk, meter=meter, scrape=meter.text, egress=egress)
+        await _serve_until_told(app, doors)
+
+
+async def _serve_until_told(app: ASGIApp, doors: Sequence[Door]) -> None:
     servers = [_Server(_config(app, door)) for door in doors]
 
     def stop() -> None:
@@ -166,15 +189,12 @@ async def serve(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop)
-    try:
-        await asyncio.gather(
-            *(server.serve(sockets=[door.listener]) for server, door in zip(servers, doors, strict=True))
-        )
-    finally:
-        rekeying.cancel()
-        await asyncio.gather(rekeying, *(model.close() for model in models.values()), return_exceptions=True)
-        audit.close()
-        held.close()
+    await asyncio.gather(*(server.serve(sockets=[door.listener]) for server, door in zip(servers, doors, strict=True)))
+
+
+async def _close(models: Mapping[str, ModelProxy], rekeying: asyncio.Task[None]) -> None:
+    rekeying.cancel()
+    await asyncio.gather(rekeying, *(model.close() for model in models.values()), return_exceptions=True)
 
 
 def _config(app: ASGIApp, door: Door) -> uvicorn.Config:

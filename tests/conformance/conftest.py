@@ -35,6 +35,9 @@ speed = true
 inference_geo = true
 mid_conversation_system = true
 
+[egress]
+allow_private = ["127.0.0.1:{port}"]
+
 [endpoints.tiny]
 base_url = "{url}"
 auth = "none"
@@ -53,6 +56,10 @@ _numbers = itertools.count(1)
 
 
 TOOLSET: dict[str, Any] = {"type": "agent_toolset_20260401"}
+
+
+def _endpoints(stage: Stage) -> str:
+    return ENDPOINTS.format(url=stage.url, port=stage.url.rpartition(":")[2])
 
 
 @pytest.fixture(scope="session")
@@ -75,7 +82,7 @@ def server(stage: Stage, store: dict[str, str]) -> Generator[Server]:
     with data_directory() as data:
         environment = {"OUTRIDER_MODEL_URL": stage.url, "OUTRIDER_MODEL_KEY": "model-key-for-tests"} | store
         environment |= {"ANTHROPIC_LOG": "warning", "ANTHROPIC_OTHER": "a tool must not see this"}
-        with serving(data, environment, config=CONFIG + ENDPOINTS.format(url=stage.url)) as server:
+        with serving(data, environment, config=CONFIG + _endpoints(stage)) as server:
             yield server
 
 
@@ -123,7 +130,7 @@ def play(client: Anthropic, stage: Stage, model_name: str) -> Play:
 def other_server(stage: Stage) -> Generator[Server]:
     """A server with other settings, and without an endpoint that takes every model name."""
     with data_directory() as data:
-        with serving(data, {}, config=OTHER_CONFIG + ENDPOINTS.format(url=stage.url)) as server:
+        with serving(data, {}, config=OTHER_CONFIG + _endpoints(stage)) as server:
             yield server
 
 
@@ -145,8 +152,9 @@ def _player(client: Anthropic, stage: Stage, model_name: str) -> Play:
         stage.put(model_name, *answers, decide=decide)
         fields: dict[str, Any] = {"name": "tester", "model": model_name, "tools": tools or []} | (agent or {})
         made = client.beta.agents.create(**fields)
-        environment = client.beta.environments.create(name="tests")
-        opened = client.beta.sessions.create(agent=made.id, environment_id=environment.id, **session)
+        if "environment_id" not in session:
+            session["environment_id"] = client.beta.environments.create(name="tests").id
+        opened = client.beta.sessions.create(agent=made.id, **session)
         return Talk(client, opened.id)
 
     return play

@@ -17,11 +17,12 @@ from packaging.utils import canonicalize_name
 
 import outrider
 from outrider.config import Limits, Settings
+from outrider.networks import EgressSettings
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "outrider"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-KERNEL = {"config", "endpoints", "errors", "ids", "clock", "faults", "subject"}
+KERNEL = {"config", "endpoints", "errors", "ids", "clock", "faults", "networks", "subject"}
 BANNED_NAMES = {"manager", "helper", "helpers", "util", "utils", "common", "base"}
 
 # Each outside library, and sqlite3, with the rooms that may name it. A new library needs a line here.
@@ -31,6 +32,7 @@ OWNERS = {
     "anyio": {"models", "proxy", "vaultd", "api", "server", "testing", "harness"},
     "asyncpg": {"doorbell", "store"},
     "click": {"cli"},
+    "h11": {"proxy"},
     "httptools": {"links"},
     "httpx2": {"cli", "links", "models", "proxy", "server", "vault", "vaultd", "testing"},
     "msgspec": {
@@ -202,8 +204,8 @@ def test_the_version_is_one_number() -> None:
     assert outrider.__version__ == PROJECT["project"]["version"]
 
 
-@pytest.mark.parametrize("settings", [Limits, Settings])
-def test_every_setting_is_documented_with_its_default(settings: type[Limits | Settings]) -> None:
+@pytest.mark.parametrize("settings", [Limits, Settings, EgressSettings])
+def test_every_setting_is_documented_with_its_default(settings: type[Limits | Settings | EgressSettings]) -> None:
     page = (ROOT / "docs" / "reference" / "configuration.md").read_text()
     for field in dataclasses.fields(settings):
         row = re.search(rf"^\| `{field.name}` \| (.*?) \|", page, re.MULTILINE)

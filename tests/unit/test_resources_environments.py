@@ -67,7 +67,6 @@ def test_every_way_to_ask_for_the_default_gives_it(fields: dict[str, Any]) -> No
     ("fields", "message"),
     [
         ({"config": {"type": "self_hosted"}}, "config.type: self_hosted environments are not offered"),
-        (cloud(networking={"type": "limited"}), "config.networking: limited networking is not offered"),
         (cloud(packages={"npm": ["left-pad"]}), "config.packages.npm: packages are not offered"),
     ],
 )

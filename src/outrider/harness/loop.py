@@ -7,16 +7,25 @@ Everything it holds can be dropped at any moment: the log says where to go on. I
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from outrider import faults
 from outrider.clock import Clock
 from outrider.config import Limits
-from outrider.errors import CallLost, HeadMoved, InvalidRequest, ModelFailure, SandboxUnavailable
+from outrider.errors import (
+    CallLost,
+    HeadMoved,
+    InvalidRequest,
+    ModelFailure,
+    Overloaded,
+    SandboxUnavailable,
+)
 from outrider.harness import context as prompts
 from outrider.harness.backoff import delay
 from outrider.harness.journal import Journal
+from outrider.harness.network import claim_of
 from outrider.harness.next_action import (
     Action,
     AwaitModel,
@@ -34,6 +43,7 @@ from outrider.harness.replies import ReplyDraft, reply_rows, span_end
 from outrider.harness.telling import Telling
 from outrider.ids import IdSource
 from outrider.ports.doorbell import LiveFeed
+from outrider.ports.egress import Egress, NoEgress
 from outrider.ports.log import EventLog, NewEvent
 from outrider.ports.metrics import RESCHEDULES
 from outrider.ports.model import Model, ModelCall, ModelProfile, ModelReply, Models
@@ -43,6 +53,8 @@ from outrider.session import events
 from outrider.session.inbox import close_call
 from outrider.session.state import Call, State
 from outrider.session.tail import Tail
+
+log = logging.getLogger("outrider.harness")
 
 TOOL_STOP_SECONDS = 10.0
 UNKNOWN_WINDOW = 200_000
@@ -62,6 +74,7 @@ class Hands:
     ids: IdSource
     clock: Clock
     telemetry: Telemetry = SILENT
+    egress: Egress = field(default_factory=NoEgress)
 
 
 @dataclass(slots=True)
@@ -317,12 +330,25 @@ class Driver:
         for call_id in start:
             fields = {"call_id": call_id, "epoch": self._journal.lease.epoch}
             self._journal.stage(self._journal.factory.internal(events.INTENT, fields))
+        told = self._group.create_task(self._tell_egress()) if start or running else None
         await self._journal.flush()  # results too: nothing may stay staged while other calls run
+        if told is not None:
+            await told
         for call_id in [*start, *running]:
             if call_id not in self._tools:
                 self._spawn(call_id, resume=call_id not in self._intended)
         if not start:
             await self._news.wait()
+
+    async def _tell_egress(self) -> None:
+        """What the sandbox may reach must be known before a command asks for it. Without an answer commands run all the
+        same: what they reach is then what was said last, or nothing."""
+        key = self._journal.lease.key
+        claim = claim_of(self._journal.context, key.session, key.workspace, self._journal.lease.epoch)
+        try:
+            await self._hands.egress.claim(claim)
+        except Overloaded as problem:
+            log.warning("session %s: its network is not settled: %s", key.session, problem.message)
 
     def _spawn(self, call_id: str, *, resume: bool) -> None:
         call = self._state.call(call_id)

@@ -16,6 +16,7 @@ import msgspec
 
 from outrider.endpoints import CAPABILITY_HEADER, ENDPOINT_HEADER
 from outrider.errors import Fenced, InvalidRequest, ModelFailure
+from outrider.links.egress import EgressLink
 from outrider.links.peers import address, dial
 from outrider.links.unix_http import CHUNK, Streams, StreamTransport, UnixTransport
 
@@ -114,6 +115,11 @@ class VaultLink:
         except httpx2.RequestError:
             return None
         return response.content if response.status_code == 200 else None
+
+    @property
+    def egress(self) -> EgressLink:
+        """For saying what sessions' sandboxes may reach."""
+        return EgressLink(self._minter)
 
     def transport(self) -> httpx2.AsyncBaseTransport:
         """For a Messages client of the caller's own. Each request names its endpoint in `ENDPOINT_HEADER` and carries

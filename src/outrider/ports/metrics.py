@@ -108,5 +108,12 @@ VAULT_REQUESTS = Metric(
 VAULT_REFUSALS = Metric(
     "outrider_vault_refusals_total", "counter", "Requests that the vault did not let out.", ("reason",)
 )
+EGRESS_REQUESTS = Metric(
+    "outrider_egress_requests_total",
+    "counter",
+    "Requests of sandboxes to the network that ended, by how they came and what became of them.",
+    ("how", "verdict"),
+)
+EGRESS_BYTES = Metric("outrider_egress_bytes_total", "counter", "Bytes that sandboxes sent and received.", ("way",))
 
-VAULT = (VAULT_STARTED, VAULT_REQUESTS, VAULT_REFUSALS)
+VAULT = (VAULT_STARTED, VAULT_REQUESTS, VAULT_REFUSALS, EGRESS_REQUESTS, EGRESS_BYTES)

@@ -31,6 +31,7 @@ from outrider.errors import (
     UpstreamUnreachable,
 )
 from outrider.ids import IdSource
+from outrider.links.egress import PATH as EGRESS_PATH
 from outrider.links.peers import check_role
 from outrider.links.vault import (
     REFUSAL_HEADER,
@@ -41,6 +42,7 @@ from outrider.links.vault import (
     read_claim,
 )
 from outrider.ports import metrics
+from outrider.ports.egress import EgressClaim
 from outrider.ports.telemetry import Meter, NoMeter
 from outrider.proxy.desk import Desk
 from outrider.proxy.model import ModelProxy
@@ -66,8 +68,9 @@ def app(
     desk: Desk,
     meter: Meter | None = None,
     scrape: Callable[[], bytes] | None = None,
+    egress: Callable[[EgressClaim], None] | None = None,
 ) -> ASGIApp:
-    """POST /capabilities, /secrets/..., /model/{endpoint}/v1/..., GET /healthz, and /metrics: what `scrape` gives."""
+    """POST /capabilities, /secrets/..., /egress, /model/{endpoint}/v1/..., GET /healthz, /metrics (from `scrape`)."""
     told = meter or NoMeter()
 
     async def route(scope: Scope, receive: Receive, send: Send) -> None:
@@ -86,7 +89,7 @@ def app(
             await _counted(told, endpoint, models[endpoint], path, scope, receive, send)
             faults.point("vault.forward.after")
         else:
-            await _answer(send, 200, await _asked(scope, receive, capabilities, desk, scrape))
+            await _answer(send, 200, await _asked(scope, receive, capabilities, desk, scrape, egress))
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -103,7 +106,12 @@ def app(
 
 
 async def _asked(
-    scope: Scope, receive: Receive, capabilities: Capabilities, desk: Desk, scrape: Callable[[], bytes] | None
+    scope: Scope,
+    receive: Receive,
+    capabilities: Capabilities,
+    desk: Desk,
+    scrape: Callable[[], bytes] | None,
+    egress: Callable[[EgressClaim], None] | None,
 ) -> bytes:
     """The answer to one of our own small requests."""
     path, method = scope["path"], scope["method"]
@@ -111,6 +119,11 @@ async def _asked(
         return _mint(capabilities, await _whole_body(receive))
     if path.startswith(SECRETS) and method == "POST":
         return await desk.answer(path.removeprefix(SECRETS), await _whole_body(receive, LONGEST_SECRET))
+    if path == EGRESS_PATH and method == "POST" and egress is not None:
+        claim = _egress_claim(await _whole_body(receive))
+        capabilities.see(claim.session, claim.epoch)
+        egress(claim)
+        return b"{}"
     if path == "/healthz":
         return b'{"status":"ok"}'
     if path == "/metrics" and scrape is not None:
@@ -171,6 +184,13 @@ def _mint(capabilities: Capabilities, body: bytes) -> bytes:
         raise InvalidRequest(f"Not a request for a capability: {error}") from error
     token = capabilities.mint(asked.session, asked.epoch, tuple(asked.upstreams))
     return msgspec.json.encode(CapabilityAnswer(token, LIFETIME))
+
+
+def _egress_claim(body: bytes) -> EgressClaim:
+    try:
+        return msgspec.json.decode(body, type=EgressClaim)
+    except msgspec.DecodeError as error:
+        raise InvalidRequest(f"Not a claim to the network: {error}") from error
 
 
 async def _whole_body(receive: Receive, longest: int = LONGEST_ASK) -> bytes:

@@ -1,8 +1,11 @@
-"""Rules of environments: cloud sandboxes with an unrestricted network and no packages; the rest is refused for now."""
+"""Rules of environments: cloud sandboxes with an unrestricted or limited network and no packages; the rest is refused
+for now."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from ipaddress import IPv4Address
 from typing import Any
 
 import msgspec
@@ -12,6 +15,14 @@ from outrider.ports.records import EnvironmentRecord
 from outrider.resources import metadata
 
 PACKAGES = ("apt", "cargo", "gem", "go", "npm", "pip")
+LIMITED: Mapping[str, Any] = {
+    "type": "limited",
+    "allowed_hosts": (),
+    "allow_mcp_servers": False,
+    "allow_package_managers": False,
+}
+LONGEST_HOST = 253
+_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 INVALID_METADATA = "invalid_metadata"
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -30,7 +41,7 @@ def new_environment(request: Mapping[str, Any], *, id: str, now: str) -> Environ
         "type": "environment",
         "name": request["name"],
         "description": request.get("description"),
-        "config": _cloud(),
+        "config": _cloud({"type": "unrestricted"}) | _networking(config),
         "metadata": metadata.checked(request.get("metadata", {}), error_code=INVALID_METADATA),
         "scope": "organization",
         "created_at": now,
@@ -52,6 +63,7 @@ def updated_environment(current: Environment, request: Mapping[str, Any], *, now
         _check_config(config)
     _check_scope(request.get("scope"))
     changed = current | _changes(current, request)
+    changed["config"] = changed["config"] | _networking(config, changed["config"]["networking"])
     return None if changed == current else changed | {"updated_at": now}
 
 
@@ -68,9 +80,21 @@ def _changes(current: Environment, request: Mapping[str, Any]) -> dict[str, Any]
     return changes
 
 
-def _cloud() -> dict[str, Any]:
+def _cloud(networking: dict[str, Any]) -> dict[str, Any]:
     packages = {"type": "packages", **{kind: list[str]() for kind in PACKAGES}}
-    return {"type": "cloud", "networking": {"type": "unrestricted"}, "packages": packages}
+    return {"type": "cloud", "networking": networking, "packages": packages}
+
+
+def _networking(config: Mapping[str, Any] | None, before: Mapping[str, Any] = LIMITED) -> dict[str, Any]:
+    """What a request makes of the networking: none given keeps it, and so does a field of `limited` not given."""
+    given = None if config is None else config.get("networking")
+    if given is None:
+        return {}
+    if given["type"] == "unrestricted":
+        return {"networking": {"type": "unrestricted"}}
+    kept = before if before["type"] == "limited" else LIMITED
+    fields = {name: kept[name] if given.get(name) is None else given[name] for name in LIMITED}
+    return {"networking": {**fields, "allowed_hosts": list(fields["allowed_hosts"])}}
 
 
 def _check_same_type(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
@@ -85,12 +109,28 @@ def _check_config(config: Mapping[str, Any]) -> None:
     if config["type"] != "cloud":
         raise NotSupported(f"config.type: {config['type']} environments are not offered by this server yet")
     networking = config.get("networking")
-    if networking is not None and networking["type"] != "unrestricted":
-        raise NotSupported(f"config.networking: {networking['type']} networking is not offered by this server yet")
+    hosts: list[str] = [] if networking is None else networking.get("allowed_hosts") or []
+    for index, host in enumerate(hosts):
+        if not _is_host(host):
+            raise InvalidRequest(
+                f"config.networking.allowed_hosts.{index}: Input should be a host name (in its ASCII form), an IPv4"
+                f" address, or *. and a host name; no scheme, port or path; not {host!r}"
+            )
     packages: dict[str, Any] = config.get("packages") or dict[str, Any]()
     wanted = [kind for kind in PACKAGES if packages.get(kind)]
     if wanted:
         raise NotSupported(f"config.packages.{wanted[0]}: packages are not offered by this server yet")
+
+
+def _is_host(text: str) -> bool:
+    name = text.lower().removesuffix(".")
+    labels = name.removeprefix("*.").split(".")
+    if labels[-1].isdigit() or labels[-1].startswith("0x"):
+        try:
+            return bool(IPv4Address(name))
+        except ValueError:
+            return False
+    return len(name) <= LONGEST_HOST and all(_LABEL.fullmatch(label) for label in labels)
 
 
 def _check_scope(scope: str | None) -> None:

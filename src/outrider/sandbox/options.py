@@ -14,11 +14,12 @@ SESSION = re.compile(r"[A-Za-z0-9_-]{1,64}")
 class ZygoteOptions(TypedDict):
     """`uid_base` None: all sandboxes run as the zygote's own user. Bytes are bytes, times are seconds.
 
-    `faults`: see `stops`.
+    `egress`: the socket of the egress proxy, None for no way out. `faults`: see `stops`.
     """
 
     root: str
     run: str
+    egress: str | None
     parent: int
     harness_uid: int
     uid_base: int | None

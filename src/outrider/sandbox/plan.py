@@ -36,6 +36,7 @@ def zygote_options(
     run: Path,
     limits: Limits,
     *,
+    egress: Path | None = None,
     harness_uid: int | None = None,
     strict: bool = False,
     hold: Hold | None = None,
@@ -53,6 +54,7 @@ def zygote_options(
     return {
         "root": str(root),
         "run": str(run),
+        "egress": None if egress is None else str(egress),
         "parent": os.getpid(),
         "harness_uid": os.getuid() if harness_uid is None else harness_uid,
         "uid_base": first_user(Path("/proc/self/uid_map").read_text(), root, host) if os.geteuid() == 0 else None,

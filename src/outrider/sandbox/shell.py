@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import signal
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from outrider.sandbox import enter, launcher, namespaces, process
 from outrider.sandbox.journal import Spool
@@ -36,18 +37,34 @@ class Command:
     done: Done
 
 
-def framed(text: str) -> bytes:
-    """The lines that make bash run `text` in its own process, then report the status."""
-    quoted = text.replace("'", "'\\''")
-    return f"eval '{quoted}' </dev/null {_STATUS}>&-\nbuiltin printf '%d\\n' \"$?\" >&{_STATUS}\n".encode()
+def framed(text: str, variables: Mapping[str, str | None] = MappingProxyType({})) -> bytes:
+    """The lines that make bash run `text` in its own process, then report the status; first, what it must set (None:
+    unset) in its environment."""
+    told = "".join(_set(name, value) for name, value in variables.items())
+    return f"{told}eval {_quoted(text)} </dev/null {_STATUS}>&-\nbuiltin printf '%d\\n' \"$?\" >&{_STATUS}\n".encode()
+
+
+def _set(name: str, value: str | None) -> str:
+    return f"builtin unset {name}\n" if value is None else f"builtin export {name}={_quoted(value)}\n"
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "'\\''") + "'"
 
 
 class Shell:
     """Commands queue up; each ends by its status, its deadline, an interrupt, or the end of the shell."""
 
-    def __init__(self, reactor: Reactor, spawn: Callable[[list[int], Callable[[], None]], int]) -> None:
+    def __init__(
+        self,
+        reactor: Reactor,
+        spawn: Callable[[list[int], Callable[[], None]], int],
+        variables: Callable[[], Mapping[str, str]],
+    ) -> None:
         self._reactor = reactor
         self._spawn = spawn
+        self._variables = variables
+        self._set: Mapping[str, str] = {}
         self._queue: deque[Command] = deque()
         self._current: Command | None = None
         self._timer: Timer | None = None
@@ -104,12 +121,20 @@ class Shell:
             self._finish("bash session restarted", False)
             return
         self._timer = self._reactor.after(command.timeout_ms / 1000, self._expire)
-        self._unsent = framed(command.text)
+        self._unsent = framed(command.text, self._changed())
         self._feed()
+
+    def _changed(self) -> dict[str, str | None]:
+        """What the shell's environment lacks of `variables`, which may have changed since its last command."""
+        wanted, before = self._variables(), self._set
+        self._set = dict(wanted)
+        gone = dict.fromkeys(before.keys() - wanted.keys())
+        return {**gone, **{name: value for name, value in wanted.items() if before.get(name) != value}}
 
     def _start(self) -> None:
         words = ["/bin/bash", "--noprofile", "--norc"]
         environment = {**launcher.ENVIRONMENT, "PS1": "", "PS2": ""}
+        self._set = {}
         commands, to_shell = os.pipe()
         output, from_shell = os.pipe()
         status, report = os.pipe()

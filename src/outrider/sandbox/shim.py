@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from outrider.sandbox import (
+    egress,
     ending,
     enter,
     inputs,
@@ -48,6 +49,8 @@ class Shim:
             os.makedirs(os.path.join(self._own, name), mode=0o755, exist_ok=True)
         self._box: namespaces.Box | None = None
         self._launch: namespaces.Launch | None = None
+        self._way: egress.Way | None = None
+        self._told: dict[str, str] = {}
         self._rules = _rules(options)
         self._end_leftover()
         if options["warm"] and options["bwrap"] is not None:
@@ -173,7 +176,7 @@ class Shim:
 
     def _run_command(self, call: str, thread: str, given: dict[str, Any]) -> None:
         if thread not in self._shells:
-            self._shells[thread] = shell.Shell(self._reactor, self._spawn)
+            self._shells[thread] = shell.Shell(self._reactor, self._spawn, self._variables)
         self._shells[thread].submit(
             shell.Command(
                 id=call,
@@ -271,6 +274,8 @@ class Shim:
                 raise namespaces.Unavailable(room.NEARLY_FULL)
             launch, self._launch = self._launch or self._launched(options["bwrap"]), None
             self._box = launch.ready()
+            self._way = egress.Way(self._reactor, options["egress"], options["session"], self._hear)
+            self._way.open(self._box)
             self._reactor.watch(self._box.monitor_fd, self._drop_box)
             state.write(self._own, self._options["session"], self._box.init)
             self._watch.begin()
@@ -279,8 +284,20 @@ class Shim:
     def _launched(self, bwrap: str) -> namespaces.Launch:
         return namespaces.launch(bwrap, self._options["root"], self._own, self._options["sizes"], self._rules)
 
+    def _variables(self) -> dict[str, str]:
+        """What the egress proxy wants commands to have in their environment; waits until it has said so."""
+        if self._way is not None:
+            self._way.settle()
+        return self._told if self._options["egress"] is None else {**self._told, **egress.ENVIRONMENT}
+
+    def _hear(self, told: egress.Told) -> None:
+        self._told = told["environment"]
+
     def _drop_box(self) -> None:
         box, self._box = self._box, None
+        way, self._way = self._way, None
+        if way is not None:
+            way.close()
         if box is not None:
             self._reactor.forget(box.monitor_fd)
             box.end()

@@ -79,6 +79,7 @@ def _plan(settings: Settings, environment: Mapping[str, str], roles: Roles) -> t
         settings.sandboxes,
         settings.sandbox_run,
         settings.limits,
+        egress=settings.egress_socket,
         harness_uid=users.server,
         strict=settings.strict_sandbox,
         **({"host": os.uname().nodename} if settings.shared_workspaces else {}),

@@ -93,19 +93,32 @@ def _vault(plan: Plan, endpoints: Endpoints, urls: list[str]) -> list[Role]:
     if "vault" not in settings.roles:
         return []
     local = places.listen_unix(settings.vault_socket, users.server).detach() if "harness" in settings.roles else None
+    ways = _egress(plan)
     more: dict[str, int] = {}
     if settings.vault_listen and plan.peers is not None:
         more = {"peers": plan.peers, "remote": _listening(settings.vault_listen, "server.vault_listen", urls)}
 
     def call(main: Callable[..., object]) -> object:
         sockets = {"remote": _socket(more["remote"])} if more else {}
-        told = {"peers": more["peers"]} if more else {}
+        told: dict[str, Any] = {"peers": more["peers"]} if more else {}
+        told |= {} if ways is None else {"egress": _socket(ways)}
         listener = None if local is None else _socket(local)
         return main(settings, plan.secrets, listener, endpoints=endpoints, peer=users.server, **sockets, **told)
 
-    kept = (plan.secrets, *([] if local is None else [local]), *more.values())
+    kept = (plan.secrets, *(fd for fd in (local, ways) if fd is not None), *more.values())
     uid = users.vault if users.apart else None
     return [_forked(Part("vault", plan.roles.vault, call, kept, uid, locks=True), 10.0)]
+
+
+def _egress(plan: Plan) -> int | None:
+    """Where this machine's sandboxes hand over their ways out: with a user each, they all may knock, and the vault
+    looks who it is."""
+    if plan.settings.egress_socket is None:
+        return None
+    listener = places.listen_unix(plan.settings.egress_socket, plan.users.vault if plan.users.apart else os.geteuid())
+    if plan.users.apart:
+        plan.settings.egress_socket.chmod(0o666)
+    return listener.detach()
 
 
 def _sandboxes(plan: Plan, urls: list[str]) -> list[Role]:

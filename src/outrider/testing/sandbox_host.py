@@ -38,6 +38,7 @@ class SandboxHost:
         watch: float = 0.1,
         fork: bool = False,
         workspaces: Path | None = None,
+        egress: bool = False,
     ) -> None:
         # Not in pytest's own directory: its parents can't be entered by the sandboxes' users.
         self.place = Path(tempfile.mkdtemp(prefix="outrider-", dir="/tmp"))
@@ -47,7 +48,10 @@ class SandboxHost:
             (self.place / "sandboxes").symlink_to(workspaces)
         self.root, self.run = self.place / "sandboxes", self.place / "run" / "s"  # as in the server's settings
         self.control = self.place / "run" / "zygote.sock"
-        self.options: ZygoteOptions = zygote_options(self.root, self.run, limits, hold=hold, strict=strict, watch=watch)
+        self.egress = self.place / "egress.sock"
+        self.options: ZygoteOptions = zygote_options(
+            self.root, self.run, limits, hold=hold, strict=strict, watch=watch, egress=self.egress if egress else None
+        )
         self.pid = 0
         self._fork = fork
         self._child: subprocess.Popen[bytes] | None = None

@@ -102,6 +102,10 @@ class Capabilities:
         self._see(claim.session, claim.epoch)
         return claim
 
+    def see(self, session: str, epoch: int) -> None:
+        """Note that this epoch's owner has spoken. Raises Conflict for an epoch that is over."""
+        self._see(session, epoch)
+
     def _see(self, session: str, epoch: int) -> None:
         if not self._epochs.see(session, epoch):
             raise Conflict(f"Session {session} has a newer owner than epoch {epoch}.")

@@ -71,26 +71,26 @@ LEDGER = (
         SDK,
         "waits for self-hosted environments",
     ),
-    differs(
+    met(
         "environments:networking:unrestricted",
         "`unrestricted` networking, the default, lets a sandbox reach any host.",
         SDK,
-        (
-            "the setting is accepted and kept, but sandboxes have no network yet: nothing that runs in one can reach"
-            " any host"
-        ),
     ),
-    not_yet(
+    met(
         "environments:networking:limited",
         "`limited` networking lets a sandbox reach the listed hosts only.",
         docs("Cloud environment setup"),
-        "waits for the egress proxy; refused until then",
     ),
-    not_yet(
+    met(
         "environments:networking:host-form",
         "`allowed_hosts` are bare names or `*.` wildcards, without scheme, port or path.",
         docs("Cloud environment setup"),
-        "waits for the egress proxy",
+    ),
+    met(
+        "environments:networking:private",
+        "Private, link-local and metadata addresses are out of reach under every networking, unless the operator allows"
+        " them.",
+        INFERRED,
     ),
     not_yet(
         "environments:networking:mcp-egress",

@@ -1,0 +1,28 @@
+"""The egress proxy's message on the vault's socket, and its client."""
+
+from __future__ import annotations
+
+import httpx2
+import msgspec
+
+from outrider.errors import Fenced, Overloaded
+from outrider.ports.egress import EgressClaim
+
+PATH = "/egress"
+
+
+class EgressLink:
+    """Implements `Egress` over a client of the vault's socket, which belongs to the caller."""
+
+    def __init__(self, client: httpx2.AsyncClient) -> None:
+        self._client = client
+
+    async def claim(self, claim: EgressClaim) -> None:
+        try:
+            response = await self._client.post(PATH, content=msgspec.json.encode(claim))
+        except httpx2.RequestError as error:
+            raise Overloaded(f"The vault does not answer ({type(error).__name__}).", retry_after=1) from error
+        if response.status_code == 409:
+            raise Fenced(f"Session {claim.session} has a newer owner than epoch {claim.epoch}.")
+        if response.status_code != 200:
+            raise Overloaded(f"The vault refused a claim to the network ({response.status_code}).")

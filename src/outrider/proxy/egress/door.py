@@ -1,0 +1,257 @@
+"""Where sandboxes' listeners come in: each shim hands over the one that it made in its sandbox's network namespace.
+
+Which session a connection belongs to follows from the listener that it came by; no request says it. Who may hand over a
+session's listener is decided by the kernel's word: the user who owns that session's directory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import re
+import socket
+import struct
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from outrider.proxy.egress.connection import Connection, Terms
+from outrider.proxy.egress.policy import Policy
+
+SESSION = re.compile(r"[A-Za-z0-9_-]{1,64}")
+ASK_SECONDS = 5.0
+MOST_SESSIONS = 10_000
+REFUSING = 16  # connections over the limit that are answered at once; more are just closed
+_PEER = struct.Struct("iII")
+
+log = logging.getLogger("outrider.egress")
+
+NOTHING: Mapping[str, Any] = {"environment": {}, "trust": ""}
+Told = Callable[[Policy], Mapping[str, Any]]
+"""What a session's sandbox has to be told under a policy: `environment` and `trust`."""
+
+
+def nothing_to_tell(_policy: Policy) -> Mapping[str, Any]:
+    return NOTHING
+
+
+@dataclass(slots=True)
+class Way:
+    """One sandbox's way out: its listener, the line to its shim, its connections."""
+
+    session: str
+    link: socket.socket
+    listener: socket.socket
+    tasks: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
+    refusing: int = 0
+    said: bytes = b""
+    speaking: asyncio.Task[None] | None = None
+
+
+class Door:
+    """`sandboxes` is the directory with the sessions' own; `connections` the most that one session may have."""
+
+    def __init__(self, sandboxes: Path, terms: Terms, connections: int, tell: Told = nothing_to_tell) -> None:
+        self._sessions = sandboxes / "sessions"
+        self._terms = terms
+        self._most = connections
+        self._tell = tell
+        self._policies: dict[str, Policy] = {}
+        self._ways: dict[str, Way] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def settle(self, policy: Policy) -> None:
+        """From now on this is what the session may reach; its sandbox is told what changes for it."""
+        self._policies.pop(policy.session, None)
+        self._policies[policy.session] = policy
+        if len(self._policies) > MOST_SESSIONS:
+            idle = next((session for session in self._policies if session not in self._ways), None)
+            if idle is not None:
+                del self._policies[idle]
+        way = self._ways.get(policy.session)
+        if way is not None:
+            self._say(way)
+
+    def policy(self, session: str) -> Policy | None:
+        return self._policies.get(session)
+
+    @asynccontextmanager
+    async def open(self, listener: socket.socket) -> AsyncGenerator[None]:
+        """Take listeners in while the block runs."""
+        listener.setblocking(False)
+        greeter = asyncio.create_task(self._greet(listener))
+        try:
+            yield
+        finally:
+            for task in (greeter, *self._tasks):
+                task.cancel()
+            await asyncio.gather(greeter, *self._tasks, return_exceptions=True)
+
+    async def _greet(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                link, _ = await loop.sock_accept(listener)
+            except OSError as error:
+                log.warning("a sandbox's listener can't be taken in: %s", error)
+                await asyncio.sleep(0.1)
+                continue
+            link.setblocking(False)
+            task = asyncio.create_task(self._host(link))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(lambda _, link=link: link.close())  # also of one that never began
+
+    async def _host(self, link: socket.socket) -> None:
+        """One sandbox, from its shim's request until the shim hangs up."""
+        way = await self._admitted(link)
+        if way is None:
+            return
+        before = self._ways.get(way.session)
+        if before is not None:
+            _close(before)
+        self._ways[way.session] = way
+        try:
+            self._say(way)
+            await self._serve(way)
+        finally:
+            if self._ways.get(way.session) is way:
+                del self._ways[way.session]
+            _close(way)
+            await asyncio.gather(*way.tasks, return_exceptions=True)
+
+    async def _admitted(self, link: socket.socket) -> Way | None:
+        try:
+            async with asyncio.timeout(ASK_SECONDS):
+                asked, fds = await _received(link)
+        except (OSError, TimeoutError):
+            return None
+        kept = [socket.socket(fileno=fd) for fd in fds]
+        session = _session(asked)
+        if len(kept) == 1 and session is not None and self._may(link, session) and _listens(kept[0]):
+            kept[0].setblocking(False)
+            return Way(session, link, kept[0])
+        log.warning("refused a listener that was offered for session %s", session)
+        for one in kept:
+            one.close()
+        return None
+
+    def _may(self, link: socket.socket, session: str) -> bool:
+        """Whether the process at the other end is the user whose sandbox this is."""
+        peer = _PEER.unpack(link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))[1]
+        try:
+            return os.lstat(self._sessions / session / "own").st_uid == peer
+        except OSError:
+            return False
+
+    def _say(self, way: Way) -> None:
+        """Tell the shim what its sandbox has to know, if that is new; one that does not listen is dropped."""
+        policy = self._policies.get(way.session)
+        told = NOTHING if policy is None else self._tell(policy)
+        line = json.dumps(told).encode() + b"\n"
+        if line != way.said:
+            way.said = line
+            way.speaking = asyncio.create_task(_say_after(way.speaking, way.link, line))
+
+    async def _serve(self, way: Way) -> None:
+        accepting = asyncio.create_task(self._accept(way))
+        try:
+            await _hung_up(way.link)
+        finally:
+            accepting.cancel()
+            for task in way.tasks:
+                task.cancel()
+            await asyncio.gather(accepting, return_exceptions=True)
+
+    async def _accept(self, way: Way) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                client, _ = await loop.sock_accept(way.listener)
+            except OSError:
+                await asyncio.sleep(0.1)  # out of descriptors, or the other end left already
+                continue
+            client.setblocking(False)
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection = Connection(client, lambda: self._policies.get(way.session), self._terms)
+            if len(way.tasks) - way.refusing < self._most:
+                work = connection.run()
+            elif way.refusing < REFUSING:
+                work = self._refuse(way, connection)
+            else:
+                client.close()
+                continue
+            task = asyncio.create_task(work)
+            way.tasks.add(task)
+            task.add_done_callback(way.tasks.discard)
+            task.add_done_callback(lambda _, client=client: client.close())
+
+    async def _refuse(self, way: Way, connection: Connection) -> None:
+        way.refusing += 1
+        try:
+            await connection.refuse(503, f"this session has {self._most} connections open ([egress] connections)")
+        finally:
+            way.refusing -= 1
+
+
+async def _received(link: socket.socket) -> tuple[bytes, list[int]]:
+    """One line and the descriptors that came with it."""
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    loop.add_reader(link.fileno(), ready.set)
+    try:
+        await ready.wait()
+        data, fds, _, _ = socket.recv_fds(link, 4096, 4, socket.MSG_CMSG_CLOEXEC)
+        return data, list(fds)
+    finally:
+        loop.remove_reader(link.fileno())
+
+
+async def _hung_up(link: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    try:
+        while await loop.sock_recv(link, 4096):
+            pass
+    except OSError:
+        pass
+
+
+async def _say_after(before: asyncio.Task[None] | None, link: socket.socket, line: bytes) -> None:
+    if before is not None:
+        await asyncio.wait([before])
+    try:
+        async with asyncio.timeout(ASK_SECONDS):
+            await asyncio.get_running_loop().sock_sendall(link, line)
+    except (OSError, TimeoutError):
+        with contextlib.suppress(OSError):
+            link.shutdown(socket.SHUT_RDWR)
+
+
+def _session(asked: bytes) -> str | None:
+    try:
+        found: Any = json.loads(asked)
+        session = found["session"]
+    except (ValueError, TypeError, KeyError):
+        return None
+    return session if isinstance(session, str) and SESSION.fullmatch(session) else None
+
+
+def _listens(found: socket.socket) -> bool:
+    return (
+        found.family == socket.AF_INET
+        and found.type == socket.SOCK_STREAM
+        and found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
+    )
+
+
+def _close(way: Way) -> None:
+    for task in (*way.tasks, *([] if way.speaking is None else [way.speaking])):
+        task.cancel()
+    way.listener.close()
+    with contextlib.suppress(OSError):
+        way.link.shutdown(socket.SHUT_RDWR)

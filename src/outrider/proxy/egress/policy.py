@@ -1,0 +1,52 @@
+"""What one session may reach, as its owner said it with its claim. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from outrider.ports.egress import EgressClaim
+from outrider.proxy.egress.hosts import Target, covers
+
+SETTING = "[egress.package_hosts]"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """`packages` holds the hosts of package managers by manager, where the environment lets them in."""
+
+    session: str
+    epoch: int
+    workspace: str
+    limited: bool
+    allowed_hosts: tuple[str, ...] = ()
+    mcp_hosts: tuple[str, ...] = ()
+    package_managers: bool = False
+    packages: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+
+    def refusal(self, target: Target) -> str | None:
+        """Why the environment's networking does not let the target in; None: it does."""
+        if not self.limited:
+            return None
+        rules = (*self.allowed_hosts, *self.mcp_hosts, *(rule for rules in self.packages.values() for rule in rules))
+        if any(covers(rule, target.host) for rule in rules):
+            return None
+        said = f"{target.host} is not in the environment's config.networking.allowed_hosts"
+        if self.package_managers and not any(self.packages.values()):
+            said += f", and the operator has set no package hosts ({SETTING})"
+        return said
+
+
+def policy(claim: EgressClaim, packages: Mapping[str, tuple[str, ...]]) -> Policy:
+    networking = claim.networking
+    limited = networking.get("type") != "unrestricted"
+    return Policy(
+        session=claim.session,
+        epoch=claim.epoch,
+        workspace=claim.workspace,
+        limited=limited,
+        allowed_hosts=tuple(networking.get("allowed_hosts", ())),
+        mcp_hosts=claim.mcp_hosts if networking.get("allow_mcp_servers") else (),
+        package_managers=bool(networking.get("allow_package_managers")),
+        packages=packages if networking.get("allow_package_managers") else {},
+    )

@@ -1,0 +1,67 @@
+"""Bytes both ways between two sockets, untouched, until both ends are done or nothing has moved for too long."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+
+BUFFER = 256 * 1024
+
+
+@dataclass(slots=True)
+class Traffic:
+    """Bytes carried: `sent` by the sandbox, `received` by it."""
+
+    sent: int = 0
+    received: int = 0
+
+
+class Tunnel:
+    def __init__(self, inside: socket.socket, outside: socket.socket, traffic: Traffic, idle: float) -> None:
+        self._inside = inside
+        self._outside = outside
+        self._traffic = traffic
+        self._idle = idle
+        self._loop = asyncio.get_running_loop()
+        self._last = self._loop.time()
+
+    async def run(self) -> None:
+        """Ends by itself; closes nothing."""
+        ways = {
+            asyncio.create_task(self._carry(self._inside, self._outside, self._count_sent)),
+            asyncio.create_task(self._carry(self._outside, self._inside, self._count_received)),
+        }
+        try:
+            left = ways
+            while left and self._loop.time() - self._last < self._idle:
+                patience = self._idle - (self._loop.time() - self._last)
+                done, left = await asyncio.wait(left, timeout=max(patience, 0.01), return_when=asyncio.FIRST_COMPLETED)
+                if any(not one.result() for one in done):
+                    return  # one end is gone: what the other still says has nowhere to go
+        finally:
+            for one in ways:
+                one.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
+
+    async def _carry(self, source: socket.socket, sink: socket.socket, count: Callable[[int], None]) -> bool:
+        """True at an orderly end, which is passed on."""
+        buffer = bytearray(BUFFER)
+        view = memoryview(buffer)
+        try:
+            while taken := await self._loop.sock_recv_into(source, buffer):
+                self._last = self._loop.time()
+                await self._loop.sock_sendall(sink, view[:taken])
+                self._last = self._loop.time()
+                count(taken)
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            return False
+        return True
+
+    def _count_sent(self, size: int) -> None:
+        self._traffic.sent += size
+
+    def _count_received(self, size: int) -> None:
+        self._traffic.received += size

@@ -1,0 +1,184 @@
+"""The only way out of a sandbox, from the shim's side: a listener in the sandbox's network namespace, handed to the
+egress proxy over a unix socket. Standard library only; used in the single-threaded shim.
+
+The proxy answers with what the sandbox has to be told (see `Told`), now and whenever that changes. Promised: a proxy
+that was started again gets the same listener again, so that connections wait instead of failing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Callable
+from typing import Any, TypedDict
+
+from outrider.sandbox import linux, process
+from outrider.sandbox.namespaces import Box
+from outrider.sandbox.reactor import Reactor, Timer
+
+PORT = 3128
+BACKLOG = 256
+FIRST_WORD = 5.0  # seconds that a first command waits for a proxy that is being started again
+CONNECT_SECONDS = 2.0
+PAUSE = 0.2
+LONGEST = 4 * 1024**2
+_PROXY = f"http://127.0.0.1:{PORT}"
+_NOT_BY_PROXY = "localhost,127.0.0.1,::1"
+
+ENVIRONMENT = {
+    name: value
+    for lower, value in (
+        ("http_proxy", _PROXY),
+        ("https_proxy", _PROXY),
+        ("all_proxy", _PROXY),
+        ("no_proxy", _NOT_BY_PROXY),
+    )
+    for name in (lower, lower.upper())
+}
+
+
+class Told(TypedDict):
+    """What the proxy says: variables for the commands, and the certificates they should trust (PEM), if any."""
+
+    environment: dict[str, str]
+    trust: str
+
+
+class Way:
+    """One sandbox's way out. `proxy` is the path of the proxy's socket; None: there is none."""
+
+    def __init__(self, reactor: Reactor, proxy: str | None, session: str, changed: Callable[[Told], None]) -> None:
+        self._reactor = reactor
+        self._proxy = proxy
+        self._session = session
+        self._changed = changed
+        self._coming: tuple[int, socket.socket] | None = None
+        self._listener: socket.socket | None = None
+        self._link: socket.socket | None = None
+        self._retry: Timer | None = None
+        self._received = b""
+        self._told = False
+
+    def open(self, box: Box) -> None:
+        """Begin: the listener is made meanwhile, see `settle`."""
+        if self._proxy is not None:
+            self._coming = _make_listener(box)
+
+    def settle(self) -> None:
+        """Wait until the listener is in place and the proxy has spoken, which is bounded. Call before a command."""
+        if self._coming is not None:
+            child, pipe = self._coming
+            self._coming = None
+            self._listener = _collected(child, pipe)
+            self._connect()
+            deadline = time.monotonic() + FIRST_WORD
+            while not self._told and (left := deadline - time.monotonic()) > 0:
+                if self._link is None:
+                    self._connect()
+                    time.sleep(min(PAUSE / 10, left))
+                elif process.readable(self._link.fileno(), left):
+                    self._hear()
+
+    def close(self) -> None:
+        if self._coming is not None:
+            child, pipe = self._coming
+            self._coming = None
+            self._listener = _collected(child, pipe)
+        if self._retry is not None:
+            self._retry.cancel()
+        self._hang_up()
+        if self._listener is not None:
+            self._listener.close()
+        self._listener, self._retry = None, None
+
+    def _connect(self) -> None:
+        """Hand the listener over; when nobody is there, again a little later."""
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        if self._listener is None or self._proxy is None:
+            return
+        link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        link.settimeout(CONNECT_SECONDS)
+        try:
+            link.connect(self._proxy)
+            asked = json.dumps({"session": self._session}).encode() + b"\n"
+            socket.send_fds(link, [asked], [self._listener.fileno()])
+        except OSError:
+            link.close()
+            self._again()
+            return
+        link.setblocking(False)
+        self._link, self._received = link, b""
+        self._reactor.watch(link.fileno(), self._hear)
+
+    def _again(self) -> None:
+        if self._retry is None:
+            self._retry = self._reactor.after(PAUSE, self._connect)
+
+    def _hang_up(self) -> None:
+        if self._link is not None:
+            self._reactor.forget(self._link.fileno())
+            self._link.close()
+            self._link = None
+
+    def _hear(self) -> None:
+        assert self._link is not None
+        try:
+            chunk = self._link.recv(1 << 18)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            chunk = b""
+        self._received += chunk
+        if not chunk or len(self._received) > LONGEST:
+            self._hang_up()
+            self._again()
+            return
+        *lines, self._received = self._received.split(b"\n")
+        for line in lines:
+            told: Any = json.loads(line)
+            self._told = True
+            self._changed({"environment": told["environment"], "trust": told["trust"]})
+
+
+def _make_listener(box: Box) -> tuple[int, socket.socket]:
+    """A child that enters the namespace, listens there and passes the socket back; it and the way to it."""
+    mine, childs = socket.socketpair()
+    shim = os.getpid()
+    child = os.fork()
+    if child == 0:
+        _listen_inside(box, childs, shim)
+    childs.close()
+    return child, mine
+
+
+def _listen_inside(box: Box, way: socket.socket, shim: int) -> None:
+    try:
+        linux.die_with_parent(shim)
+        net = next(fd for fd, kind in box.kinds if kind == linux.CLONE_NEWNET)
+        process.lay_out([way.fileno(), box.owner, net])
+        linux.close_from(3)
+        linux.setns(1, linux.CLONE_NEWUSER)
+        linux.setns(2, linux.CLONE_NEWNET)
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listener.bind(("127.0.0.1", PORT))
+        listener.listen(BACKLOG)
+        socket.send_fds(socket.socket(fileno=0), [b"."], [listener.fileno()])
+    finally:
+        os._exit(0)
+
+
+def _collected(child: int, pipe: socket.socket) -> socket.socket | None:
+    try:
+        pipe.settimeout(FIRST_WORD)
+        _, fds, _, _ = socket.recv_fds(pipe, 1, 1)
+    except OSError:
+        fds = list[int]()
+    finally:
+        pipe.close()
+        os.kill(child, 9)  # our own child, not yet reaped
+        os.waitpid(child, 0)
+    return socket.socket(fileno=fds[0]) if fds else None

@@ -1,0 +1,63 @@
+"""The only way out of a sandbox, tried from inside real ones: what gets out, what does not, and what is said of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from tests.support.egress_trial import Trial, Web, trial
+
+from outrider.proxy.egress.door import Door
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(scope="module")
+async def room(anyio_backend: str) -> AsyncIterator[Trial]:
+    async with trial() as found:
+        yield found
+
+
+@pytest.fixture
+async def web(anyio_backend: str) -> AsyncIterator[Web]:
+    async with Web().serving() as found:
+        yield found
+
+
+@pytest.fixture
+async def door(room: Trial, web: Web) -> AsyncIterator[Door]:
+    """A proxy that lets one port of loopback in, where the web server is."""
+    room.names = {"web.example": ["127.0.0.1"]}
+    async with room.proxy(f"127.0.0.1:{web.port}") as found:
+        yield found
+
+
+async def test_a_sandbox_has_no_network_but_the_proxy(room: Trial, door: Door, web: Web) -> None:
+    room.claim("sesn_alone")
+    said = await room.run("sesn_alone", f"curl -sS --noproxy '*' --max-time 5 http://127.0.0.1:{web.port}/ 2>&1; true")
+    assert "Couldn't connect" in said or "Failed to connect" in said
+    assert "3128" in await room.run("sesn_alone", "cat /proc/net/tcp | grep -c 0C38 >/dev/null; env | grep -i proxy")
+    assert not web.seen
+
+
+async def test_plain_http_goes_out_through_the_proxy(room: Trial, door: Door, web: Web) -> None:
+    room.claim("sesn_plain")
+    assert await room.run("sesn_plain", f"curl -sS http://web.example:{web.port}/a?b=c") == "hello from /a?b=c"
+    (line,) = room.lines("sesn_plain")
+    assert (line["host"], line["port"], line["verdict"], line["how"]) == ("web.example", web.port, "allowed", "http")
+    assert line["received"] == len("hello from /a?b=c\n")
+
+
+async def test_a_tunnel_carries_bytes_untouched(room: Trial, door: Door, web: Web) -> None:
+    room.claim("sesn_tunnel")
+    said = await room.run("sesn_tunnel", f"curl -sS -p http://web.example:{web.port}/t")
+    assert said == "hello from /t"
+    assert room.lines("sesn_tunnel")[0]["how"] == "connect"
+
+
+async def test_a_proxy_that_is_started_again_serves_the_same_sandbox(room: Trial, web: Web) -> None:
+    room.names = {"web.example": ["127.0.0.1"]}
+    for _ in range(2):
+        async with room.proxy(f"127.0.0.1:{web.port}"):
+            room.claim("sesn_again")
+            assert await room.run("sesn_again", f"curl -sS http://web.example:{web.port}/x") == "hello from /x"
