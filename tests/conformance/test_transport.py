@@ -261,7 +261,8 @@ def test_an_id_of_another_workspace_is_as_unknown_as_any(play: Play, server: Ser
 @requirement("errors:529")
 def test_a_server_without_room_on_its_disk_says_so(stage: Stage) -> None:
     full = f"[limits]\nlog_reserve_bytes = {2**60}\n"  # more than there is
-    with data_directory() as data, serving(data, {"OUTRIDER_MODEL_URL": stage.url}, config=full) as server:
+    model = {"OUTRIDER_MODEL_URL": stage.url}
+    with data_directory() as data, serving(data, model, config=full, up="/healthz") as server:
         with server.client() as client:
             agent = client.beta.agents.create(name="an agent", model="any-model").id
             environment = client.beta.environments.create(name="tests").id

@@ -123,9 +123,9 @@ def data_directory() -> Generator[Path]:
 
 @contextmanager
 def serving(
-    data: Path, environment: Mapping[str, str], *options: str, config: str = "", key: str = KEY
+    data: Path, environment: Mapping[str, str], *options: str, config: str = "", key: str = KEY, up: str = "/readyz"
 ) -> Generator[Server]:
-    """Start a server on this data, wait until it answers, stop it at the end."""
+    """Start a server on this data, wait until it says at `up` that it is, stop it at the end."""
     if config:
         (data / "config.toml").write_text(config)
     (data / "server.json").unlink(missing_ok=True)
@@ -136,7 +136,7 @@ def serving(
             command, env=clean | {"OUTRIDER_API_KEY": key} | dict(environment), stdout=log, stderr=log
         )
     try:
-        yield Server(data, process, _url(process, data), key)
+        yield Server(data, process, _url(process, data, up), key)
     finally:
         process.send_signal(signal.SIGTERM)
         try:
@@ -151,13 +151,13 @@ def _log_file(data: Path) -> Path:
     return data.with_name("serve.log")
 
 
-def _url(process: subprocess.Popen[bytes], data: Path) -> str:
+def _url(process: subprocess.Popen[bytes], data: Path, up: str) -> str:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         assert process.poll() is None, _log_file(data).read_text()[-3000:]
         try:
             url = json.loads((data / "server.json").read_text())["url"]
-            httpx2.get(f"{url}/readyz", timeout=1).raise_for_status()
+            httpx2.get(f"{url}{up}", timeout=1).raise_for_status()
             return url
         except (OSError, ValueError, httpx2.HTTPError):
             threading.Event().wait(0.05)
