@@ -10,6 +10,7 @@ from outrider.errors import Internal, InvalidRequest
 from outrider.ports.blobs import BlobKey
 from outrider.ports.cold import Segment
 from outrider.store.bodies import reference
+from outrider.store.copied import EPOCHS_ROOM
 from outrider.store.scripts import shipped
 from outrider.store.sqlite import problems
 from outrider.store.sqlite.migrations import PACKAGE
@@ -66,3 +67,12 @@ def cold_sessions(database: Path) -> set[tuple[str, str]]:
     with closing(sqlite3.connect(f"file:{database}?mode=ro&immutable=1", uri=True)) as db:
         rows = db.execute("SELECT workspace, session FROM heads WHERE segment IS NOT NULL")
         return {(workspace, session) for workspace, session in rows}
+
+
+def outdate(database: Path) -> None:
+    """Whoever owned a session, also since the copy was made, is refused by the restored database. Raises Internal."""
+    try:
+        with closing(sqlite3.connect(database, isolation_level=None)) as db:
+            db.execute("UPDATE heads SET epoch = epoch + ?", (EPOCHS_ROOM,))
+    except sqlite3.Error as error:
+        raise problems.translate(error, database) from error
