@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
-from tests.support.egress_trial import Trial, Web, trial
+from egress_trial import Trial, Web, trial
 
+from outrider.ports.egress import EgressClaim
+from outrider.proxy.egress.claims import FILE, Claims
 from outrider.proxy.egress.door import Door
 
 pytestmark = pytest.mark.anyio
@@ -61,3 +64,19 @@ async def test_a_proxy_that_is_started_again_serves_the_same_sandbox(room: Trial
         async with room.proxy(f"127.0.0.1:{web.port}"):
             room.claim("sesn_again")
             assert await room.run("sesn_again", f"curl -sS http://web.example:{web.port}/x") == "hello from /x"
+
+
+async def test_a_vault_that_is_started_again_knows_what_sessions_may_reach(tmp_path: Path) -> None:
+    first = Claims(tmp_path)
+    first.note(EgressClaim("sesn_a", 1, "wrkspc_a", {"type": "unrestricted"}))
+    first.note(EgressClaim("sesn_a", 2, "wrkspc_a", {"type": "limited", "allowed_hosts": ["a.example"]}))
+    first.note(EgressClaim("sesn_b", 1, "wrkspc_a", {"type": "unrestricted"}))
+    first.close()
+    with (tmp_path / FILE).open("ab") as file:
+        file.write(b'{"session": "sesn_b", "epo')
+    again = Claims(tmp_path)
+    assert {claim.session: claim.networking["type"] for claim in again.all()} == {
+        "sesn_a": "limited",
+        "sesn_b": "unrestricted",
+    }
+    again.close()

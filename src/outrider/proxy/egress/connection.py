@@ -30,7 +30,7 @@ HEAD_SECONDS = 30.0
 WRITE_SECONDS = 30.0
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 REASONS = {400: "Bad Request", 403: "Forbidden", 431: "Request Header Fields Too Large", 501: "Not Implemented",
-           502: "Bad Gateway", 503: "Service Unavailable"}  # fmt: skip
+           502: "Bad Gateway", 503: "Service Unavailable", 505: "HTTP Version Not Supported"}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +165,7 @@ class Connection:
             headers.insert(0, (b"host", str(where).encode()))
         try:
             chunked = bool(value(request.headers, b"transfer-encoding"))
-            await exchange(
+            lasts = await exchange(
                 self._talk, request, upstream, path, headers, chunked=chunked,
                 outward=self._count_sent, inward=self._count_received,
             )  # fmt: skip
@@ -176,7 +176,7 @@ class Connection:
         finally:
             outside.close()
             self._note(policy, where, "allowed")
-        return self._talk.again()
+        return lasts and self._talk.again()
 
     def _count_sent(self, data: bytes, _last: bool) -> bytes:
         self._traffic.sent += len(data)

@@ -74,6 +74,8 @@ def _check_framing(request: h11.Request) -> None:
     names = [name for name, _ in request.headers]
     if b"transfer-encoding" in names and (b"content-length" in names or request.http_version < b"1.1"):
         raise Malformed("a body with two lengths")
+    if request.http_version not in (b"1.0", b"1.1"):
+        raise Malformed("a version other than HTTP/1.0 and HTTP/1.1", 505)
     if names.count(b"host") > 1:
         raise Malformed("more than one Host header")
 
@@ -107,7 +109,7 @@ async def exchange(
     client: Talk, request: h11.Request, upstream: Talk, target: bytes, headers: Headers, *, chunked: bool,
     outward: Change = unchanged, inward: Change = unchanged,
 ) -> bool:  # fmt: skip
-    """Pass `request` on with this target and these headers, and the answer back; whether both can serve another.
+    """Pass `request` on with this target and these headers, and the answer back; False after a change of protocol.
 
     Raises Gone, Malformed.
     """
@@ -122,7 +124,7 @@ async def exchange(
     if switched:
         await relay(client, upstream)
         return False
-    return client.again() and upstream.again()
+    return True
 
 
 @asynccontextmanager

@@ -10,6 +10,7 @@ from outrider.clock import Clock
 from outrider.config import Settings
 from outrider.ports.egress import EgressClaim
 from outrider.ports.telemetry import Meter
+from outrider.proxy.egress.claims import Claims
 from outrider.proxy.egress.connection import Terms
 from outrider.proxy.egress.door import Door
 from outrider.proxy.egress.policy import policy
@@ -25,8 +26,17 @@ async def serving(
     record = Record(settings.vault_data, clock)
     terms = Terms(egress.allow_private, egress.idle_timeout, record, meter)
     door = Door(settings.sandboxes, terms, egress.connections)
+    claims = Claims(settings.vault_data)
+    for known in claims.all():
+        door.settle(policy(known, egress.package_hosts))
+
+    def settle(claim: EgressClaim) -> None:
+        claims.note(claim)
+        door.settle(policy(claim, egress.package_hosts))
+
     try:
         async with door.open(listener):
-            yield lambda claim: door.settle(policy(claim, egress.package_hosts))
+            yield settle
     finally:
+        claims.close()
         record.close()
