@@ -50,7 +50,7 @@ async def web(anyio_backend: str) -> AsyncIterator[Web]:
 @pytest.fixture
 async def door(room: Trial, web: Web) -> AsyncIterator[Door]:
     names = ("web.example", "other.example", "wild.example", "a.wild.example", "b.a.wild.example", "xwild.example")
-    room.names = dict.fromkeys(names, ["127.0.0.1"])
+    room.names = {name: ["127.0.0.1"] for name in names}
     async with room.proxy(f"127.0.0.1:{web.port}", connections=8) as found:
         yield found
 
@@ -102,7 +102,8 @@ async def test_private_addresses_are_refused_in_every_spelling(room: Trial, door
     asked = " ".join(f"'{address}'" for address in PRIVATE)
     said = await room.run(
         "sesn_private",
-        f"for a in {asked}; do curl -g -s --noproxy '' -p -o /dev/null -w '%{{http_connect}} ' \"http://$a:81/\"; done; true",
+        f"for a in {asked}; do"
+        " curl -g -s --noproxy '' -p -o /dev/null -w '%{http_connect} ' \"http://$a:81/\"; done; true",
     )
     assert said.split() == ["403"] * len(PRIVATE)
 
