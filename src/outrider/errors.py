@@ -18,6 +18,7 @@ OutriderError
 └── Internal: never shown to a client in detail (500)
     ├── Fenced: another owner took the session over
     ├── HeadMoved: the log grew after it was read
+    ├── AlreadyAnswered: the same request was taken and answered elsewhere meanwhile
     ├── ModelFailure: a model request failed
     ├── SandboxUnavailable: no isolation on this host, or no room
     ├── LogCold: a session's rows lie in the blob store and must be brought back first
@@ -134,6 +135,10 @@ class Internal(OutriderError):
 
 class Fenced(Internal):
     """Another owner has claimed the session: stop at once and drop everything in memory."""
+
+
+class AlreadyAnswered(Internal):
+    """The request was taken under another attempt, whose answer is stored. Nothing was written."""
 
 
 class HeadMoved(Internal):

@@ -22,6 +22,7 @@ PLACES: frozenset[str] = frozenset(
         "harness.tool",
         "harness.interrupt",
         "harness.bury",
+        "api.take",
         "api.delete",
         "vault.mint",
         "vault.forward",

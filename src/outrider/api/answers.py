@@ -1,8 +1,9 @@
 """Answers kept for retries: a repeated POST gets what the first one got, instead of doing it twice.
 
 With `Idempotency-Key`, for 24 hours. Without, when the SDK says by its retry count that it asks again, for 10 minutes
-and the same key, path and body. A first attempt is never taken for a repeat. Of a body only a digest is kept, keyed
-with the caller's own key, which is stored nowhere: what was in the body can't be guessed from it.
+and the same key, path and body. A first attempt is never taken for a repeat; but one that was held up while its retry
+was taken (at another server, say) is not taken once more. Of a body only a digest is kept, keyed with the caller's own
+key, which is stored nowhere: what was in the body can't be guessed from it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import asyncio
 import hashlib
 import hmac
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,7 +21,7 @@ from starlette.requests import Request
 
 from outrider.api.auth import presented
 from outrider.clock import Clock, rfc3339
-from outrider.errors import InvalidRequest
+from outrider.errors import AlreadyAnswered, InvalidRequest, OutriderError
 from outrider.ports.log import KeptAnswer, StoredAnswer
 from outrider.ports.records import ApiKey, Records
 
@@ -60,10 +61,12 @@ def keep_nothing(_body: bytes) -> None:
 
 
 class Answers:
-    """Stored answers of one process's requests; a retry that overtakes its first attempt waits for it."""
+    """Stored answers of one process's requests; a retry that overtakes its first attempt waits for it. `shared`: other
+    processes may take requests for the same store."""
 
-    def __init__(self, records: Records, clock: Clock) -> None:
+    def __init__(self, records: Records, clock: Clock, *, shared: bool) -> None:
         self._records = records
+        self._shared = shared
         self._clock = clock
         self._under_way: dict[str, asyncio.Future[None]] = {}
 
@@ -76,38 +79,68 @@ class Answers:
         content = hmac.digest(presented(request.headers).encode(), body, hashlib.sha256)
         keyed = request.headers.get("idempotency-key")
         name = _name(key.id, request.url.path, keyed.encode() if keyed else content, keyed=bool(keyed))
+        place = _Place(key.workspace, name, content)
         if keyed or request.headers.get("x-stainless-retry-count", "0") != "0":
             await self._first_attempt(name)
-            stored = await self._stored(key.workspace, name, KEYED if keyed else RETRIED)
+            since = rfc3339(datetime.now(UTC) - (KEYED if keyed else RETRIED))
+            stored = await self._records.answer(key.workspace, name, not_before=since)
             if stored is not None:
                 return _checked(stored, content)
-        return await self._run(key.workspace, name, content, answer)
+            place = replace(place, since=since)
+        elif self._shared:
+            stored = await self._records.answer(key.workspace, name, not_before="")
+            place = replace(place, retries=stored.retries if stored is not None else 0)
+        return await self._run(place, answer)
 
     async def _first_attempt(self, name: str) -> None:
         while (earlier := self._under_way.get(name)) is not None:
             await asyncio.wait([earlier])
 
-    async def _stored(self, workspace: str, name: str, age: timedelta) -> StoredAnswer | None:
-        return await self._records.answer(workspace, name, not_before=rfc3339(datetime.now(UTC) - age))
-
     async def _run(
-        self, workspace: str, name: str, content: bytes, answer: Callable[[Keep], Awaitable[Reply | StreamReply]]
+        self, place: _Place, answer: Callable[[Keep], Awaitable[Reply | StreamReply]]
     ) -> Reply | StreamReply:
         def keep(body: bytes) -> KeptAnswer | None:
-            if len(body) > LARGEST:
-                return None
-            return KeptAnswer(name, self._clock.now(), StoredAnswer(200, content + body))
+            return None if len(body) > LARGEST else place.kept(self._clock.now(), body)
 
-        done = self._under_way[name] = asyncio.get_running_loop().create_future()
+        done = self._under_way[place.name] = asyncio.get_running_loop().create_future()
         try:
             result = await answer(keep)
             if isinstance(result, Reply) and not result.kept and (kept := keep(result.bytes())) is not None:
-                await self._records.put_answer(workspace, name, kept.at, kept.answer)
+                await self._records.put_answer(place.workspace, place.name, kept.at, kept.answer)
             return result
+        except OutriderError as error:
+            stored = await self._meanwhile(place, error)
+            if stored is None:
+                raise
+            return _checked(stored, place.content)
         finally:
-            if self._under_way.get(name) is done:
-                del self._under_way[name]
+            if self._under_way.get(place.name) is done:
+                del self._under_way[place.name]
             done.set_result(None)
+
+    async def _meanwhile(self, place: _Place, error: OutriderError) -> StoredAnswer | None:
+        """What another attempt was answered while this one was on its way. It may also have been refused for what the
+        other one changed (an answer to a call that is answered now, say): a repeat is told what the other was told."""
+        if place.since is None and not isinstance(error, AlreadyAnswered):
+            return None
+        return await self._records.answer(place.workspace, place.name, not_before=place.since or "")
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a request's answer is kept, and what may not stand there by then: an answer of `since` or later if it may
+    be a repeat; for a first attempt, one to a retry beyond `retries`."""
+
+    workspace: str
+    name: str
+    content: bytes
+    since: str | None = None
+    retries: int | None = None
+
+    def kept(self, at: str, body: bytes) -> KeptAnswer:
+        answer = StoredAnswer(200, self.content + body)
+        retry = self.since is not None
+        return KeptAnswer(self.name, at, answer, retry=retry, if_none_since=self.since, if_retries=self.retries)
 
 
 def _name(key_id: str, path: str, what: bytes, *, keyed: bool) -> str:

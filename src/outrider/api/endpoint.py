@@ -54,7 +54,7 @@ class Endpoints:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._auth = Authenticator(services.records, services.clock)
-        self._answers = Answers(services.records, services.clock)
+        self._answers = Answers(services.records, services.clock, shared=services.log.shared)
 
     def endpoint(self, route: str, handler: Handler, *, beta: bool = True) -> Callable[[Request], Awaitable[Response]]:
         """`route` is the path's pattern, by which requests are counted."""

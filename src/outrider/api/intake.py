@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakValueDictionary
 
+from outrider import faults
 from outrider.api.answers import Keep
 from outrider.errors import HeadMoved, Overloaded
 from outrider.ports.log import Lease, Row, SessionKey, is_last
@@ -129,6 +130,7 @@ async def send_once(
     factory = factory_for(services, state)
     admission = admit(state, requests, factory, known, allow_system=allow_system, trace=trace)
     answer = b'{"data":[' + b",".join(admission.echoes) + b"]}"
+    faults.point("api.take.before")
     head, lease = await services.log.take_in(
         key,
         admission.rows,
@@ -138,6 +140,7 @@ async def send_once(
         worker=services.dispatch.claimant(),
         keep=keep(answer),
     )
+    faults.point("api.take.after")
     if admission.rows:
         services.feed.note_client(key, head - len(admission.rows) + 1)
     hand_over(services, admission, lease)

@@ -113,19 +113,28 @@ class HistoryEntry:
 
 @dataclass(frozen=True, slots=True)
 class StoredAnswer:
-    """A POST's committed answer, kept so that a retry of the same request gets it again."""
+    """A POST's committed answer, kept so that a retry of the same request gets it again. `retries` counts the answers
+    under its name that were given to retries."""
 
     status: int
     body: bytes
+    retries: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class KeptAnswer:
-    """An answer to store together with what it answers; `at` is RFC 3339."""
+    """An answer to store together with what it answers; `at` is RFC 3339. `retry`: it is given to one.
+
+    What it belongs to is refused (AlreadyAnswered, nothing written) if by then an answer under this name stands there:
+    one of `if_none_since` (RFC 3339) or later, or one given to a retry when there had been only `if_retries` of these.
+    """
 
     name: str
     at: str
     answer: StoredAnswer
+    retry: bool = False
+    if_none_since: str | None = None
+    if_retries: int | None = None
 
 
 class EventLog(Protocol):
@@ -190,7 +199,10 @@ class EventLog(Protocol):
         keep: KeptAnswer | None = None,
     ) -> tuple[int, Lease | None]:
         """`append_client` with what belongs to it, in one transaction: the answer is kept, and a woken session that
-        nobody owns is claimed for `worker` unless others wait already. Returns the new head and that lease."""
+        nobody owns is claimed for `worker` unless others wait already. Returns the new head and that lease.
+
+        Raises AlreadyAnswered as `keep` says, before HeadMoved.
+        """
         ...
 
     async def append_owned(

@@ -118,7 +118,8 @@ class Records(Protocol):
         worker: str | None = None,
         keep: KeptAnswer | None = None,
     ) -> Lease | None:
-        """Record, log and first events in one transaction; `worker` and `keep` as in `EventLog.take_in`."""
+        """Record, log and first events in one transaction; `worker` and `keep` as in `EventLog.take_in`.
+        Raises AlreadyAnswered as `keep` says."""
         ...
 
     async def session(self, key: SessionKey) -> SessionRecord | None: ...

@@ -131,12 +131,14 @@ class MemoryStore(MemoryRecords, MemoryPlacements):
         worker: str | None = None,
         keep: KeptAnswer | None = None,
     ) -> tuple[int, Lease | None]:
+        if not _stored(self._warm(key), events):
+            self._check_unanswered(key.workspace, keep)
         head = await self.append_client(key, events, if_head=if_head, patch=patch, wake=wake)
         return head, await self._settle(key, worker if wake else None, keep)
 
     async def _settle(self, key: SessionKey, worker: str | None, keep: KeptAnswer | None) -> Lease | None:
         if keep is not None:
-            await self.put_answer(key.workspace, keep.name, keep.at, keep.answer)
+            self._keep(key.workspace, keep)
         alone = self._waiting(None) == [key]
         return next(iter(await self.claim(worker, limit=1)), None) if worker is not None and alone else None
 
@@ -236,6 +238,7 @@ class MemoryStore(MemoryRecords, MemoryPlacements):
         keep: KeptAnswer | None = None,
     ) -> Lease | None:
         key = SessionKey(record.workspace, record.id)
+        self._check_unanswered(key.workspace, keep)
         if key in self._kept:
             raise Conflict(f"Session {record.id} exists already.")
         kept = Kept(record)

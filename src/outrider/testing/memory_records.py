@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from outrider.errors import Conflict, NotFound
+from outrider.errors import AlreadyAnswered, Conflict, NotFound
 from outrider.ports.cold import Segment
-from outrider.ports.log import Row, SessionKey, Snapshot
+from outrider.ports.log import KeptAnswer, Row, SessionKey, Snapshot
 from outrider.ports.records import (
     AgentRecord,
     ApiKey,
@@ -126,7 +126,21 @@ class MemoryRecords(MemoryVaults):
         return answer if at >= not_before else None
 
     async def put_answer(self, workspace: str, idempotency: str, at: str, answer: StoredAnswer) -> None:
-        self._answers[workspace, idempotency] = (at, answer)
+        before = self._answers.get((workspace, idempotency))
+        self._answers[workspace, idempotency] = (at, replace(answer, retries=before[1].retries if before else 0))
+
+    def _keep(self, workspace: str, keep: KeptAnswer) -> None:
+        before = self._answers.get((workspace, keep.name))
+        retries = (before[1].retries if before else 0) + keep.retry
+        self._answers[workspace, keep.name] = (keep.at, replace(keep.answer, retries=retries))
+
+    def _check_unanswered(self, workspace: str, keep: KeptAnswer | None) -> None:
+        at, answer = self._answers.get((workspace, keep.name if keep else ""), ("", None))
+        if keep is None or answer is None:
+            return
+        since = keep.if_none_since is not None and at >= keep.if_none_since
+        if since or (keep.if_retries is not None and answer.retries > keep.if_retries):
+            raise AlreadyAnswered("The request was answered meanwhile.")
 
     async def forget_answers(self, before: str) -> None:
         self._answers = {place: kept for place, kept in self._answers.items() if kept[0] >= before}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
+from typing import Any
 
-from outrider.errors import Conflict, Fenced, HeadMoved, NotFound
-from outrider.ports.log import HistoryQuery, SessionKey, Snapshot
+from outrider.errors import AlreadyAnswered, Conflict, Fenced, HeadMoved, NotFound
+from outrider.ports.log import HistoryQuery, KeptAnswer, SessionKey, Snapshot
 from outrider.ports.records import (
     AgentRecord,
     ApiKey,
@@ -283,6 +285,76 @@ async def an_answer_is_kept_until_it_is_too_old(trial: Trial) -> None:
     assert await store.answer(A, "once", not_before=at(0)) is not None
     await store.forget_answers(at(8))
     assert await store.answer(A, "once", not_before=at(0)) is None
+
+
+def kept(second: int, name: str = "once", **conditions: Any) -> KeptAnswer:
+    return KeptAnswer(name, at(second), StoredAnswer(200, b"answer %d" % second), **conditions)
+
+
+async def answered(trial: Trial) -> tuple[bytes, int]:
+    found = await trial.store.answer(A, "once", not_before="")
+    assert found is not None
+    return found.body, found.retries
+
+
+@contract
+async def a_repeat_is_refused_when_its_request_was_taken_meanwhile(trial: Trial) -> None:
+    key = await trial.session("sesn_1", workspace=A)
+    repeat = kept(9, retry=True, if_none_since=at(5))
+    await trial.store.take_in(key, [waiting("a")], if_head=0, patch=None, wake=True, keep=kept(5))
+    for head in (1, 0):  # it is refused for the answer even if the log has moved
+        sent = trial.store.take_in(key, [waiting("b")], if_head=head, patch=None, wake=True, keep=repeat)
+        await refused(AlreadyAnswered, sent)
+    await refused(AlreadyAnswered, trial.store.create_session(record("sesn_2"), [], wake=True, keep=repeat))
+    assert [row.id for row in await trial.store.read(key)] == ["a"]
+    assert await trial.store.session(SessionKey(A, "sesn_2")) is None
+    assert await answered(trial) == (b"answer 5", 0)
+    older = replace(repeat, if_none_since=at(6))
+    await trial.store.take_in(key, [waiting("b")], if_head=1, patch=None, wake=True, keep=older)
+    assert await answered(trial) == (b"answer 9", 1)
+
+
+@contract
+async def a_first_attempt_is_refused_only_after_a_retry_that_it_has_not_seen(trial: Trial) -> None:
+    key = await trial.session("sesn_1", workspace=A)
+    for n, name in enumerate("ab"):  # said twice on purpose
+        keep = kept(n, if_retries=0)
+        await trial.store.take_in(key, [waiting(name)], if_head=n, patch=None, wake=True, keep=keep)
+    await trial.store.create_session(record("sesn_2"), [], wake=True, keep=kept(2, retry=True, if_none_since=at(2)))
+    late = kept(3, if_retries=0)
+    sent = trial.store.take_in(key, [waiting("c")], if_head=2, patch=None, wake=True, keep=late)
+    await refused(AlreadyAnswered, sent)
+    await refused(AlreadyAnswered, trial.store.create_session(record("sesn_3"), [], wake=True, keep=late))
+    assert await answered(trial) == (b"answer 2", 1)
+    again = replace(late, if_retries=1)
+    await trial.store.take_in(key, [waiting("c")], if_head=2, patch=None, wake=True, keep=again)
+    assert await answered(trial) == (b"answer 3", 1)
+
+
+@contract
+async def of_attempts_that_come_together_one_is_taken(trial: Trial) -> None:
+    """Also when no session is there yet by which they would wait for each other."""
+    attempts = [kept(n, retry=True, if_none_since=at(0)) for n in range(4)]
+    names = [f"sesn_{n}" for n in range(4)]
+    outcomes = await asyncio.gather(
+        *(
+            trial.store.create_session(record(name), [], wake=False, keep=keep)
+            for name, keep in zip(names, attempts, strict=True)
+        ),
+        return_exceptions=True,
+    )
+    assert sum(isinstance(outcome, AlreadyAnswered) for outcome in outcomes) == 3, outcomes
+    made = [name for name in names if await trial.store.session(SessionKey(A, name)) is not None]
+    assert len(made) == 1
+
+
+@contract
+async def an_append_that_is_repeated_is_not_refused_for_its_own_answer(trial: Trial) -> None:
+    key = await trial.session("sesn_1", workspace=A)
+    keep = kept(5, retry=True, if_none_since=at(0))
+    for _ in range(2):
+        head, _ = await trial.store.take_in(key, [waiting("a")], if_head=0, patch=None, wake=True, keep=keep)
+        assert head == 1
 
 
 @contract

@@ -60,6 +60,7 @@ async def create(call: Call) -> Reply:
         request, key=key, thread=thread, agent=agent, now=services.clock.now(), patch=admission.patch
     )
     body = msgspec.json.encode(_shown(call, record))
+    faults.point("api.take.before")
     lease = await services.records.create_session(
         record,
         [opening, *admission.rows],
@@ -67,6 +68,7 @@ async def create(call: Call) -> Reply:
         worker=services.dispatch.claimant(),
         keep=call.keep(body),
     )
+    faults.point("api.take.after")
     if admission.rows:
         services.feed.note_client(key, 2)
     hand_over(services, admission, lease)

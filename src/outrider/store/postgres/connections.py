@@ -16,7 +16,12 @@ OLDEST = 140_000
 CONNECT_SECONDS = 5.0
 # Statements look rows up by their keys, in tables that may be empty when a plan is made and kept, and huge later.
 _TO_READ = {"plan_cache_mode": "force_generic_plan", "jit": "off"}
+IDLE_SECONDS = 3.0
+LOCK_SECONDS = 5.0
 _TO_WRITE = _TO_READ | {
+    # A process that stands still in the middle of a transaction gives up what it has locked; it finds out when it goes
+    # on, and sends the same job again under the same number.
+    "idle_in_transaction_session_timeout": f"{IDLE_SECONDS:.0f}s",
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
@@ -43,6 +48,12 @@ async def to_read(url: str) -> Link:
 async def to_write(url: str) -> Link:
     """A commit is on the server's disk when it returns, whatever the role's own setting is."""
     return await _connect(url, _TO_WRITE)
+
+
+async def bound_locks(link: Link) -> None:
+    """From now on a statement that waits for others' locks ends after `LOCK_SECONDS` with nothing done. Not while the
+    schema is brought up to date: there, processes wait for one another."""
+    await link.execute(_SETTINGS, ["lock_timeout"], [f"{LOCK_SECONDS:.0f}s"], timeout=CONNECT_SECONDS)
 
 
 async def _connect(url: str, settings: dict[str, str]) -> Link:

@@ -1,4 +1,4 @@
-"""The hot jobs as data, and how a batch of them becomes the arrays that `commit_batch` takes. Pure."""
+"""The hot jobs as data, and how a batch of them becomes the arrays that `commit_jobs` takes. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from outrider.errors import Conflict, Fenced, HeadMoved, Internal, NotFound
+from outrider.errors import AlreadyAnswered, Conflict, Fenced, HeadMoved, Internal, NotFound
 from outrider.ports.log import KeptAnswer, NewEvent, Row, SessionKey, SessionPatch, Snapshot
 from outrider.ports.records import SessionRecord
 
@@ -15,7 +15,7 @@ NO_PATCH = SessionPatch()
 
 
 class Kind(IntEnum):
-    """What `commit_batch` calls kinds."""
+    """What `commit_jobs` calls kinds."""
 
     CLIENT = 1
     OWNED = 2
@@ -25,7 +25,7 @@ class Kind(IntEnum):
 
 
 class Verdict(IntEnum):
-    """What `commit_batch` answers for a job."""
+    """What `commit_jobs` answers for a job."""
 
     DONE = 0
     REPEATED = 1
@@ -36,6 +36,7 @@ class Verdict(IntEnum):
     STORED_IN_PART = 6
     EXISTS = 7
     TWICE = 8
+    ANSWERED = 9
 
 
 @dataclass(slots=True, eq=False)
@@ -87,7 +88,9 @@ def settled(job: Append, outcome: Outcome) -> Outcome:
     raise _refusal(session, verdict)
 
 
-def _refusal(session: str, verdict: Verdict) -> Fenced | Conflict:
+def _refusal(session: str, verdict: Verdict) -> Fenced | AlreadyAnswered | Conflict:
+    if verdict is Verdict.ANSWERED:
+        return AlreadyAnswered("The request was answered meanwhile.")
     if verdict is Verdict.OTHER_OWNER:
         return Fenced(f"Session {session} has another owner.")
     if verdict is Verdict.WRITTEN_SINCE:
@@ -100,7 +103,7 @@ def _refusal(session: str, verdict: Verdict) -> Fenced | Conflict:
 
 
 def outcomes(found: Any) -> list[Outcome]:
-    """From the arrays that `commit_batch` answers."""
+    """From the arrays that `commit_jobs` answers."""
     return [Outcome(Verdict(v), h, w, e, c) for v, h, w, e, c in zip(*found, strict=True)]
 
 
@@ -114,7 +117,7 @@ def rows(job: Append, outcome: Outcome) -> list[Row]:
 
 
 def arrays(batch: list[Append]) -> dict[str, Any]:
-    """The values that the query `commit_batch` names, but for writer, batch and care."""
+    """The values that the query `commit_jobs` names, but for writer, batch and care."""
     values: dict[str, Any] = {
         "kinds": [job.kind for job in batch],
         "workspaces": [job.key.workspace for job in batch],
@@ -137,7 +140,7 @@ def arrays(batch: list[Append]) -> dict[str, Any]:
         | _events(numbered)
         | _columns(_PATCHES, ((n, p.status, p.usage, p.stats, p.updated_at) for n, p in patches))
         | _columns(_SNAPSHOTS, ((n, s.seq, s.version, s.body) for n, s in shots))
-        | _columns(_ANSWERS, ((n, k.name, k.at, k.answer.status, k.answer.body) for n, k in kept))
+        | _columns(_ANSWERS, (_answer(n, k) for n, k in kept))
         | _columns(_RECORDS, (_record(n, job.record, job.columns) for n, job in numbered if job.record is not None))
     )
 
@@ -145,11 +148,18 @@ def arrays(batch: list[Append]) -> dict[str, Any]:
 _EVENTS = ("event_jobs", "places", "ids", "types", "threads", "publics", "times", "processes", "bodies")
 _PATCHES = ("patch_jobs", "statuses", "usages", "stats", "updates")
 _SNAPSHOTS = ("snapshot_jobs", "snapshot_seqs", "snapshot_versions", "snapshots")
-_ANSWERS = ("answer_jobs", "answer_names", "answer_times", "answer_statuses", "answers")
+_ANSWERS = (
+    "answer_jobs", "answer_names", "answer_times", "answer_statuses", "answers",
+    "answer_retries", "answered_since", "answered_retries",
+)  # fmt: skip
 _RECORDS = (
     "record_jobs", "record_columns", "record_threads", "agent_ids", "agent_versions", "environment_ids",
     "record_statuses", "created", "updated", "archived", "agents", "details", "record_usages", "record_stats",
 )  # fmt: skip
+
+
+def _answer(n: int, k: KeptAnswer) -> tuple[Any, ...]:
+    return (n, k.name, k.at, k.answer.status, k.answer.body, int(k.retry), k.if_none_since, k.if_retries)
 
 
 def _record(n: int, r: SessionRecord, columns: str) -> tuple[Any, ...]:

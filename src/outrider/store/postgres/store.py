@@ -55,6 +55,7 @@ class PostgresStore(PostgresLog, PostgresRecords, PostgresVaults, PostgresCold, 
                 opened.callback(link.terminate)
                 await migrate(link, scripts)
                 workspace = await _begin(link, name, ids or MonotonicIds())
+                await connections.bound_locks(link)
                 opened.pop_all()
         except problems.FAILURES as error:
             raise problems.translate(error, connections.shown(url)) from None

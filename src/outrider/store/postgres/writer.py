@@ -114,7 +114,8 @@ class Writer:
             self._abandon([*batch, *self._take_all()])
 
     async def _next_batch(self) -> list[_Ticket]:
-        """What waits, in order, up to a job that must run by itself or a second one of a session; none once closed."""
+        """What waits, in order, up to a job that must run by itself or a second one of a session or of a request; none
+        once closed."""
         while not self._queue:
             if self._closing:
                 return []
@@ -124,12 +125,12 @@ class Writer:
         batch = [first]
         if isinstance(first.job, Cold):
             return batch
-        sessions = {first.job.key}
+        taken = _marks(first.job)
         while self._queue and len(batch) < BATCH:
             job = self._queue[0].job
-            if isinstance(job, Cold) or job.key in sessions:
+            if isinstance(job, Cold) or taken & (marks := _marks(job)):
                 break
-            sessions.add(job.key)
+            taken |= marks
             batch.append(self._queue.popleft())
         return batch
 
@@ -177,7 +178,7 @@ class Writer:
                 careful = True
             except problems.AGAIN:
                 tries += 1
-                if tries == TRIES:
+                if tries == TRIES or deadline - loop.time() < connections.LOCK_SECONDS:
                     raise
             except asyncpg.ReadOnlySQLTransactionError:
                 self._drop()  # it may be a standby now, and the name lead to another server
@@ -192,6 +193,7 @@ class Writer:
     async def _send(self, batch: list[_Ticket], careful: bool) -> None:
         if self._link is None or self._link.is_closed():
             self._link = await connections.to_write(self.url)
+            await connections.bound_locks(self._link)
         tx = Transaction(self._link)
         if isinstance(batch[0].job, Cold):
             batch[0].value = await self._send_cold(tx, self._link, batch[0].job)
@@ -199,7 +201,7 @@ class Writer:
         hot = [ticket.job for ticket in batch if isinstance(ticket.job, Append)]
         values = jobs.arrays(hot) | {"writer": self.name, "batch": self._number, "careful": careful}
         faults.point("store.commit.before")
-        (found,) = await tx.all("commit_batch", values)
+        (found,) = await tx.all("commit_jobs", values)
         faults.point("store.commit.after")
         for ticket, outcome in zip(batch, jobs.outcomes(found), strict=True):
             ticket.value = outcome
@@ -249,3 +251,8 @@ class Writer:
         for ticket in left:
             if not ticket.future.done():
                 ticket.future.set_exception(Internal("The store has failed."))
+
+
+def _marks(job: Append) -> set[SessionKey | str]:
+    """What two jobs of one batch may not share."""
+    return {job.key} if job.keep is None else {job.key, job.keep.name}

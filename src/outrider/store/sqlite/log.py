@@ -90,7 +90,7 @@ class SqliteLog:
         keep: KeptAnswer | None = None,
     ) -> tuple[int, Lease | None]:
         def job(tx: Transaction) -> tuple[int, Lease | None]:
-            head = appends.append_client(tx, key, events, if_head=if_head, patch=patch, wake=wake)
+            head = appends.append_client(tx, key, events, if_head=if_head, patch=patch, wake=wake, keep=keep)
             return head, leases.settle(tx, key, worker if wake else None, keep)
 
         return await self._writer.run(job)

@@ -75,6 +75,7 @@ class SqliteRecords:
         keep: KeptAnswer | None = None,
     ) -> Lease | None:
         def job(tx: Transaction) -> Lease | None:
+            catalog.check_unanswered(tx, record.workspace, keep)
             sessions.create_session(tx, record=record, events=events, wake=wake)
             return leases.settle(tx, SessionKey(record.workspace, record.id), worker if wake else None, keep)
 

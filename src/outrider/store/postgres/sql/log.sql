@@ -1,6 +1,6 @@
--- name: commit_batch
+-- name: commit_jobs
 -- Appends of many sessions, and what belongs to them, in one transaction; see the function.
-SELECT r_verdicts, r_heads, r_writer_heads, r_epochs, r_claimed FROM commit_batch(
+SELECT r_verdicts, r_heads, r_writer_heads, r_epochs, r_claimed FROM commit_jobs(
     :writer, :batch, :careful,
     :kinds, :workspaces, :sessions, :counts, :doubled,
     :wakes, :releases, :epochs, :writer_heads, :if_heads, :workers,
@@ -8,6 +8,7 @@ SELECT r_verdicts, r_heads, r_writer_heads, r_epochs, r_claimed FROM commit_batc
     :patch_jobs, :statuses, :usages, :stats, :updates,
     :snapshot_jobs, :snapshot_seqs, :snapshot_versions, :snapshots,
     :answer_jobs, :answer_names, :answer_times, :answer_statuses, :answers,
+    :answer_retries, :answered_since, :answered_retries,
     :record_jobs, :record_columns, :record_threads, :agent_ids, :agent_versions, :environment_ids, :record_statuses,
     :created, :updated, :archived, :agents, :details, :record_usages, :record_stats
 );

@@ -97,7 +97,7 @@ SELECT id, workspace, digest, name, created_at, revoked_at FROM api_keys WHERE d
 
 -- name: answer
 -- A stored answer that is not too old.
-SELECT status, body FROM answers
+SELECT status, body, retries FROM answers
 WHERE workspace = :workspace AND idempotency = :idempotency AND at >= :not_before;
 
 -- name: put_answer

@@ -97,14 +97,20 @@ SELECT id, workspace, digest, name, created_at, revoked_at FROM api_keys WHERE d
 
 -- name: answer
 -- A stored answer that is not too old.
-SELECT status, body FROM answers
+SELECT status, body, retries FROM answers
 WHERE workspace = :workspace AND idempotency = :idempotency AND at >= :not_before;
 
 -- name: put_answer
 -- Keep an answer; a later one under the same key takes its place.
-INSERT INTO answers (workspace, idempotency, at, status, body) VALUES (:workspace, :idempotency, :at, :status, :body)
+INSERT INTO answers (workspace, idempotency, at, status, body, retries)
+VALUES (:workspace, :idempotency, :at, :status, :body, :retries)
 ON CONFLICT (workspace, idempotency) DO UPDATE
-SET at = excluded.at, status = excluded.status, body = excluded.body;
+SET at = excluded.at, status = excluded.status, body = excluded.body, retries = answers.retries + excluded.retries;
+
+-- name: answered
+-- Whether another attempt of a request was taken: since then, or as a retry beyond these.
+SELECT 1 FROM answers WHERE workspace = :workspace AND idempotency = :idempotency
+  AND (at >= :since OR retries > :retries);
 
 -- name: forget_answers
 -- Drop what is too old to be asked for.
