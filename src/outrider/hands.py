@@ -6,26 +6,33 @@ Part of the server's composition root. Owns no start and no stop.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 from outrider.config import Settings
 from outrider.errors import NotSupported, SandboxUnavailable
-from outrider.harness.worker import Worker
+from outrider.harness.worker import NODE_ENDS, Worker
 from outrider.links import peers
 from outrider.links.peers import Identity
 from outrider.links.sandboxes import RemoteSandboxes
 from outrider.links.secrets import SecretsLink
 from outrider.links.vault import VaultLink, vault_at
-from outrider.ports.log import SessionKey
+from outrider.ports.log import EventLog, SessionKey
+from outrider.ports.placements import Whereabouts, always_here
 from outrider.ports.sandbox import Capabilities, Sandboxes
 from outrider.ports.secrets import Secrets
 from outrider.ports.telemetry import Meter
 from outrider.sandbox.driver import BubblewrapSandboxes
+from outrider.sandbox.homed import HomedSandboxes
 from outrider.sandbox.placed import PlacedSandboxes
 from outrider.store.opening import Store
 
-AnySandboxes = BubblewrapSandboxes | PlacedSandboxes
+AnySandboxes = BubblewrapSandboxes | HomedSandboxes | PlacedSandboxes
+
+NODE = "node-"
 
 log = logging.getLogger("outrider.server")
 
@@ -42,9 +49,13 @@ def sandboxes(
 ) -> AnySandboxes:
     """Those of this machine, or those of sandbox hosts elsewhere. `workers` may be filled later."""
     if not settings.sandbox_hosts or identity is None:
-        return BubblewrapSandboxes(
+        own = BubblewrapSandboxes(
             settings.sandboxes, settings.zygote_socket, settings.sandbox_run, settings.limits, meter
         )
+        if not store.shared:
+            return own
+        name, patience = node(settings.data), settings.sandbox_host_patience
+        return HomedSandboxes(name, own, store, store.session_ids, partial(works, store), patience=patience)
     context = peers.client_context(identity)
 
     async def still_ours() -> bool:
@@ -61,6 +72,40 @@ def sandboxes(
         for name, url in settings.sandbox_hosts.items()
     }
     return PlacedSandboxes(hosts, store, store.session_ids, shared=settings.shared_workspaces)
+
+
+def whereabouts(sandboxes: AnySandboxes) -> Callable[[str], Awaitable[Whereabouts]]:
+    """Only where servers share a store, and each has sandboxes of its own, a session may have to go to another one."""
+    return sandboxes.whereabouts if isinstance(sandboxes, HomedSandboxes) else always_here
+
+
+def reaching(store: Store, sandboxes: AnySandboxes | None = None) -> Callable[[str], Awaitable[bool | None]]:
+    """Whether a session's place, a node or a sandbox host, can be reached now; None when that can't be seen from
+    here."""
+
+    async def reaches(place: str) -> bool | None:
+        if store.shared and await works(store, place):
+            return True
+        if isinstance(sandboxes, PlacedSandboxes):
+            return await sandboxes.reaches(place)
+        return False if place.startswith(NODE) else None
+
+    return reaches
+
+
+async def works(store: EventLog, node: str) -> bool:
+    """Whether a harness works on the node of this name."""
+    return any(beats and worker.startswith(node + NODE_ENDS) for worker, beats in (await store.beats()).items())
+
+
+def node(data: Path) -> str:
+    """This data directory's name among the servers of a deployment, made once. At most one server runs on it."""
+    file = data / "node"
+    if not file.exists():
+        draft = data / "node.new"
+        draft.write_text(f"{NODE}{os.urandom(6).hex()}\n")
+        draft.replace(file)
+    return file.read_text().strip()
 
 
 def forgetting(sandboxes: Sandboxes) -> Callable[[SessionKey], Awaitable[None]]:

@@ -208,7 +208,7 @@ async def _wired(
     room, dispatch = _room_gauge(settings), RingOnly(exchange or LocalDoorbell())
     workers: list[Worker] = []
     needed, told, gauges = _checks(store, room), dict[str, Check](), _gauges(store, feed)
-    forget, probe, vault_metrics = hands.left_to_harnesses, hands.elsewhere, _no_metrics
+    forget, probe, vault_metrics, reaches = hands.left_to_harnesses, hands.elsewhere, _no_metrics, hands.reaching(store)
     secrets, hang_up = hands.api_secrets(settings, identity)
     async with contextlib.AsyncExitStack() as stack:
         for close in (watch.close, blobs.close, store.close, hang_up):
@@ -220,12 +220,15 @@ async def _wired(
             model = AnthropicModel(BASE_URL, _model_http(vault, settings), capability=_capability(vault))
             for part in (sandboxes, vault, model):
                 stack.push_async_callback(part.close)
-            work = Hands(store, feed, model, endpoints, sandboxes, settings.limits, ids, clock, telemetry, vault.egress)
+            work = Hands(
+                *(store, feed, model, endpoints, sandboxes, limits, ids, clock, telemetry),
+                *(vault.egress, hands.whereabouts(sandboxes)),
+            )
             dispatch = worker = Worker(work, feed, exchange or LocalDoorbell(), _worker_id(settings.data))
             workers.append(worker)
-            forget, probe, vault_metrics = hands.forgetting(sandboxes), sandboxes.probe, vault.metrics
+            forget, probe, reaches = hands.forgetting(sandboxes), sandboxes.probe, hands.reaching(store, sandboxes)
             needed["vault"], told["sandbox"], secrets = vault.answers, _able(sandboxes), SecretsLink(vault.asks())
-            gauges = {**gauges, **_harness_gauges(worker, sandboxes)}
+            gauges, vault_metrics = {**gauges, **_harness_gauges(worker, sandboxes)}, vault.metrics
             delete = _deleter(stores, feed, ids, clock, forget)
             upkeep = Upkeep(stores.rows, stores.blobs, stores.freezer, settings.retention, clock, delete)
             await stack.enter_async_context(worker.working())
@@ -241,6 +244,7 @@ async def _wired(
                 store,
                 store,
                 secrets,
+                store,
                 feed,
                 dispatch,
                 endpoints,
@@ -250,6 +254,7 @@ async def _wired(
                 room,
                 probe,
                 telemetry,
+                reaches,
             ),
             next(iter(workers), None),
             Readiness(needed, told),
@@ -257,18 +262,8 @@ async def _wired(
         )
 
 
-def _node(data: Path) -> str:
-    """This data directory's name among the servers of a deployment, made once. At most one server runs on it."""
-    file = data / "node"
-    if not file.exists():
-        draft = data / "node.new"
-        draft.write_text(f"node-{os.urandom(6).hex()}\n")
-        draft.replace(file)
-    return file.read_text().strip()
-
-
 def _worker_id(data: Path) -> str:
-    return f"{_node(data)}{NODE_ENDS}{os.getpid()}-{os.urandom(4).hex()}"
+    return f"{hands.node(data)}{NODE_ENDS}{os.getpid()}-{os.urandom(4).hex()}"
 
 
 def _checks(store: Store, room: Callable[[], bool]) -> dict[str, Check]:

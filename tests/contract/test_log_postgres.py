@@ -407,3 +407,36 @@ async def test_passwords_stay_out_of_errors(postgres: PostgresServer) -> None:
         said = f"{refused.value!r} {refused.value.__cause__!r}"
         assert postgres.password not in said
         assert "s3cret" not in said
+
+
+async def test_a_session_is_left_to_the_living_node_that_has_its_files(trial: Trial) -> None:
+    store = trial.store
+    await store.beat("node-a/1")
+    await store.beat("node-b/1")
+    kept = await trial.session("sesn_kept", wake=True)
+    await store.place("sesn_kept", "node-a")
+    free = await trial.session("sesn_free", wake=True)
+    boxed = await trial.session("sesn_boxed", wake=True)
+    await store.place("sesn_boxed", "node")  # a sandbox host may be called so
+    assert not await store.claim("node-b/1", limit=1, key=kept)
+    (first,) = await store.claim("node-b/1", limit=1)
+    (second,) = await store.claim("node-b/1", limit=9)
+    assert {first.key, second.key} == {free, boxed}
+    (mine,) = await store.claim("node-a/2", limit=9)
+    assert mine.key == kept
+    await store.surrender(kept, "node-a/2")
+    await store.bury("node-a/1")
+    (others,) = await store.claim("node-b/1", limit=9)
+    assert others.key == kept
+
+
+async def test_a_message_does_not_take_a_session_from_the_node_that_has_its_files(trial: Trial) -> None:
+    store = trial.store
+    await store.beat("node-a/1")
+    key = await trial.session()
+    await store.place("sesn_1", "node-a")
+    rows = [waiting("a")]
+    _, lease = await store.take_in(key, rows, if_head=0, patch=None, wake=True, worker="node-b/1")
+    assert lease is None
+    (lease,) = await store.claim("node-a/1", limit=1)
+    assert lease.key == key

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -11,7 +12,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from anthropic import Anthropic
+from anthropic import Anthropic, BadRequestError, ConflictError
 from apart import Deployment, Part, deployment
 from live_server import KEY, Stage
 from pki import Authority
@@ -170,6 +171,58 @@ def test_a_lost_host_gives_a_clear_result_and_the_session_waits_for_it(
     said(talk, "three")
     assert results(talk)[2] == "new"
     talk.client.close()
+
+
+def test_a_session_is_moved_off_a_lost_host_with_an_empty_workspace(
+    made: Deployment, stage: Stage, vault: Part
+) -> None:
+    hosts = [made.sandbox(name) for name in ("l1", "l2")]
+    for one in hosts:
+        one.start()
+        one.facts()
+    part = front(made, stage, "front5", "l1", "l2", config="[sandbox]\nhost_patience = 1\n")
+    step = Turn(bash("echo x >> f; cat f"))
+    talk = opened(part, stage, "m5", step, Turn("One."), step, step, Turn("Two."))
+
+    def move(**body: bool) -> str:
+        return talk.client.post(f"/outrider/v1/sessions/{talk.id}/move", cast_to=str, body=body)
+
+    with pytest.raises(ConflictError, match="has no place that it could leave"):
+        move()
+    said(talk, "one")
+    (home,) = [one for one in hosts if (one.data / "sandboxes" / "sessions" / talk.id).exists()]
+    with pytest.raises(ConflictError, match=f"{home.name} can be reached"):
+        move()
+    with pytest.raises(BadRequestError, match="force: must be true or false"):
+        move(force="yes")  # pyright: ignore[reportArgumentType]
+    home.kill()
+    assert json.loads(move()) == {"type": "session_move", "session_id": talk.id, "from": home.name}
+    assert json.loads(move())["from"] == home.name
+    said(talk, "two")
+    assert f"This call was not run: sandbox host {home.name}" in results(talk)[1]
+    assert results(talk)[2] == "x"
+    talk.client.close()
+    part.stop()
+
+
+def test_a_session_moved_off_a_host_that_lives_leaves_nothing_there(
+    made: Deployment, stage: Stage, vault: Part
+) -> None:
+    """A host that is the only one takes the session back: with nothing of what it had, and nothing of it running."""
+    only = made.sandbox("o1")
+    only.start()
+    only.facts()
+    part = front(made, stage, "front6", "o1")
+    first = Turn(bash("echo x > f; (sleep 3; echo late > /workspace/g) >/dev/null 2>&1 & echo begun"))
+    second = Turn(bash("sleep 4; ls -A /workspace"))
+    talk = opened(part, stage, "m6", first, Turn("One."), second, second, Turn("Two."))
+    said(talk, "one")
+    talk.client.post(f"/outrider/v1/sessions/{talk.id}/move", cast_to=str, body={"force": True})
+    said(talk, "two")
+    assert "This call was not run: sandbox host o1" in results(talk)[1]
+    assert results(talk)[2] == "(no output)"
+    talk.client.close()
+    part.stop()
 
 
 def test_on_shared_storage_a_session_moves_with_its_files(made: Deployment, stage: Stage, vault: Part) -> None:

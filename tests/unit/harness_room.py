@@ -168,8 +168,8 @@ class Room:
             return None
 
         return Services(
-            Settings(data=Path("/nonexistent")), self.store, self.store, self.store, MemorySecrets(), self.feed,
-            Rings(self.doorbell), self.models, self.ids, self.clock, nothing, lambda: True, nothing,
+            Settings(data=Path("/nonexistent")), self.store, self.store, self.store, MemorySecrets(), self.store,
+            self.feed, Rings(self.doorbell), self.models, self.ids, self.clock, nothing, lambda: True, nothing,
         )  # fmt: skip
 
     async def send(self, *requests: dict[str, Any]) -> None:

@@ -125,8 +125,8 @@ class Part:
             return None
 
         services = Services(
-            Settings(data=Path("/nonexistent")), self.store, self.store, self.store, MemorySecrets(), self.feed,
-            RemoteDispatch(self.exchange), self.models, self.ids, self.clock, nothing, lambda: True, nothing,
+            Settings(data=Path("/nonexistent")), self.store, self.store, self.store, MemorySecrets(), self.store,
+            self.feed, RemoteDispatch(self.exchange), self.models, self.ids, self.clock, nothing, lambda: True, nothing,
         )  # fmt: skip
         await send_once(services, key, requests, allow_system=False, keep=lambda _: None)
 

@@ -11,7 +11,18 @@ from starlette.routing import Route
 from outrider.api import health
 from outrider.api.endpoint import Endpoints, Handler, error_response
 from outrider.api.health import Readiness
-from outrider.api.routes import agents, credentials, environments, events, host, models, sessions, threads, vaults
+from outrider.api.routes import (
+    agents,
+    credentials,
+    environments,
+    events,
+    host,
+    models,
+    places,
+    sessions,
+    threads,
+    vaults,
+)
 from outrider.api.services import Services
 from outrider.errors import InvalidRequest, NotFound, OutriderError
 
@@ -65,6 +76,7 @@ PLAIN_ROUTES: tuple[tuple[str, str, Handler], ...] = (  # without the beta heade
     ("GET", "/v1/models", models.list_models),
     ("GET", "/v1/models/{model_id:path}", models.get_model),
     ("GET", "/outrider/v1/host", host.get_host),
+    ("POST", "/outrider/v1/sessions/{session_id}/move", places.move),
 )
 
 

@@ -12,6 +12,7 @@ from outrider.ids import IdSource
 from outrider.ports.doorbell import Dispatch
 from outrider.ports.log import EventLog, SessionKey
 from outrider.ports.model import Models
+from outrider.ports.placements import Placements
 from outrider.ports.records import Records
 from outrider.ports.sandbox import Capabilities
 from outrider.ports.secrets import Secrets
@@ -20,16 +21,23 @@ from outrider.ports.vaults import VaultRecords
 from outrider.session.feed import Feed
 
 
+async def nobody_knows(_place: str) -> bool | None:
+    """Of a session's place, where this process has no way to look."""
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """`forget` erases what a deleted session has outside the store (its sandbox and files); `has_room` says whether the
-    log's disk has its reserve left; `probe` what the sandboxes of this host can do."""
+    log's disk has its reserve left; `probe` what the sandboxes of this host can do; `reaches` whether a
+    session's place can be reached now (None: it can't be seen from here)."""
 
     settings: Settings
     log: EventLog
     records: Records
     vaults: VaultRecords
     secrets: Secrets
+    placements: Placements
     feed: Feed
     dispatch: Dispatch
     models: Models
@@ -39,4 +47,5 @@ class Services:
     has_room: Callable[[], bool]
     probe: Callable[[], Awaitable[Capabilities]]
     telemetry: Telemetry = SILENT
+    reaches: Callable[[str], Awaitable[bool | None]] = nobody_knows
     intake: Intake = field(default_factory=Intake)

@@ -1,7 +1,8 @@
-"""`outrider session ...`: look at sessions from the terminal."""
+"""`outrider session ...`: look at sessions and move them, from the terminal."""
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from outrider.cli.running import address, reason
 
 @click.group()
 def session() -> None:
-    """Look at sessions."""
+    """Look at sessions, and move them."""
 
 
 @session.command()
@@ -61,3 +62,23 @@ def cold(session_id: str, data: Path | None) -> None:
 
     rows = asyncio.run(move(session_id, data))
     click.echo(f"{session_id}: {rows} rows moved to the blob store.")
+
+
+@session.command()
+@click.argument("session_id")
+@click.option("--force", is_flag=True, help="Also if its host can be reached, or this server can't see whether it can.")
+@data_option
+def move(session_id: str, force: bool, data: Path | None) -> None:
+    """Take a session off a sandbox host that is lost for good. Its files are given up.
+
+    Its next tool call finds out: it is not run, and its result tells the agent that the workspace is empty now.
+    """
+    import anthropic
+
+    found = address(dict(os.environ), data)
+    client = anthropic.Anthropic(base_url=found.url, api_key=found.key, max_retries=0)
+    try:
+        moved = client.post(f"/outrider/v1/sessions/{session_id}/move", cast_to=str, body={"force": force})
+    except anthropic.APIError as error:
+        raise click.ClickException(reason(error, found)) from None
+    click.echo(f"{session_id} has left {json.loads(moved)['from']}: it goes on elsewhere with an empty workspace.")

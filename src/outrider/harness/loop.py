@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -47,6 +48,7 @@ from outrider.ports.egress import Egress, NoEgress
 from outrider.ports.log import EventLog, NewEvent
 from outrider.ports.metrics import RESCHEDULES
 from outrider.ports.model import Model, ModelCall, ModelProfile, ModelReply, Models
+from outrider.ports.placements import Whereabouts, always_here
 from outrider.ports.sandbox import Sandboxes, ToolCall, ToolOutcome, text_outcome
 from outrider.ports.telemetry import SILENT, Telemetry
 from outrider.session import events
@@ -57,13 +59,15 @@ from outrider.session.tail import Tail
 log = logging.getLogger("outrider.harness")
 
 TOOL_STOP_SECONDS = 10.0
+AWAY_SECONDS = 0.5  # between two looks whether whoever has a session's files is back
 UNKNOWN_WINDOW = 200_000
 INTERRUPTED = text_outcome(events.INTERRUPTED_TEXT, is_error=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Hands:
-    """What a harness works with: all of it shared by the sessions of one process."""
+    """What a harness works with: all of it shared by the sessions of one process. `whereabouts` says of a session
+    whether its tools can run from here."""
 
     log: EventLog
     feed: LiveFeed
@@ -75,6 +79,7 @@ class Hands:
     clock: Clock
     telemetry: Telemetry = SILENT
     egress: Egress = field(default_factory=NoEgress)
+    whereabouts: Callable[[str], Awaitable[Whereabouts]] = always_here
 
 
 @dataclass(slots=True)
@@ -326,6 +331,8 @@ class Driver:
     # -- tools
 
     async def _run_tools(self, start: list[str], running: list[str]) -> None:
+        if not self._tools.keys() >= {*start, *running} and not await self._can_run_tools():
+            return
         self._intended.update(start)
         for call_id in start:
             fields = {"call_id": call_id, "epoch": self._journal.lease.epoch}
@@ -349,6 +356,20 @@ class Driver:
             await self._hands.egress.claim(claim)
         except Overloaded as problem:
             log.warning("session %s: its network is not settled: %s", key.session, problem.message)
+
+    async def _can_run_tools(self) -> bool:
+        """Asked before an intent is written, so that whoever runs the call knows that nobody has begun it."""
+        where = await self._hands.whereabouts(self._journal.lease.key.session)
+        if where == "here":
+            return True
+        await self._journal.flush()
+        if where == "elsewhere":
+            self.stop_soon()
+        else:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(AWAY_SECONDS):
+                    await self._news.wait()
+        return False
 
     def _spawn(self, call_id: str, *, resume: bool) -> None:
         call = self._state.call(call_id)

@@ -2,7 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Literal, Protocol
+
+_GIVEN_UP = "lost:"
+
+Whereabouts = Literal["here", "elsewhere", "away"]
+"""Of a session's files, for a harness that is to run a tool: it may try; it should leave the session to a harness that
+can; or it should wait for a while, since whoever has them is away and may come back."""
+
+
+def given_up(host: str) -> str:
+    """The place of a session that was taken off its host and has no new one yet: it begins with an empty workspace."""
+    return _GIVEN_UP + host
+
+
+def given_up_host(place: str) -> str | None:
+    """The host that was given up, if the place says so."""
+    return place.removeprefix(_GIVEN_UP) if place.startswith(_GIVEN_UP) else None
+
+
+def moved_text(host: str) -> str:
+    """For the agent, in place of the first call's result in the new workspace."""
+    return (
+        f"This call was not run: {host}, which had this session's files, was given up, and the session begins anew with"
+        " an empty workspace. All earlier files and background processes are gone. Look at what is there, then go on."
+    )
+
+
+async def always_here(_session: str) -> Whereabouts:
+    return "here"
 
 
 class Placements(Protocol):

@@ -15,7 +15,7 @@ from contextlib import suppress
 from outrider.errors import CallLost, SandboxUnavailable
 from outrider.links.frames import BEAT_SECONDS
 from outrider.links.sandboxes import HostUnreachable, RemoteSandboxes
-from outrider.ports.placements import Placements
+from outrider.ports.placements import Placements, given_up_host, moved_text
 from outrider.ports.sandbox import Capabilities, ToolCall, ToolOutcome
 
 log = logging.getLogger("outrider.sandbox")
@@ -38,6 +38,7 @@ class PlacedSandboxes:
         self._session_ids = session_ids
         self._shared = shared
         self._placing: Counter[str] = Counter()  # what a host's own count does not show yet
+        self._beginning = asyncio.Lock()
 
     @property
     def live(self) -> int:
@@ -64,6 +65,10 @@ class PlacedSandboxes:
         name = await self._placements.placement(session)
         if name is None:  # also to resume: a host must hear of the epoch, so that no earlier owner begins the call
             return await self._first(session, call, epoch, resume=resume)
+        if given_up_host(name) is not None:
+            if resume and not self._shared:  # it may have begun where it was, and is not begun anew
+                raise CallLost(f"{name} was given up.")
+            name = await self._begin_anew(session, name)
         return await self._at(name, session, call, epoch, resume=resume)
 
     async def _first(self, session: str, call: ToolCall, epoch: int, *, resume: bool) -> ToolOutcome:
@@ -84,6 +89,22 @@ class PlacedSandboxes:
                 await self._placements.unplace(session)
             finally:
                 self._placing[name] -= 1
+
+    async def _begin_anew(self, session: str, place: str) -> str:
+        """Give a session that was taken off its host a new one, with nothing in it. Returns the host that it has if it
+        got one meanwhile. On shared storage nothing was lost: it goes back, and moves with its files if it must."""
+        lost = given_up_host(place)
+        async with self._beginning:
+            if lost is None or await self._placements.placement(session) != place:
+                return await self._placements.place(session, lost or place)
+            if self._shared:
+                return await self._placements.place(session, lost, instead_of=place)
+            wanted = await self._least_used(self._hosts.keys() & {lost} if len(self._hosts) > 1 else set())
+            await self._hosts[wanted].delete(session)  # what an earlier stay may have left
+            found = await self._placements.place(session, wanted, instead_of=place)
+        if found != wanted:
+            return found
+        raise SandboxUnavailable(moved_text(f"sandbox host {lost}"))
 
     async def _at(self, name: str, session: str, call: ToolCall, epoch: int, *, resume: bool) -> ToolOutcome:
         host = self._hosts.get(name)
@@ -143,7 +164,7 @@ class PlacedSandboxes:
                     with suppress(SandboxUnavailable):
                         await self._hosts[name].delete(session)
         for session, name in placements.items():
-            if session not in alive and name in stored:
+            if session not in alive and (name in stored or given_up_host(name) is not None):
                 await self._placements.unplace(session)
         return sorted(strays)
 
@@ -159,6 +180,10 @@ class PlacedSandboxes:
             await asyncio.gather(*(host.keep(running) for host in self._hosts.values()))
             await asyncio.sleep(BEAT_SECONDS)
 
+    async def reaches(self, name: str) -> bool | None:
+        """Whether the host answers now; None for one that is not among ours."""
+        return None if name not in self._hosts else await self._hosts[name].load() is not None
+
     async def _stored(self, name: str) -> list[str] | None:
         try:
             return await self._hosts[name].stored()
@@ -167,7 +192,7 @@ class PlacedSandboxes:
 
     async def _host_of(self, session: str) -> RemoteSandboxes | None:
         name = await self._placements.placement(session)
-        if name is None:
+        if name is None or given_up_host(name) is not None:
             return None
         if name not in self._hosts:
             raise SandboxUnavailable(f"Sandbox host {name} is not among the configured ones.")

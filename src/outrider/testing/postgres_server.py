@@ -210,14 +210,24 @@ def _initialise(server: PostgresServer) -> None:
     if user is not None:
         for path in (server.place, password):
             os.chown(path, user.pw_uid, user.pw_gid)
-    made = subprocess.run(
-        [server.binaries / "initdb", "-D", server.place / "data", "-U", _ROLE, "--encoding=UTF8", "--locale=C.UTF-8",
-         "--auth-local=trust", "--auth-host=scram-sha-256", f"--pwfile={password}", "--no-sync", "--no-instructions"],
-        capture_output=True, text=True, timeout=START_SECONDS, check=False, **_as_runner(),
-    )  # fmt: skip
+    command = [
+        *(*_with_a_name(), server.binaries / "initdb", "-D", server.place / "data", "-U", _ROLE),
+        *("--encoding=UTF8", "--locale=C.UTF-8", "--auth-local=trust", "--auth-host=scram-sha-256"),
+        *(f"--pwfile={password}", "--no-sync", "--no-instructions"),
+    ]
+    made = subprocess.run(command, capture_output=True, text=True, timeout=START_SECONDS, check=False, **_as_runner())
     password.unlink()
     if made.returncode:
         raise AssertionError(f"initdb failed: {made.stderr}")
+
+
+def _with_a_name() -> list[str]:
+    """`initdb` refuses a user without a name, as containers have them: it gets one in a user namespace of its own."""
+    try:
+        pwd.getpwuid(os.geteuid())
+    except KeyError:
+        return ["unshare", "--user", f"--map-user={pwd.getpwnam('nobody').pw_uid}"]
+    return []
 
 
 def _free_port() -> int:
