@@ -10,7 +10,7 @@ WITH owned AS (
         SELECT w.log FROM heads h JOIN wakes w ON w.log = h.log
         WHERE h.workspace = :workspace AND h.session = :session AND w.worker IS NULL
         FOR UPDATE OF w SKIP LOCKED
-    )  -- none, too, if it is left to the server that has its files: see migration 9
+    )  -- none, too, if it is left to the server that has its files: see migration 10
     RETURNING log
 )
 UPDATE heads SET epoch = epoch + 1 FROM owned WHERE heads.log = owned.log
