@@ -1,0 +1,181 @@
+"""Builds every object of the api+harness process and wires them; what was opened here is closed here.
+
+It never names the vault or its proxies; secrets are out of this process's reach by construction.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx2
+
+from outrider import hands
+from outrider.api.health import Check, Readiness
+from outrider.api.services import Services
+from outrider.api.sweep import Sweep
+from outrider.clock import SystemClock
+from outrider.config import Settings
+from outrider.doorbell.local import LocalDoorbell
+from outrider.doorbell.opening import make_exchange
+from outrider.doorbell.ring_only import RingOnly
+from outrider.endpoints import Endpoints
+from outrider.harness.loop import Hands
+from outrider.harness.worker import NODE_ENDS, Worker
+from outrider.ids import MonotonicIds
+from outrider.links.peers import Identity
+from outrider.links.secrets import SecretsLink
+from outrider.links.vault import BASE_URL, VaultLink
+from outrider.models.client import AnthropicModel
+from outrider.ports.doorbell import Exchange
+from outrider.ports.log import Row, SessionKey
+from outrider.ports.model import ModelCall
+from outrider.ports.records import ApiKey
+from outrider.sandbox.placed import PlacedSandboxes
+from outrider.server.housekeeping import deleter, going_on, housekeeping
+from outrider.server.telling import able, checks, gauges_of, harness_gauges, no_metrics, room_gauge
+from outrider.session.feed import Feed
+from outrider.store.opening import Store, open_stores
+from outrider.store.upkeep import Upkeep
+from outrider.telemetry.watch import Watch
+
+CONNECT_SECONDS = 10.0
+WRITE_SECONDS = 60.0
+Scrape = Callable[[], Awaitable[bytes]]
+
+
+@asynccontextmanager
+async def wired(
+    settings: Settings,
+    endpoints: Endpoints,
+    key_digest: str,
+    credentials: Mapping[str, str],
+    identity: Identity | None,
+) -> AsyncGenerator[tuple[Services, Worker | None, Readiness, Scrape]]:
+    watch = Watch(settings, "server")
+    clock, ids, telemetry = SystemClock(), MonotonicIds(), watch.telemetry
+    feeds: list[Feed] = []
+
+    def on_commit(key: SessionKey, rows: list[Row]) -> None:
+        feeds[0].publish(key, rows)
+        watch.on_rows(key, rows)
+
+    stores = await open_stores(settings, credentials, on_commit=on_commit, on_batch=watch.on_batch)
+    store, blobs = stores.whole, stores.blobs
+    exchange, limits = make_exchange(settings, credentials, stores.rows.writer), settings.limits
+    feed = Feed(
+        store,
+        clock,
+        ids,
+        _framer(settings.sse_event_names),
+        replay_window=limits.replay_window,
+        heartbeat=limits.heartbeat,
+        exchange=exchange,
+    )
+    feeds.append(feed)
+    if "api" in settings.roles:
+        await _ensure_key(store, ids, clock, key_digest)
+    room, dispatch = room_gauge(settings), RingOnly(exchange or LocalDoorbell())
+    workers: list[Worker] = []
+    needed, told, gauges = checks(store, room), dict[str, Check](), gauges_of(store, feed)
+    forget, probe, vault_metrics, reaches = hands.left_to_harnesses, hands.elsewhere, no_metrics, hands.reaching(store)
+    secrets, hang_up = hands.api_secrets(settings, identity)
+    async with contextlib.AsyncExitStack() as stack:
+        for close in (watch.close, blobs.close, store.close, hang_up):
+            stack.push_async_callback(close)
+        await stack.enter_async_context(_hearing(exchange, feed))
+        if "harness" in settings.roles:
+            sandboxes = hands.sandboxes(settings, identity, store, workers, telemetry.meter)
+            vault = hands.vault(settings, identity)
+            model = AnthropicModel(BASE_URL, _model_http(vault, settings), capability=_capability(vault))
+            for part in (sandboxes, vault, model):
+                stack.push_async_callback(part.close)
+            work = Hands(
+                *(store, feed, model, endpoints, sandboxes, limits, ids, clock, telemetry),
+                *(vault.egress, hands.whereabouts(sandboxes)),
+            )
+            dispatch = worker = Worker(work, feed, exchange or LocalDoorbell(), _worker_id(settings.data))
+            workers.append(worker)
+            forget, probe, reaches = hands.forgetting(sandboxes), sandboxes.probe, hands.reaching(store, sandboxes)
+            needed["vault"], told["sandbox"], secrets = vault.answers, able(sandboxes), SecretsLink(vault.asks())
+            gauges, vault_metrics = {**gauges, **harness_gauges(worker, sandboxes)}, vault.metrics
+            delete = deleter(stores, feed, ids, clock, forget)
+            upkeep = Upkeep(stores.rows, stores.blobs, stores.freezer, settings.retention, clock, delete)
+            await stack.enter_async_context(worker.working())
+            if isinstance(sandboxes, PlacedSandboxes):
+                await stack.enter_async_context(going_on(sandboxes.keep_all(worker.driving)))
+            await stack.enter_async_context(
+                going_on(housekeeping(store, sandboxes, upkeep, telemetry.meter, Sweep(store, secrets, clock)))
+            )
+        yield (
+            Services(
+                settings,
+                store,
+                store,
+                store,
+                secrets,
+                store,
+                feed,
+                dispatch,
+                endpoints,
+                ids,
+                clock,
+                forget,
+                room,
+                probe,
+                telemetry,
+                reaches,
+            ),
+            next(iter(workers), None),
+            Readiness(needed, told),
+            lambda: watch.scrape(gauges, vault_metrics),
+        )
+
+
+def _worker_id(data: Path) -> str:
+    return f"{hands.node(data)}{NODE_ENDS}{os.getpid()}-{os.urandom(4).hex()}"
+
+
+async def _ensure_key(store: Store, ids: MonotonicIds, clock: SystemClock, digest: str) -> None:
+    if await store.key_by_digest(digest) is None:
+        key = ApiKey(ids.new("key"), store.default_workspace, digest, "first key", clock.now())
+        await store.put_key(key)
+
+
+@asynccontextmanager
+async def _hearing(exchange: Exchange | None, feed: Feed) -> AsyncGenerator[None]:
+    """Where processes share a store: hear of the others, and look into the log for what was not heard."""
+    if exchange is None:
+        yield
+    else:
+        async with exchange.opened(feed), feed.looking():
+            yield
+
+
+def _framer(names: str) -> Callable[[str, bytes], bytes]:
+    """Server-sent event bytes: named by type, or all `message` for clients that know only that name."""
+
+    def by_type(kind: str, body: bytes) -> bytes:
+        return b"event: " + kind.encode() + b"\ndata: " + body + b"\n\n"
+
+    def as_message(_kind: str, body: bytes) -> bytes:
+        return b"event: message\ndata: " + body + b"\n\n"
+
+    return by_type if names == "type" else as_message
+
+
+def _model_http(vault: VaultLink, settings: Settings) -> httpx2.AsyncClient:
+    """Model requests leave by the vault's socket only."""
+    idle = settings.limits.model_idle_timeout
+    timeout = httpx2.Timeout(idle, connect=CONNECT_SECONDS, write=WRITE_SECONDS, pool=CONNECT_SECONDS)
+    return httpx2.AsyncClient(transport=vault.transport(), timeout=timeout, trust_env=False)
+
+
+def _capability(vault: VaultLink) -> Callable[[ModelCall], Awaitable[str]]:
+    async def capability(call: ModelCall) -> str:
+        return vault.presented(call.session, call.epoch, call.endpoint)
+
+    return capability
