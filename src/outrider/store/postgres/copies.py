@@ -21,7 +21,7 @@ from outrider.ports.cold import Segment
 from outrider.store import queries
 from outrider.store.bodies import reference
 from outrider.store.copied import EPOCHS_ROOM
-from outrider.store.postgres import connections, problems
+from outrider.store.postgres import connections, poolers, problems
 from outrider.store.postgres.migrations import PACKAGE, migrate
 from outrider.store.postgres.transaction import Link, numbered
 from outrider.store.scripts import shipped
@@ -115,6 +115,8 @@ async def _connected(url: str, connect: Callable[[str], Awaitable[Link]]) -> Asy
             yield link
         finally:
             link.terminate()
+    except poolers.SIGNS:
+        raise poolers.refusal(connections.shown(url)) from None
     except problems.FAILURES as error:
         raise problems.translate(error, connections.shown(url)) from None
 

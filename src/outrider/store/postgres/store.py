@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 
 from outrider.ids import IdSource, MonotonicIds
-from outrider.store.postgres import connections, problems
+from outrider.store.postgres import connections, poolers, problems
 from outrider.store.postgres.cold import PostgresCold
 from outrider.store.postgres.log import PostgresLog
 from outrider.store.postgres.migrations import migrate
@@ -53,10 +53,13 @@ class PostgresStore(PostgresLog, PostgresRecords, PostgresVaults, PostgresCold, 
             async with AsyncExitStack() as opened:
                 link = await connections.to_write(url)
                 opened.callback(link.terminate)
+                await poolers.refuse_unfit(link, url)
                 await migrate(link, scripts)
                 workspace = await _begin(link, name, ids or MonotonicIds())
                 await connections.bound_locks(link)
                 opened.pop_all()
+        except poolers.SIGNS:
+            raise poolers.refusal(connections.shown(url)) from None
         except problems.FAILURES as error:
             raise problems.translate(error, connections.shown(url)) from None
         writer = Writer(url, name, on_commit, on_delete, on_batch)
