@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 import click
 
 from outrider import config
+from outrider.cli.doctor_services import database, nats
+from outrider.cli.findings import Findings
 from outrider.cli.options import data_option
 from outrider.config import Settings
 from outrider.errors import OutriderError
@@ -29,34 +31,14 @@ if TYPE_CHECKING:
 NO_ISOLATION = 3  # exit code
 SYNC_ROUNDS = 20
 CALL_SECONDS = 60
-GOOD, BAD, NOTE = "ok  ", "FAIL", "    "
 
 
-class Findings:
-    """Prints each finding as it comes; remembers whether something failed."""
-
-    def __init__(self) -> None:
-        self.failed = False
-
-    def good(self, what: str) -> None:
-        click.echo(f"{click.style(GOOD, 'green')} {what}")
-
-    def bad(self, what: str, fix: str | None = None) -> None:
-        self.failed = True
-        click.echo(f"{click.style(BAD, 'red')} {what}")
-        if fix:
-            click.echo(f"{NOTE} -> {fix}")
-
-    def note(self, what: str) -> None:
-        click.echo(f"{NOTE} {what}")
-
-
-@click.command(short_help="Check sandboxes, models, database, disk.")
+@click.command(short_help="Check sandboxes, models, database, NATS, disk.")
 @click.option("--model", "models", multiple=True, help="Probe this model; may be repeated.  [default: one an endpoint]")
 @click.option("--no-model", is_flag=True, help="Send nothing to a model.")
 @data_option
 def doctor(models: tuple[str, ...], no_model: bool, data: Path | None) -> None:
-    """Check this host: sandboxes and their limits, model endpoints, database, disk.
+    """Check this host: sandboxes and their limits, model endpoints, the database, NATS where it is set, disk.
 
     Each model probe is one short streaming request with a tool. Exit code 3: no isolation here; 1: another failure.
     """
@@ -64,7 +46,12 @@ def doctor(models: tuple[str, ...], no_model: bool, data: Path | None) -> None:
     settings = config.load(environment, data=data)
     found = Findings()
     isolated = _sandbox(settings, found)
-    _database(settings, found)
+    if settings.database_url is None:
+        _database(settings, found)
+    else:
+        asyncio.run(database(settings.database_url, environment, found))
+    if settings.nats_url is not None:
+        asyncio.run(nats(settings.nats_url, environment, found))
     _disk(settings, found)
     if not no_model:
         asyncio.run(_models(settings, environment, models, found))
