@@ -18,6 +18,8 @@ from outrider.errors import CallLost, Fenced, SandboxUnavailable
 from outrider.links import peers
 from outrider.links.frames import Frames
 from outrider.links.sandboxes import HostUnreachable, RemoteSandboxes
+from outrider.sandbox.placed import PlacedSandboxes
+from outrider.testing.memory_placements import MemoryPlacements
 from outrider.testing.sandbox_suite import SUITE, Check, Hands, raises, text
 
 pytestmark = pytest.mark.anyio
@@ -55,6 +57,19 @@ async def test_a_remote_host_keeps_the_promise_that(check: Check, host: RemoteHo
     async with client(host, authority) as sandboxes:
         await check(sandboxes, session)
         await sandboxes.delete(session)
+
+
+@pytest.mark.parametrize("check", SUITE, ids=lambda check: check.__name__)
+async def test_placed_sandboxes_keep_the_promise_that(check: Check, host: RemoteHost, authority: Authority) -> None:
+    session = f"sesn_p_{check.__name__}"[:48]
+
+    async def session_ids() -> set[str]:
+        return {session}
+
+    async with client(host, authority) as remote:
+        placed = PlacedSandboxes({"h1": remote}, MemoryPlacements(), session_ids, shared=False)
+        await check(placed, session)
+        await placed.delete(session)
 
 
 async def test_a_call_goes_on_while_its_host_process_is_replaced(host: RemoteHost, authority: Authority) -> None:

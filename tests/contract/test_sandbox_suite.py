@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from outrider.sandbox.homed import HomedSandboxes
+from outrider.testing.memory_placements import MemoryPlacements
 from outrider.testing.sandbox_host import SandboxHost
 from outrider.testing.sandbox_suite import SUITE, Check
 
@@ -29,6 +31,22 @@ async def host(anyio_backend: str) -> AsyncIterator[SandboxHost]:
 async def test_the_driver_keeps_the_promise_that(check: Check, host: SandboxHost) -> None:
     sandboxes = host.driver()
     session = f"sesn_{check.__name__}"[:48]
+    await check(sandboxes, session)
+    await sandboxes.delete(session)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("check", SUITE, ids=lambda check: check.__name__)
+async def test_a_home_of_sessions_keeps_the_promise_that(check: Check, host: SandboxHost) -> None:
+    session = f"sesn_h_{check.__name__}"[:48]
+
+    async def session_ids() -> set[str]:
+        return {session}
+
+    async def nobody(_node: str) -> bool:
+        return False
+
+    sandboxes = HomedSandboxes("node-1", host.driver(), MemoryPlacements(), session_ids, nobody)
     await check(sandboxes, session)
     await sandboxes.delete(session)
 

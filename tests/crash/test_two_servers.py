@@ -3,11 +3,13 @@ sees is the same as on one server, also when NATS or the database's connections 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import httpx2
 import pytest
 from anthropic import Anthropic
 from live_server import Server, Stage, data_directory, serving
@@ -164,6 +166,22 @@ def test_listening_goes_on_after_the_database_was_restarted(stage: Stage, pair: 
         talk.say("go on")
         reader.idle("end_turn")
     check_whole(reader, talk)
+    comes_back(pair.harness, "nats" if pair.over == "nats" else "notifications")
+
+
+def told_of(server: Server, part: str) -> str:
+    """What /readyz says of it; the server is ready either way."""
+    answer = httpx2.get(f"{server.url}/readyz", timeout=10)
+    assert answer.status_code == 200
+    found: str = answer.json()["checks"][part]
+    return found
+
+
+def comes_back(server: Server, part: str) -> None:
+    deadline = time.monotonic() + 20
+    while told_of(server, part) != "ok":
+        assert time.monotonic() < deadline, f"{part} did not come back"
+        time.sleep(0.05)
 
 
 def test_servers_start_while_nats_is_away_and_a_client_may_turn_to_the_other_one(
@@ -174,10 +192,12 @@ def test_servers_start_while_nats_is_away_and_a_client_may_turn_to_the_other_one
     try:
         with two_servers(stage, postgres, nats) as pair:
             talk = open_talk(pair.api, "late")
+            assert {told_of(server, "nats") for server in (pair.api, pair.harness)} == {"unavailable"}
             with talk.stream() as reader:
                 talk.say("go")
                 reader.idle("end_turn")
                 nats.start()
+                comes_back(pair.api, "nats")
                 talk.say("go on")
                 stage.arrived("late")
             elsewhere = Talk(client_of(pair.harness), talk.id)

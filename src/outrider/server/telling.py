@@ -10,6 +10,7 @@ from outrider.config import Settings
 from outrider.hands import AnySandboxes
 from outrider.harness.worker import Worker
 from outrider.ports import metrics
+from outrider.ports.doorbell import Exchange
 from outrider.session.feed import Feed
 from outrider.store.opening import Store
 from outrider.telemetry.watch import Gauges
@@ -24,6 +25,17 @@ def checks(store: Store, room: Callable[[], bool]) -> dict[str, Check]:
         return room()
 
     return {"store": readable, "disk": has_room}
+
+
+def hearing(settings: Settings, exchange: Exchange | None) -> dict[str, Check]:
+    """Whether other processes are heard at once. Without it all goes on, more slowly."""
+    if exchange is None:
+        return {}
+
+    async def connected() -> bool:
+        return exchange.connected
+
+    return {"notifications" if settings.nats_url is None else "nats": connected}
 
 
 def able(sandboxes: AnySandboxes) -> Check:

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx2
 
 from outrider import hands
-from outrider.api.health import Check, Readiness
+from outrider.api.health import Readiness
 from outrider.api.services import Services
 from outrider.api.sweep import Sweep
 from outrider.clock import SystemClock
@@ -36,7 +36,7 @@ from outrider.ports.model import ModelCall
 from outrider.ports.records import ApiKey
 from outrider.sandbox.placed import PlacedSandboxes
 from outrider.server.housekeeping import deleter, going_on, housekeeping
-from outrider.server.telling import able, checks, gauges_of, harness_gauges, no_metrics, room_gauge
+from outrider.server.telling import able, checks, gauges_of, harness_gauges, hearing, no_metrics, room_gauge
 from outrider.session.feed import Feed
 from outrider.store.opening import Store, open_stores
 from outrider.store.upkeep import Upkeep
@@ -80,7 +80,7 @@ async def wired(
         await _ensure_key(store, ids, clock, key_digest)
     room, dispatch = room_gauge(settings), RingOnly(exchange or LocalDoorbell())
     workers: list[Worker] = []
-    needed, told, gauges = checks(store, room), dict[str, Check](), gauges_of(store, feed)
+    needed, told, gauges = checks(store, room), hearing(settings, exchange), gauges_of(store, feed)
     forget, probe, vault_metrics, reaches = hands.left_to_harnesses, hands.elsewhere, no_metrics, hands.reaching(store)
     secrets, hang_up = hands.api_secrets(settings, identity)
     async with contextlib.AsyncExitStack() as stack:
