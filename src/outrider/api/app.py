@@ -19,6 +19,7 @@ from outrider.api.routes import (
     host,
     models,
     places,
+    repair,
     sessions,
     threads,
     vaults,
@@ -77,6 +78,8 @@ PLAIN_ROUTES: tuple[tuple[str, str, Handler], ...] = (  # without the beta heade
     ("GET", "/v1/models/{model_id:path}", models.get_model),
     ("GET", "/outrider/v1/host", host.get_host),
     ("POST", "/outrider/v1/sessions/{session_id}/move", places.move),
+    ("GET", "/outrider/v1/sessions/{session_id}/repair", repair.get_repair),
+    ("POST", "/outrider/v1/sessions/{session_id}/repair", repair.repair),
 )
 
 

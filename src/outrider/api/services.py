@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 
 from outrider.api.intake import Intake
@@ -30,7 +30,8 @@ async def nobody_knows(_place: str) -> bool | None:
 class Services:
     """`forget` erases what a deleted session has outside the store (its sandbox and files); `has_room` says whether the
     log's disk has its reserve left; `probe` what the sandboxes of this host can do; `reaches` whether a
-    session's place can be reached now (None: it can't be seen from here)."""
+    session's place can be reached now (None: it can't be seen from here); `driving` the sessions that
+    this process works on."""
 
     settings: Settings
     log: EventLog
@@ -48,4 +49,5 @@ class Services:
     probe: Callable[[], Awaitable[Capabilities]]
     telemetry: Telemetry = SILENT
     reaches: Callable[[str], Awaitable[bool | None]] = nobody_knows
+    driving: Callable[[], Collection[str]] = tuple[str, ...]
     intake: Intake = field(default_factory=Intake)

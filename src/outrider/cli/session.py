@@ -50,6 +50,35 @@ def tail(session_id: str, once: bool, data: Path | None) -> None:
 
 @session.command()
 @click.argument("session_id")
+@click.option("--apply", is_flag=True, help="Mend what is found, instead of only saying it.")
+@data_option
+def repair(session_id: str, apply: bool, data: Path | None) -> None:
+    """Look for what is wrong with one session of a running server: who attends to it, what was left open, whether its
+    snapshot and record are what its log says. Exit status 1 if something is (still) wrong."""
+    import json
+
+    import anthropic
+
+    found = address(dict(os.environ), data)
+    client = anthropic.Anthropic(base_url=found.url, api_key=found.key, timeout=60.0)
+    path = f"/outrider/v1/sessions/{session_id}/repair"
+    try:
+        report = json.loads(client.post(path, cast_to=str) if apply else client.get(path, cast_to=str))
+    except anthropic.APIError as error:
+        raise click.ClickException(reason(error, found)) from None
+    for fault in report["found"]:
+        click.echo(f"{fault['kind']}: {fault['what']} Repair: {fault['repair']}.")
+    left = report["found"] if report["left"] is None else report["left"]
+    if not report["found"]:
+        click.echo(f"{session_id}: nothing is wrong.")
+    elif apply:
+        click.echo(f"{session_id}: left: " + ", ".join(fault["kind"] for fault in left) if left else "All is mended.")
+    if left:
+        raise SystemExit(1)
+
+
+@session.command()
+@click.argument("session_id")
 @data_option
 def cold(session_id: str, data: Path | None) -> None:
     """Move a resting session's events to the blob store; they come back when they are needed.

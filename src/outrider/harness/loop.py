@@ -40,7 +40,7 @@ from outrider.harness.next_action import (
     TakeUp,
     next_action,
 )
-from outrider.harness.replies import ReplyDraft, reply_rows, span_end
+from outrider.harness.replies import ReplyDraft, reply_rows
 from outrider.harness.telling import Telling
 from outrider.ids import IdSource
 from outrider.ports.doorbell import LiveFeed
@@ -52,7 +52,7 @@ from outrider.ports.placements import Whereabouts, always_here
 from outrider.ports.sandbox import Sandboxes, ToolCall, ToolOutcome, text_outcome
 from outrider.ports.telemetry import SILENT, Telemetry
 from outrider.session import events
-from outrider.session.inbox import close_call
+from outrider.session.inbox import close_call, span_end
 from outrider.session.state import Call, State
 from outrider.session.tail import Tail
 

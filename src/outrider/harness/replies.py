@@ -13,16 +13,10 @@ from outrider.ports.model import Delta, ModelReply
 from outrider.session import events
 from outrider.session.events import EventFactory
 from outrider.session.fold import CUT
+from outrider.session.inbox import span_end
 
 Block = dict[str, Any]
 Preview = Callable[[str, bytes, str, bool], None]  # event id, frame, kind of the coming event, whether it starts one
-
-NO_USAGE = {
-    "input_tokens": 0,
-    "output_tokens": 0,
-    "cache_creation_input_tokens": 0,
-    "cache_read_input_tokens": 0,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +80,6 @@ def reply_rows(
     record = {"blocks": maker.blocks, "stop_reason": reply.stop_reason, "stop_details": _refusal(reply)}
     end = span_end(factory, span, reply.usage, is_error=False)
     return [*maker.rows, factory.internal(events.REPLY, record), end, *maker.refused]
-
-
-def span_end(
-    factory: EventFactory, span: str, usage: Mapping[str, Any] | None = None, *, is_error: bool | None
-) -> NewEvent:
-    counts: dict[str, Any] = {key: int((usage or {}).get(key) or 0) for key in NO_USAGE}
-    if usage and usage.get("speed"):
-        counts["speed"] = usage["speed"]
-    fields = {"model_request_start_id": span, "model_usage": counts, "is_error": is_error}
-    return factory.public("span.model_request_end", fields)
 
 
 def _whole(reply: ModelReply) -> list[tuple[int, Block]]:

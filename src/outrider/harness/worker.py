@@ -17,14 +17,13 @@ from outrider.errors import CallLost, Fenced, OutriderError, Overloaded, Sandbox
 from outrider.harness.journal import Journal
 from outrider.harness.liveness import Liveness, bury
 from outrider.harness.loop import Driver, Hands
-from outrider.harness.replies import span_end
 from outrider.harness.watchdog import Watchdog
 from outrider.ports import metrics
 from outrider.ports.doorbell import Doorbell
 from outrider.ports.log import Lease
 from outrider.session import events
 from outrider.session.feed import Feed
-from outrider.session.inbox import close_call
+from outrider.session.inbox import close_call, span_end
 
 SWEEP_SECONDS = 1.0
 TRIES = 3

@@ -87,6 +87,13 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
+class Attendance:
+    """A session that is to be worked on: by its owner, or (None) as soon as somebody claims it."""
+
+    owner: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class HistoryQuery:
     """Which part of a session's public history to read, in processing order (waiting events last).
 
@@ -263,6 +270,10 @@ class EventLog(Protocol):
 
     async def owned(self, worker: str) -> list[SessionKey]:
         """The sessions that this worker owns, as the store sees it."""
+        ...
+
+    async def attendance(self, key: SessionKey) -> Attendance | None:
+        """Who attends to one session; None if nobody owns it and it waits for nobody."""
         ...
 
     async def unattended(self, *, limit: int) -> list[SessionKey]:

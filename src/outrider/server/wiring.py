@@ -128,6 +128,7 @@ async def wired(
                 probe,
                 telemetry,
                 reaches,
+                driving=workers[0].driving if workers else tuple,
             ),
             next(iter(workers), None),
             Readiness(needed, told),

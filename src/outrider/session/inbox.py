@@ -22,6 +22,13 @@ USE_TYPES = {
     "user.tool_result": ("tool_use_id", ("agent.tool_use",)),
 }
 
+NO_USAGE = {
+    "input_tokens": 0,
+    "output_tokens": 0,
+    "cache_creation_input_tokens": 0,
+    "cache_read_input_tokens": 0,
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Admission:
@@ -151,6 +158,17 @@ def close_call(factory: EventFactory, call: Call, content: list[dict[str, Any]])
         fields = {"custom_tool_use_id": call.id, "content": content, "is_error": True}
         return factory.public("user.custom_tool_result", fields)
     return factory.tool_result(call.id, content, is_error=True)
+
+
+def span_end(
+    factory: EventFactory, span: str, usage: Mapping[str, Any] | None = None, *, is_error: bool | None
+) -> NewEvent:
+    """The end of a model request, with what it used."""
+    counts: dict[str, Any] = {key: int((usage or {}).get(key) or 0) for key in NO_USAGE}
+    if usage and usage.get("speed"):
+        counts["speed"] = usage["speed"]
+    fields = {"model_request_start_id": span, "model_usage": counts, "is_error": is_error}
+    return factory.public("span.model_request_end", fields)
 
 
 def _confirmation(desk: _Desk, request: Mapping[str, Any], _all: Sequence[Mapping[str, Any]], index: int) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from itertools import chain
 from typing import Any
 
-from outrider.ports.log import HistoryEntry, HistoryQuery, Row, SessionKey, Snapshot
+from outrider.ports.log import Attendance, HistoryEntry, HistoryQuery, Row, SessionKey, Snapshot
 from outrider.ports.records import AgentRecord, ApiKey, EnvironmentRecord, Page, SessionFilter, SessionRecord
 from outrider.ports.vaults import Change, CredentialRecord, VaultRecord
 
@@ -46,6 +46,10 @@ def entries(found: list[Any]) -> list[HistoryEntry]:
 
 def snapshot(found: list[Any]) -> Snapshot | None:
     return Snapshot(*found[0]) if found else None
+
+
+def attendance(found: list[Any]) -> Attendance | None:
+    return Attendance(found[0][0]) if found else None
 
 
 def agents(found: list[Any]) -> list[AgentRecord]:

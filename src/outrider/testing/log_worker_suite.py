@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from outrider.errors import Fenced
-from outrider.ports.log import SessionKey, SessionPatch
+from outrider.ports.log import Attendance, SessionKey, SessionPatch
 from outrider.testing.store_trial import Contract, Trial, bury_all, event, refused, waiting
 
 WORKER_CONTRACTS: list[Contract] = []
@@ -151,3 +151,16 @@ async def a_session_at_work_that_nobody_attends_is_found_and_can_be_woken(trial:
     assert await trial.store.append_client(lost, [], if_head=None, wake=True) == 1
     assert await trial.store.unattended(limit=9) == []
     assert len(await trial.store.claim("worker_2", limit=9)) == 2
+
+
+@contract
+async def attendance_is_a_wait_then_an_owner_then_none(trial: Trial) -> None:
+    store, key = trial.store, await trial.session("sesn_1")
+    assert await store.attendance(key) is None
+    await store.append_client(key, [waiting("a")], if_head=None, wake=True)
+    assert await store.attendance(key) == Attendance(None)
+    (lease,) = await store.claim("worker_1", limit=1)
+    assert await store.attendance(key) == Attendance("worker_1")
+    assert await store.attendance(SessionKey("wrkspc_b", key.session)) is None
+    assert await store.release(lease, if_head=1)
+    assert await store.attendance(key) is None

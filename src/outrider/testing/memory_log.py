@@ -13,6 +13,7 @@ from typing import Literal
 from outrider.errors import Conflict, Fenced, HeadMoved, LogCold, NotFound
 from outrider.ports.cold import Counters, Segment
 from outrider.ports.log import (
+    Attendance,
     HistoryEntry,
     HistoryQuery,
     KeptAnswer,
@@ -214,6 +215,10 @@ class MemoryStore(MemoryRecords, MemoryPlacements):
 
     async def owned(self, worker: str) -> list[SessionKey]:
         return [key for key, kept in self._kept.items() if kept.worker == worker]
+
+    async def attendance(self, key: SessionKey) -> Attendance | None:
+        kept = self._kept.get(key)
+        return None if kept is None or kept.since is None else Attendance(kept.worker)
 
     async def unattended(self, *, limit: int) -> list[SessionKey]:
         at_work = [

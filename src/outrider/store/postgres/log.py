@@ -7,6 +7,7 @@ from functools import partial
 
 from outrider.errors import HeadMoved, NotFound
 from outrider.ports.log import (
+    Attendance,
     HistoryEntry,
     HistoryQuery,
     KeptAnswer,
@@ -155,6 +156,9 @@ class PostgresLog:
     async def owned(self, worker: str) -> list[SessionKey]:
         found = await self._readers.fetch("owned", {"worker": worker}, list)
         return [SessionKey(workspace, session) for workspace, session in found]
+
+    async def attendance(self, key: SessionKey) -> Attendance | None:
+        return await self._readers.fetch("attendance", named(key), shapes.attendance)
 
     async def unattended(self, *, limit: int) -> list[SessionKey]:
         found = await self._readers.fetch("unattended", {"limit": limit}, list)

@@ -9,6 +9,7 @@ from functools import partial
 
 from outrider.errors import NotFound
 from outrider.ports.log import (
+    Attendance,
     HistoryEntry,
     HistoryQuery,
     KeptAnswer,
@@ -142,6 +143,9 @@ class SqliteLog:
 
     async def owned(self, worker: str) -> list[SessionKey]:
         return await self._readers.fetch("owned", {"worker": worker}, _keys)
+
+    async def attendance(self, key: SessionKey) -> Attendance | None:
+        return await self._readers.fetch("attendance", named(key), shapes.attendance)
 
     async def unattended(self, *, limit: int) -> list[SessionKey]:
         return await self._readers.fetch("unattended", {"limit": limit}, _keys)

@@ -66,6 +66,11 @@ SELECT count(*) AS waiting FROM wakes WHERE worker IS NULL;
 -- What a worker owns.
 SELECT heads.workspace, heads.session FROM wakes JOIN heads ON heads.log = wakes.log WHERE wakes.worker = :worker;
 
+-- name: attendance
+-- Who owns a session, or (NULL) that it waits for an owner; no row when neither is so.
+SELECT wakes.worker FROM heads JOIN wakes ON wakes.log = heads.log
+WHERE heads.workspace = :workspace AND heads.session = :session;
+
 -- name: unattended
 -- Sessions at work that nobody owns and that do not wait for an owner.
 SELECT sessions.workspace, sessions.id FROM sessions
