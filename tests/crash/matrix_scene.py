@@ -1,4 +1,4 @@
-"""One server tree on one store, and a scripted session on it that comes to every point: what the kill matrix kills.
+"""The servers on one store, and a scripted session on it that comes to every point: what the kill matrix kills.
 
 The session: a model turn with two commands that count themselves in files, a message queued meanwhile, a long command
 that is interrupted, the end, the deletion.
@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,21 +21,24 @@ from typing import Any
 
 import anthropic
 import httpx2
+from apart import free_port
 from live_server import KEY, Stage
+from matrix_tree import CONFIG, DEADLINE, Tree
+from pki import Authority
 from session_talk import message
 
 from outrider.models.scripted.script import Answer, Pause, Request, Text, ToolUse, Turn
 from outrider.ports.log import Row
 from outrider.store.postgres import connections
+from outrider.testing.nats_server import nats_server
 from outrider.testing.postgres_server import postgres_server
-from outrider.testing.server_process import ServerProcess, data_directory, end_sandboxes, running_server
+from outrider.testing.server_process import data_directory
 from outrider.testing.stops import Stop, Stops
 
-STORES = ("sqlite", "postgres")
-DEADLINE = 40.0
+STORES = ("sqlite", "postgres", "postgres+nats")
 LOOK_SECONDS = 0.03
 MODEL = "matrix"
-CONFIG = "[limits]\nbackoff_first = 0.1\nbackoff_most = 0.5\n"
+NO_RESERVE = "[limits]\nreserve_share = 0\nreserve_bytes = 0\n"
 TOOLSET: Any = [{"type": "agent_toolset_20260401"}]
 COUNTED = ("a", "b", "c")
 LONG = "echo c >> c; sleep 60"
@@ -66,88 +68,24 @@ class Told:
     connections: list[list[tuple[str, bool]]] = field(default_factory=list[list[tuple[str, bool]]])
 
 
-class Tree:
-    """One server tree with a data directory and a port of its own. Started again when its supervisor is gone."""
-
-    def __init__(self, data: Path, environment: Mapping[str, str], stops: Stops) -> None:
-        self.data = data
-        self.data.mkdir(mode=0o711)
-        (self.data / "config.toml").write_text(CONFIG)
-        self.url = f"http://127.0.0.1:{_free_port()}"
-        self._environment = environment
-        self._stops = stops
-        self._running = ExitStack()
-        self._mending = threading.Lock()
-        self._server: ServerProcess | None = None
-
-    def start(self) -> None:
-        self._server = self._running.enter_context(
-            running_server(
-                self.data,
-                options=("--port", self.url.rpartition(":")[2]),
-                environment=self._environment,
-                faults=self._stops.theirs,
-                keep_sandboxes=True,
-            )
-        )
-        self._server.until_up()
-
-    def stop(self) -> None:
-        self._running.close()
-        end_sandboxes(self.data)
-
-    def mend(self) -> None:
-        """Start the tree again if it is gone, as a host's service would: it was killed, or gave up because a child was
-        killed six times in a row before it had lived for a second."""
-        with self._mending:
-            if self._server is None or self._server.process.poll() is not None:
-                self._running.close()
-                self.start()
-
-    def pids(self) -> list[int]:
-        """The supervisor and its children, as far as they are known now."""
-        assert self._server is not None
-        facts = self._server.facts()
-        return [self._server.process.pid, *(facts["children"].values() if facts else ())]
-
-    def ended(self, pid: int) -> bool:
-        """Whether the end of this process was the end of the tree."""
-        assert self._server is not None
-        if pid != self._server.process.pid:
-            return False
-        self._server.process.wait(DEADLINE)
-        return True
-
-    def until_said(self, words: Sequence[str]) -> None:
-        assert self._server is not None
-        server = self._server
-        before = len(server.said())
-        server.until(lambda: any(word in server.said()[max(0, before - 2000) :] for word in words), " or ".join(words))
-
-    def said(self) -> str:
-        return "" if self._server is None else self._server.said()[-3000:]
-
-
 class Scene:
-    """One tree, or on a shared store two if a test asks for the `second`. `stops` sees every process of both."""
+    """The servers of one store. `fronts` are those that clients go to and that drive sessions; the `others` hold vault
+    and sandboxes for them, if the roles are apart. `stops` sees every process of all."""
 
-    def __init__(self, store: str, place: Path, environment: Mapping[str, str], stops: Stops, log: Log) -> None:
+    def __init__(self, store: str, fronts: list[Tree], others: list[Tree], stops: Stops, log: Log) -> None:
         self.store = store
         self.stops = stops
         self._log = log
-        self._place = place
-        self._environment = dict(environment)
-        self._trees = [Tree(place, environment, stops)]
+        self._fronts = fronts
+        self._trees = [*others, *fronts]
         self.away: Tree | None = None
         self._agent = self._environment_id = ""
 
     def start(self) -> None:
-        self._trees[0].start()
-
-    def second(self) -> None:
-        if len(self._trees) == 1:
-            self._trees.append(Tree(self._place.with_name("second"), self._environment, self.stops))
-            self._trees[1].start()
+        for tree in self._trees:
+            tree.start()
+        for tree in self._trees:
+            tree.until_up()
 
     def stop(self) -> None:
         for tree in self._trees:
@@ -166,8 +104,8 @@ class Scene:
                 tree.mend()
 
     def freeze(self, stop: Stop) -> Tree:
-        """Freeze the process that stands there; clients go to the other tree from now on."""
-        tree = next(tree for tree in self._trees if stop.pid in tree.pids())
+        """Freeze the process that stands there; clients go to the other front from now on."""
+        tree = next(tree for tree in self._fronts if stop.pid in tree.pids())
         self.away = tree
         os.kill(stop.pid, signal.SIGSTOP)
         return tree
@@ -180,9 +118,16 @@ class Scene:
         if tree is not None:
             tree.until_said(("it drops its sessions", "has another owner now"))
 
+    def hold(self, stop: Stop, seconds: float) -> None:
+        """Freeze it for a while, so short that nobody takes it for dead."""
+        os.kill(stop.pid, signal.SIGSTOP)
+        threading.Event().wait(seconds)
+        os.kill(stop.pid, signal.SIGCONT)
+        stop.go()
+
     def client(self) -> anthropic.Anthropic:
-        here = next(tree for tree in self._trees if tree is not self.away)
-        retries = 8 if self.store == "sqlite" else 0  # where there is another server, that one is asked next
+        here = next(tree for tree in self._fronts if tree is not self.away)
+        retries = 8 if len(self._fronts) == 1 else 0  # where there is another server, that one is asked next
         return anthropic.Anthropic(base_url=here.url, api_key=KEY, max_retries=retries, timeout=5.0)
 
     def session(self) -> Session:
@@ -244,6 +189,10 @@ class Session:
         finally:
             self._over.set()
 
+    def rest(self) -> None:
+        """Once more: who was frozen may have had something to add."""
+        self._until(self._rested, "the session comes to rest again")
+
     def count(self) -> None:
         self.counts = {name: self._count(name) for name in COUNTED}
 
@@ -255,15 +204,11 @@ class Session:
 
         def gone() -> bool:
             with suppress(anthropic.NotFoundError), self._scene.client() as client:
-                try:
-                    client.beta.sessions.delete(self.id)
-                except anthropic.BadRequestError:  # a message that a frozen server still held has set it to work again
-                    return False
+                client.beta.sessions.delete(self.id)
             return True
 
         self._until(gone, "the session is deleted")
-        if self._scene.store == "sqlite":  # elsewhere another host's housekeeping may have to find them
-            self._until(lambda: not self._scene.files(self.id, "."), "its files are gone")
+        self._until(lambda: not self._scene.files(self.id, "."), "its files are gone")
 
     def _send(self, event: Any) -> None:
         once = {"Idempotency-Key": os.urandom(8).hex()}  # the same at whichever server it is tried again
@@ -314,29 +259,55 @@ class Session:
 
 
 @contextmanager
-def scene_on(store: str) -> Generator[Scene]:
+def scene_on(store: str, *, pair: bool = False) -> Generator[Scene]:
+    """One server with everything in it; or a `pair` of API and harness that share a vault and a sandbox host."""
     with ExitStack() as stack:
         stage = stack.enter_context(Stage().open())
         stage.put(MODEL, decide=answers)
         data = stack.enter_context(data_directory())
         stops = stack.enter_context(Stops())
-        environment = {
-            "OUTRIDER_API_KEY": KEY, "OUTRIDER_MODEL_URL": stage.url, "OUTRIDER_MODEL_KEY": "model-key-for-tests"
-        }  # fmt: skip
+        model = {"OUTRIDER_MODEL_URL": stage.url}
+        keys = {"OUTRIDER_API_KEY": KEY}
         log: Log = partial(_sqlite_rows, data / "outrider.db")
         if store != "sqlite":
-            url = _postgres(stack)
-            environment["OUTRIDER_DATABASE_URL"] = url
-            log = stack.enter_context(closing(PostgresRows(url))).rows
-        scene = Scene(store, data, environment, stops, log)
+            keys |= _services(stack, store)
+            log = stack.enter_context(closing(PostgresRows(keys["OUTRIDER_DATABASE_URL"]))).rows
+        secret = {"OUTRIDER_MODEL_KEY": "model-key-for-tests"}
+        if pair:
+            fronts, others = _apart(data.parent, model | keys, model | secret, stops)
+        else:
+            fronts, others = [Tree(data, model | keys | secret, stops)], []
+        scene = Scene(store, fronts, others, stops, log)
         stack.callback(scene.stop)
         scene.start()
         yield scene
 
 
-def _postgres(stack: ExitStack) -> str:
+def _apart(place: Path, front: dict[str, str], vault: dict[str, str], stops: Stops) -> tuple[list[Tree], list[Tree]]:
+    """Two servers with API and harness, and what they share: whoever takes a session over finds its sandbox again."""
+    authority = Authority(place / "pki")
+    listens = {"vault": f"127.0.0.1:{free_port()}", "sandbox": f"127.0.0.1:{free_port()}"}
+    front |= {
+        "OUTRIDER_VAULT_URL": f"https://{listens['vault']}",
+        "OUTRIDER_SANDBOX_HOSTS": f"sandbox=https://{listens['sandbox']}",
+    }
+
+    def tree(name: str, role: str, environment: dict[str, str], config: str) -> Tree:
+        authority.issue(name, *role.split(","))
+        return Tree(place / name, environment, stops, authority.table(name) + config, role)
+
+    return [tree(name, "api,harness", front, CONFIG) for name in ("front1", "front2")], [
+        tree("vault", "vault", vault, f'[server]\nvault_listen = "{listens["vault"]}"\n'),
+        tree("sandbox", "sandbox", {}, f'[sandbox]\nlisten = "{listens["sandbox"]}"\n{NO_RESERVE}'),
+    ]
+
+
+def _services(stack: ExitStack, store: str) -> dict[str, str]:
     server = stack.enter_context(postgres_server())
-    return server.url(server.database(), tcp=True)
+    found = {"OUTRIDER_DATABASE_URL": server.url(server.database(), tcp=True)}
+    if store == "postgres+nats":
+        found["OUTRIDER_NATS_URL"] = stack.enter_context(nats_server()).url
+    return found
 
 
 def _sqlite_rows(path: Path, session: str) -> list[Row]:
@@ -363,9 +334,3 @@ class PostgresRows:
 def _row(found: tuple[Any, ...]) -> Row:
     seq, name, kind, body, thread, public, epoch, processed_at, processes = found
     return Row(seq, name, kind, bytes(body), thread, bool(public), epoch, processed_at, processes)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

@@ -6,18 +6,23 @@ import ast
 import os
 from collections.abc import Generator
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 
 import pytest
 import test_log_size_kill
-from kill_matrix import cells, run, sample
+from kill_matrix import Cell, cells, run, sample
 from matrix_scene import STORES, Scene, scene_on
 
 import outrider
 from outrider import faults
 
 SEED = int(os.environ.get("OUTRIDER_TEST_SEED", datetime.now(UTC).toordinal()))
-SAMPLE = {"sqlite": 10, "postgres": 5}
+KILLED, FROZEN = "SIGKILL", "SIGSTOP"
+SHARED = ("postgres", "postgres+nats")
+PAIR = SHARED[SEED % 2]
+"""The shared store that has two servers today."""
+
 SOURCE = Path(outrider.__file__).parent
 
 
@@ -33,27 +38,36 @@ def points_in_code() -> set[str]:
     return found
 
 
-def test_the_points_listed_in_code_and_killed_are_the_same() -> None:
+def test_the_points_listed_in_code_and_tried_are_the_same() -> None:
     assert points_in_code() == faults.POINTS
-    for store in STORES:
-        assert {cell.point for cell in cells(store)} | set(test_log_size_kill.POINTS) == faults.POINTS
+    for store, signal in product(STORES, (KILLED, FROZEN)):
+        known = {cell.point for cell in cells(store) if cell.signal == signal}
+        assert known | set(test_log_size_kill.POINTS) == faults.POINTS
 
 
 def test_a_sample_holds_no_point_twice_and_changes_with_its_seed() -> None:
-    first = sample("sqlite", 12, 1)
+    first = sample("sqlite", "SIGKILL", 12, 1)
     assert len({cell.point for cell in first}) == 12
-    assert first == sample("sqlite", 12, 1) != sample("sqlite", 12, 2)
+    assert first == sample("sqlite", "SIGKILL", 12, 1) != sample("sqlite", "SIGKILL", 12, 2)
+    assert all(cell.taken_over for cell in sample("postgres", "SIGSTOP", 4, 1))
 
 
-@pytest.fixture(scope="module", params=SAMPLE)
+def tried(store: str) -> list[Cell]:
+    """Both signals, on three stores together, in less than a minute."""
+    if store == "sqlite":
+        return sample(store, KILLED, 5, SEED) + sample(store, FROZEN, 2, SEED)
+    return sample(store, KILLED, 2, SEED) + sample(store, FROZEN, 1 if store == PAIR else 0, SEED)
+
+
+@pytest.fixture(scope="module", params=STORES)
 def scene(request: pytest.FixtureRequest) -> Generator[Scene]:
-    with scene_on(request.param) as scene:
+    with scene_on(request.param, pair=request.param == PAIR) as scene:
         yield scene
 
 
 @pytest.mark.timeout(240)
-def test_whoever_is_killed_at_a_sample_of_points_nothing_is_lost_or_done_twice(scene: Scene) -> None:
-    for cell in sample(scene.store, SAMPLE[scene.store], SEED):
+def test_whoever_is_killed_or_frozen_at_a_sample_of_points_nothing_is_lost_or_done_twice(scene: Scene) -> None:
+    for cell in tried(scene.store):
         outcome = run(scene, cell)
         assert outcome.reached, f"nobody came to {cell} (OUTRIDER_TEST_SEED={SEED})"
         assert outcome.violations == [], f"{cell} (OUTRIDER_TEST_SEED={SEED})"
