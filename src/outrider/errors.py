@@ -133,6 +133,10 @@ class Internal(OutriderError):
     """A failure inside; clients see a generic text and the request id."""
 
 
+class UnfitDatabase(Internal):
+    """The database can't be used as it is, and will not be fit by waiting: the server ends, saying why."""
+
+
 class Fenced(Internal):
     """Another owner has claimed the session: stop at once and drop everything in memory."""
 

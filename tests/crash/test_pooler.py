@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Generator
 from contextlib import ExitStack
 
@@ -66,9 +69,17 @@ def test_two_servers_behind_a_pooler_by_session_share_a_session_also_after_it_wa
 
 
 def test_a_pooler_by_transaction_is_refused_at_the_start(
-    postgres: PostgresServer, pooling: Callable[[str], Pooler]
+    stage: Stage, postgres: PostgresServer, pooling: Callable[[str], Pooler]
 ) -> None:
     url = pooling("transaction").url(postgres.database())
     for _ in range(2):  # whether or not the pooler has sessions of before
         with pytest.raises(Internal, match="pool_mode = session"):
             asyncio.run(PostgresStore.open(url))
+    with data_directory() as data:
+        more = {"OUTRIDER_MODEL_URL": stage.url, "OUTRIDER_MODEL_KEY": "k", "OUTRIDER_DATABASE_URL": url}
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("OUTRIDER_", "ANTHROPIC_"))}
+        command = [sys.executable, "-m", "outrider", "serve", "--port", "0", "--data", str(data)]
+        run = subprocess.run(command, env=clean | more, capture_output=True, text=True, timeout=40, check=False)
+    assert run.returncode != 0
+    assert "pool_mode = session" in run.stderr
+    assert "Traceback" not in run.stderr

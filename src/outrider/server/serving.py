@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import logging
 import signal
 import socket
 import sys
@@ -24,6 +25,7 @@ from outrider.api.health import routes
 from outrider.api.operator import create_operator_app
 from outrider.config import Settings
 from outrider.endpoints import Endpoints
+from outrider.errors import UnfitDatabase
 from outrider.harness.worker import Worker
 from outrider.links import peers as links
 from outrider.links.peers import Identity
@@ -32,7 +34,9 @@ from outrider.session.feed import Feed
 from outrider.telemetry.prometheus import CONTENT_TYPE
 from outrider.wire.requests import compile_all
 
+log = logging.getLogger("outrider.server")
 DRAIN_SECONDS = 5
+REFUSED = 2  # an exit code: the supervisor does not try again
 GC_THRESHOLDS = (20_000, 20, 20)  # what was imported is never garbage; the rest mostly goes without the collector
 SWITCH_SECONDS = 0.0005  # the store's threads must get their turn beside a busy event loop
 ASGIApplication = Callable[..., Awaitable[None]]
@@ -56,7 +60,11 @@ def main(
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     identity = None if peers is None else links.unpack(peers)
-    uvloop.run(_serve(settings, listener, endpoints, key_digest, credentials or {}, metrics, identity))
+    try:
+        uvloop.run(_serve(settings, listener, endpoints, key_digest, credentials or {}, metrics, identity))
+    except UnfitDatabase as error:
+        log.critical("%s", error.message)
+        sys.exit(REFUSED)
 
 
 async def _serve(

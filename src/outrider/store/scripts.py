@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 
-from outrider.errors import Internal
+from outrider.errors import UnfitDatabase
 
 Script = tuple[int, str, str]  # number, name, text
 
@@ -25,9 +25,9 @@ def shipped(package: str) -> list[Script]:
 
 
 def refuse_newer(found: int, newest: int) -> None:
-    """Raises Internal when the schema found is newer than the newest known one."""
+    """Raises UnfitDatabase when the schema found is newer than the newest known one."""
     if found > newest:
-        raise Internal(
+        raise UnfitDatabase(
             f"The database has schema version {found}, and this release of outrider knows {newest}:"
             " start the newer release again, or restore a copy made before the upgrade."
         )

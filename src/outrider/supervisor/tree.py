@@ -179,7 +179,7 @@ class Tree:
         child.ended(self._monotonic())
         code = os.waitstatus_to_exitcode(status)
         if code == REFUSED:
-            child.short_lives = SHORT_LIVES_AT_START
+            child.lived, child.short_lives = False, SHORT_LIVES_AT_START
         cause = {"signal": -code} if code < 0 else {"code": code}
         pause = None if self._ending or self._stop else f"{max(0.0, child.due - self._monotonic()):.2f}s"
         say("died", role=child.role.name, pid=child.pid, **cause, again_in=pause)

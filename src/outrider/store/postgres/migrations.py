@@ -6,7 +6,7 @@ that old and new processes can run side by side while servers are replaced.
 
 from __future__ import annotations
 
-from outrider.errors import Internal
+from outrider.errors import UnfitDatabase
 from outrider.store.postgres.connections import OLDEST
 from outrider.store.postgres.transaction import Link
 from outrider.store.scripts import Script, refuse_newer, shipped
@@ -17,7 +17,7 @@ _LOCK = 0x6F757472  # "outr"
 
 
 async def migrate(link: Link, scripts: list[Script] | None = None) -> int:
-    """Apply what is missing and return the version. Raises Internal, with nothing changed, on a schema too new."""
+    """Apply what is missing and return the version. Raises UnfitDatabase, with nothing changed, on a schema too new."""
     wanted = shipped(PACKAGE) if scripts is None else scripts
     await _suits(link)
     newest = wanted[-1][0]
@@ -31,9 +31,11 @@ async def _suits(link: Link) -> None:
     version = int(await link.fetchval("SHOW server_version_num"))
     encoding: str = await link.fetchval("SHOW server_encoding")
     if version < OLDEST:
-        raise Internal(f"The database server is PostgreSQL {version // 10_000}: {OLDEST // 10_000} or newer is needed.")
+        raise UnfitDatabase(
+            f"The database server is PostgreSQL {version // 10_000}: {OLDEST // 10_000} or newer is needed."
+        )
     if encoding != "UTF8":
-        raise Internal(f"The database's encoding is {encoding}; UTF8 is needed: create it with ENCODING 'UTF8'.")
+        raise UnfitDatabase(f"The database's encoding is {encoding}; UTF8 is needed: create it with ENCODING 'UTF8'.")
 
 
 async def _apply(link: Link, script: Script, newest: int) -> None:

@@ -10,7 +10,7 @@ from typing import Protocol, cast
 
 import asyncpg
 
-from outrider.errors import Internal
+from outrider.errors import UnfitDatabase
 from outrider.store.postgres import connections
 from outrider.store.postgres.transaction import Link
 
@@ -24,8 +24,8 @@ class _Told(Protocol):
     def get_server_pid(self) -> int: ...
 
 
-def refusal(place: str) -> Internal:
-    return Internal(
+def refusal(place: str) -> UnfitDatabase:
+    return UnfitDatabase(
         f"The database at {place} is behind a pooler that changes the session between transactions: prepared statements"
         " and notifications are lost there. Let it pool by session (PgBouncer: pool_mode = session), or name the"
         " database itself."
@@ -38,7 +38,7 @@ async def between(link: Link) -> bool:
 
 
 async def refuse_unfit(link: Link, url: str) -> None:
-    """Raises Internal where the pooler is of the wrong kind. `link` must be in no transaction.
+    """Raises UnfitDatabase where the pooler is of the wrong kind. `link` must be in no transaction.
 
     While a second connection is in a transaction, the session that served the first one last is either still kept for
     it, or has been given to the second, or is free and may be.
