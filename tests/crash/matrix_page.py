@@ -30,7 +30,8 @@ command that is interrupted, the deletion. At a named point (`outrider.faults`),
 process that stands there is killed with SIGKILL, or frozen with SIGSTOP. On the stores that several servers share, a
 frozen owner of a session is let go on when another server has taken its session over and finished it; everyone else is
 frozen for a second. Frozen on a shared store: two servers with API and harness, which share a vault and a sandbox host
-over mutual TLS. Everything else: one server with all roles.
+over mutual TLS. Everything else: one server with all roles. With NATS, half as many moments are taken for the
+take-overs: it does not decide who owns what.
 
 Afterwards the log is held against the invariants (`outrider.testing.invariants`): numbered without a gap, every
 acknowledged event there, one intent and one result for each call, no request left open, queued events taken up once,
@@ -42,7 +43,8 @@ Points of the blob store and of cold logs are killed by a test of their own (`te
 
 Recovery is the time from the kill to the session's next event (after a freeze of a second: from its end). A frozen
 owner is only noticed after 3 s; a dead one at once, so that what is measured there is mostly the start of a process on
-a busy machine: the load is given beside the figures, and with a load above the number of cores they are too high.
+a busy machine: where it was noted, the load is given beside the figures, and with a load above the number of cores they
+are too high. The slowest are kills of the supervisor, after which the whole tree is started anew.
 """
 SIGNALS = ("SIGKILL", "SIGSTOP")
 SHARES = (0.5, 0.95, 0.99)
@@ -115,9 +117,10 @@ def render(results: dict[str, Any]) -> str:
     columns = "Cells | Violations | Recovery p50 | p95 | p99"
     lines = [HEAD, f"| Store | Signal | {columns} | Load | Tried |", "|---|---|---|---|---|---|---|---|---|"]
     for (store, signal), found in runs.items():
-        load = " to ".join(str(one) for one in found["load"])
+        load = " to ".join(str(one) for one in found["load"]) or "not noted"
         tried = f"{found['at']}, `{found['commit']}`"
         lines.append(f"| {store} | {signal} | {_figures(found['cells'])} | {load} | {tried} |")
+    lines += ["", *(f"- {store}, {signal}: {run['note']}" for (store, signal), run in runs.items() if "note" in run)]
     machine = results["machine"]
     lines += [
         "",
