@@ -17,6 +17,7 @@ import ssl
 import sys
 import time
 from collections.abc import Generator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 import httpx2
@@ -32,10 +33,11 @@ from outrider.errors import OutriderError
 from outrider.ids import MonotonicIds
 from outrider.links import peers as links
 from outrider.ports import metrics
+from outrider.ports.telemetry import Meter
 from outrider.proxy import gate
 from outrider.proxy.credentials import Credentials
 from outrider.proxy.desk import Desk
-from outrider.proxy.egress.room import serving
+from outrider.proxy.egress.room import Settle, serving
 from outrider.proxy.model import ModelProxy, Upstream
 from outrider.telemetry.prometheus import PrometheusMeter
 from outrider.vault import keyring, process
@@ -101,6 +103,9 @@ class Ways:
 
     settings: Settings
     listener: socket.socket
+
+    def served(self, meter: Meter, credentials: Credentials) -> AbstractAsyncContextManager[Settle]:
+        return serving(self.settings, self.listener, meter, SystemClock(), credentials)
 
 
 class _Server(uvicorn.Server):
@@ -174,7 +179,7 @@ async def serve(
         stack.push_async_callback(_close, models, rekeying)
         egress = None
         if ways is not None:
-            egress = await stack.enter_async_context(serving(ways.settings, ways.listener, meter, SystemClock()))
+            egress = await stack.enter_async_context(ways.served(meter, credentials))
         desk = Desk(credentials, context)
         app = gate.app(capabilities, models, MonotonicIds(), desk=desk, meter=meter, scrape=meter.text, egress=egress)
         await _serve_until_told(app, doors)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -12,10 +13,11 @@ from typing import Any
 
 from outrider.clock import SystemClock
 from outrider.networks import allowance
-from outrider.ports.egress import EgressClaim
+from outrider.ports.egress import EgressClaim, EgressCredential
 from outrider.ports.sandbox import ToolCall
 from outrider.proxy.egress.connection import Terms
-from outrider.proxy.egress.door import Door
+from outrider.proxy.egress.door import Door, nothing_to_tell
+from outrider.proxy.egress.injector import Injector
 from outrider.proxy.egress.policy import policy
 from outrider.proxy.egress.record import FILE, Record
 from outrider.sandbox.driver import BubblewrapSandboxes
@@ -29,12 +31,13 @@ class Web:
 
     def __init__(self) -> None:
         self.seen: list[bytes] = []
+        self.bodies: list[bytes] = []
         self.port = 0
         self.answers: dict[bytes, bytes] = {}
 
     @asynccontextmanager
-    async def serving(self, host: str = "127.0.0.1") -> AsyncGenerator[Web]:
-        server = await asyncio.start_server(self._serve, host, 0)
+    async def serving(self, context: ssl.SSLContext | None = None) -> AsyncGenerator[Web]:
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=context)
         self.port = server.sockets[0].getsockname()[1]
         try:
             yield self
@@ -46,7 +49,9 @@ class Web:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 self.seen.append(head)
                 path = head.split(b" ")[1]
-                body = self.answers.get(path)
+                sent = await _body(head, reader)
+                self.bodies.append(sent)
+                body = head + sent if path == b"/echo" else self.answers.get(path)
                 if body is None:
                     body = b"hello from " + path + b"\n"
                 if body.startswith(b"HTTP/1.1"):
@@ -54,10 +59,23 @@ class Web:
                 else:
                     writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
                 await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, OSError):
             pass
         finally:
             writer.close()
+
+
+async def _body(head: bytes, reader: asyncio.StreamReader) -> bytes:
+    lower = head.lower()
+    if b"transfer-encoding: chunked" in lower:
+        found = b""
+        while size := int((await reader.readline()).strip(), 16):
+            found += await reader.readexactly(size)
+            await reader.readline()
+        await reader.readline()
+        return found
+    _, named, rest = lower.partition(b"content-length: ")
+    return await reader.readexactly(int(rest.split(b"\r\n")[0])) if named else b""
 
 
 class Trial:
@@ -83,11 +101,15 @@ class Trial:
         connections: int = 32,
         idle: float = 60.0,
         resolve: Callable[[str, int], Awaitable[list[str]]] | None = None,
+        injector: Injector | None = None,
     ) -> AsyncGenerator[Door]:
         """A new proxy at the sandboxes' socket, which lets the private addresses `allow` in."""
         record = Record(self.host.place, SystemClock())
-        terms = Terms([allowance(text) for text in allow], idle, record, resolve=resolve or self.resolve)
-        self.door = Door(self.host.root, terms, connections)
+        terms = Terms(
+            [allowance(text) for text in allow], idle, record, resolve=resolve or self.resolve, injector=injector
+        )
+        tell = nothing_to_tell if injector is None else injector.tell
+        self.door = Door(self.host.root, terms, connections, tell)
         self.host.egress.unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         listener.bind(str(self.host.egress))
@@ -107,9 +129,10 @@ class Trial:
         *,
         packages: Mapping[str, tuple[str, ...]] | None = None,
         mcp: Sequence[str] = (),
+        credentials: Sequence[EgressCredential] = (),
     ) -> None:
         assert self.door is not None
-        claim = EgressClaim(session, self._epoch, "wrkspc_a", dict(networking), tuple(mcp))
+        claim = EgressClaim(session, self._epoch, "wrkspc_a", dict(networking), tuple(mcp), tuple(credentials))
         self.door.settle(policy(claim, packages or {}))
 
     async def run(self, session: str, command: str) -> str:

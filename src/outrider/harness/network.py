@@ -1,10 +1,19 @@
-"""What a session's sandbox may reach, from the session's own log: its environment and its agent. Pure."""
+"""What a session's sandbox may reach: from the session's own log its environment and its agent, from the records the
+credentials that its commands may use."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from dataclasses import replace
+from typing import Any
 from urllib.parse import urlsplit
 
-from outrider.ports.egress import EgressClaim
+import msgspec
+
+from outrider.ports.egress import Egress, EgressClaim, EgressCredential
+from outrider.ports.log import SessionKey
+from outrider.ports.records import Page, Records
+from outrider.ports.vaults import MOST_CREDENTIALS, CredentialRecord, VaultRecords
 from outrider.session.state import Context
 
 
@@ -13,3 +22,58 @@ def claim_of(context: Context, session: str, workspace: str, epoch: int) -> Egre
     servers: list[dict[str, str]] = context.agent.get("mcp_servers", [])
     hosts = [urlsplit(server["url"]).hostname for server in servers]
     return EgressClaim(session, epoch, workspace, networking, tuple(host for host in hosts if host))
+
+
+VARIABLE = "env:"
+REMEMBERED = 10_000
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class WithCredentials:
+    """Implements `Egress`: adds the session's credentials, as they are now, to what is claimed."""
+
+    def __init__(self, inner: Egress, records: Records, vaults: VaultRecords) -> None:
+        self._inner = inner
+        self._records = records
+        self._vaults = vaults
+        self._known: OrderedDict[tuple[str, str], tuple[str, ...]] = OrderedDict()  # a session's vaults never change
+
+    async def claim(self, claim: EgressClaim) -> None:
+        vault_ids = await self._vault_ids(claim.workspace, claim.session)
+        if vault_ids:
+            claim = replace(claim, credentials=await self._credentials(claim.workspace, vault_ids))
+        await self._inner.claim(claim)
+
+    async def _vault_ids(self, workspace: str, session: str) -> tuple[str, ...]:
+        found = self._known.get((workspace, session))
+        if found is None:
+            record = await self._records.session(SessionKey(workspace, session))
+            found = () if record is None else tuple(_decode(record.details).get("vault_ids", ()))
+            self._known[workspace, session] = found
+            if len(self._known) > REMEMBERED:
+                self._known.popitem(last=False)
+        return found
+
+    async def _credentials(self, workspace: str, vault_ids: tuple[str, ...]) -> tuple[EgressCredential, ...]:
+        """Of one name the one in the first vault that has it."""
+        found: dict[str, EgressCredential] = {}
+        for vault in vault_ids:
+            for record in await self._vaults.credentials(workspace, vault, Page(limit=MOST_CREDENTIALS)):
+                if record.place.startswith(VARIABLE) and record.archived_at is None:
+                    found.setdefault(record.place, _variable(record))
+        return tuple(found.values())
+
+
+def _variable(record: CredentialRecord) -> EgressCredential:
+    auth = _decode(record.body)["auth"]
+    location = auth["injection_location"]
+    return EgressCredential(
+        name=auth["secret_name"],
+        workspace=record.workspace,
+        vault=record.vault,
+        credential=record.id,
+        version=record.secret,
+        networking=auth["networking"],
+        header=location["header"],
+        body=location["body"],
+    )

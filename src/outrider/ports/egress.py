@@ -7,15 +7,31 @@ from typing import Any, Protocol
 
 
 @dataclass(frozen=True, slots=True)
+class EgressCredential:
+    """An `environment_variable` credential of a session: the variable's name, where the vault holds its secret, which
+    hosts it is for (`networking`, the credential's own object), and where it is put."""
+
+    name: str
+    workspace: str
+    vault: str
+    credential: str
+    version: int
+    networking: dict[str, Any]
+    header: bool
+    body: bool
+
+
+@dataclass(frozen=True, slots=True)
 class EgressClaim:
     """What a session's sandbox may reach. `networking` is the environment's own object, `mcp_hosts` are those of the
-    agent's declared servers."""
+    agent's declared servers, `credentials` what its commands may use without seeing it."""
 
     session: str
     epoch: int
     workspace: str
     networking: dict[str, Any]
     mcp_hosts: tuple[str, ...] = ()
+    credentials: tuple[EgressCredential, ...] = ()
 
 
 class Egress(Protocol):

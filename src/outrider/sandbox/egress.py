@@ -24,6 +24,12 @@ FIRST_WORD = 5.0  # seconds that a first command waits for a proxy that is being
 CONNECT_SECONDS = 2.0
 PAUSE = 0.2
 LONGEST = 4 * 1024**2
+SYSTEM_BUNDLES = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)
 _PROXY = f"http://127.0.0.1:{PORT}"
 _NOT_BY_PROXY = "localhost,127.0.0.1,::1"
 
@@ -142,6 +148,19 @@ class Way:
             told: Any = json.loads(line)
             self._told = True
             self._changed({"environment": told["environment"], "trust": told["trust"]})
+
+
+def write_trust(directory: str, certificates: str) -> None:
+    """The bundle that the commands' variables name: this machine's authorities, and these."""
+    found = next((path for path in SYSTEM_BUNDLES if os.path.exists(path)), None)
+    draft = os.path.join(directory, "ca.new")
+    with open(draft, "wb") as file:
+        if found is not None:
+            with open(found, "rb") as system:
+                file.write(system.read().rstrip() + b"\n")
+        file.write(certificates.encode())
+    os.chmod(draft, 0o644)
+    os.rename(draft, os.path.join(directory, "ca.pem"))
 
 
 def _make_listener(box: Box) -> tuple[int, socket.socket]:

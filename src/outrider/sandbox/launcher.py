@@ -19,6 +19,7 @@ WORKSPACE = "/workspace"
 OUTPUTS = "/mnt/session/outputs"
 UPLOADS = "/mnt/session/uploads"
 RESULTS = "/mnt/session/results"
+TRUST = "/etc/outrider"
 ENVIRONMENT = {
     "PATH": "/usr/local/bin:/usr/bin:/bin",
     "HOME": WORKSPACE,
@@ -116,7 +117,7 @@ def write_etc(root: str) -> None:
         if os.path.exists(path):
             os.makedirs(os.path.dirname(f"{draft}{path[4:]}"), exist_ok=True)
             shutil.copyfile(path, f"{draft}{path[4:]}")
-    for path in MOUNTED:
+    for path in (*MOUNTED, TRUST):
         os.makedirs(f"{draft}{path[4:]}", exist_ok=True)
     _replace(draft, os.path.join(root, "etc"))
 
@@ -159,6 +160,7 @@ def command(bwrap: str, root: str, own: str, sizes: Sizes, *, info_fd: int, filt
         *("--size", str(sizes["tmp"]), "--perms", "1777", "--tmpfs", "/tmp"),
         *("--size", str(sizes["run"]), "--tmpfs", "/run"),
         *("--ro-bind", f"{own}/uploads", UPLOADS, "--ro-bind", f"{own}/results", RESULTS),
+        *("--ro-bind", f"{own}/trust", TRUST),
         *("--bind", f"{own}/outputs", OUTPUTS, "--bind", f"{own}/workspace", WORKSPACE),
         *("--remount-ro", "/", "--chdir", WORKSPACE),
         *environment,

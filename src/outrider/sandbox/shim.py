@@ -36,7 +36,7 @@ INTERRUPTED = "interrupted before it finished; it may have partly run"
 UNKEPT = "ended by its host, which had lost touch with whoever owns the session; it may have partly run"
 LOST = "The sandbox that ran this is gone; it may have partly run."
 KEPT_RESULTS = 256
-DIRECTORIES = ("workspace", "outputs", "uploads", "results")
+DIRECTORIES = ("workspace", "outputs", "uploads", "results", "trust")
 Waiting = dict[str, list[Reply]]
 
 
@@ -291,6 +291,8 @@ class Shim:
         return self._told if self._options["egress"] is None else {**self._told, **egress.ENVIRONMENT}
 
     def _hear(self, told: egress.Told) -> None:
+        if told["trust"]:
+            egress.write_trust(os.path.join(self._own, "trust"), told["trust"])
         self._told = told["environment"]
 
     def _drop_box(self) -> None:

@@ -20,9 +20,11 @@ from outrider.ports import metrics
 from outrider.ports.telemetry import Meter, NoMeter
 from outrider.proxy.egress.hosts import BadTarget, Target, target
 from outrider.proxy.egress.http1 import Malformed, Talk, exchange, onward, value
+from outrider.proxy.egress.injector import Injector
 from outrider.proxy.egress.policy import Policy
 from outrider.proxy.egress.reach import Resolve, Unreachable, connected, system_resolve
 from outrider.proxy.egress.record import Entry, Record
+from outrider.proxy.egress.terminated import Exchange, Unacceptable, begins_tls, reach_tls, serve_tls
 from outrider.proxy.egress.tunnel import Traffic, Tunnel
 from outrider.proxy.egress.wires import Gone, SocketWire
 
@@ -42,6 +44,7 @@ class Terms:
     record: Record
     meter: Meter = field(default_factory=NoMeter)
     resolve: Resolve = system_resolve
+    injector: Injector | None = None
 
 
 class Refused(Exception):
@@ -80,6 +83,7 @@ class Connection:
         except Gone:
             pass
         finally:
+            self._talk.wire.close()
             self._client.close()
 
     async def refuse(self, status: int, message: str) -> None:
@@ -141,12 +145,52 @@ class Connection:
     async def _connect(self, where: Target) -> None:
         policy = self._judge(where)
         if isinstance(await self._talk.event(HEAD_SECONDS), h11.EndOfMessage):
-            await self._tunnel(where, policy)
+            injector = self._terms.injector
+            if injector is not None and policy.credentials_for(where.host):
+                await self._open_up(where, policy, injector)
+            else:
+                await self._tunnel(where, policy, await self._reach(where))
 
-    async def _tunnel(self, where: Target, policy: Policy) -> None:
+    async def _open_up(self, where: Target, policy: Policy, injector: Injector) -> None:
+        """The host has a credential: TLS ends here. What is no TLS is tunnelled as ever, and gets no secret."""
         outside = await self._reach(where)
+        if self._talk.state.trailing_data[0]:
+            outside.close()
+            raise Refused(400, "bytes for the tunnel came before it was open", where)
+        await self._talk.wire.write(ESTABLISHED, WRITE_SECONDS)
+        if not await begins_tls(self._client):
+            await self._tunnel(where, policy, outside, established=True)
+            return
+        self._how = "terminated"
+        upstream: Talk | None = None
         try:
-            await self._talk.wire.write(ESTABLISHED, WRITE_SECONDS)
+            wire = await serve_tls(self._client, injector.authority.context(where.host))
+            self._talk = Talk(wire, h11.SERVER, self._terms.idle)
+            upstream = Talk(await reach_tls(outside, where.host, injector.upstream), h11.CLIENT, self._terms.idle)
+            await self._serve_inside(where, upstream, injector)
+        except Unacceptable as problem:
+            raise Refused(problem.status, str(problem), where) from problem
+        finally:
+            if upstream is not None:
+                upstream.wire.close()
+            outside.close()
+
+    async def _serve_inside(self, where: Target, upstream: Talk, injector: Injector) -> None:
+        loop = asyncio.get_running_loop()
+        while (request := await self._talk.request(self._terms.idle)) is not None:
+            self._began, self._traffic = loop.time(), Traffic()
+            policy = self._judge(where)
+            lasts = await Exchange(self._talk, upstream, where, self._traffic).run(request, policy, injector)
+            self._note(policy, where, "allowed")
+            if not lasts:
+                return
+
+    async def _tunnel(
+        self, where: Target, policy: Policy, outside: socket.socket, *, established: bool = False
+    ) -> None:
+        try:
+            if not established:
+                await self._talk.wire.write(ESTABLISHED, WRITE_SECONDS)
             early = self._talk.state.trailing_data[0]
             if early:
                 await SocketWire(outside).write(early, WRITE_SECONDS)
@@ -199,7 +243,8 @@ class Connection:
         )
         try:
             await self._talk.wire.write(head.encode("ascii", "replace") + body, WRITE_SECONDS)
-            self._client.shutdown(socket.SHUT_WR)
+            if self._how != "terminated":
+                self._client.shutdown(socket.SHUT_WR)
             await self._talk.wire.read(1.0)  # what still comes would turn the answer into a reset
         except (Gone, OSError):
             pass

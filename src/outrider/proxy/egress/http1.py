@@ -107,9 +107,12 @@ def unchanged(data: bytes, _last: bool) -> bytes:
 
 async def exchange(
     client: Talk, request: h11.Request, upstream: Talk, target: bytes, headers: Headers, *, chunked: bool,
-    outward: Change = unchanged, inward: Change = unchanged,
+    outward: Change = unchanged, inward: Change = unchanged, body: bytes | None = None,
+    answered: Callable[[Headers], Headers] = list,
 ) -> bool:  # fmt: skip
     """Pass `request` on with this target and these headers, and the answer back; False after a change of protocol.
+
+    `body` goes in place of the client's, which was read already; `answered` says what becomes of the answer's headers.
 
     Raises Gone, Malformed.
     """
@@ -117,10 +120,10 @@ async def exchange(
     framing: Headers = [(b"transfer-encoding", b"chunked")] if chunked else []
     change = [(b"connection", b"upgrade"), (b"upgrade", upgrade)] if upgrade else []
     await upstream.send(h11.Request(method=request.method, target=target, headers=[*headers, *framing, *change]))
-    if client.state.they_are_waiting_for_100_continue:
-        await client.send(h11.InformationalResponse(status_code=100, headers=[]))
-    async with _beside(_upload(client, upstream, outward)):
-        switched = await _answer(client, upstream, inward)
+    await go_on(client)
+    work = _upload(client, upstream, outward) if body is None else _put(upstream, body)
+    async with _beside(work):
+        switched = await _answer(client, upstream, inward, answered)
     if switched:
         await relay(client, upstream)
         return False
@@ -140,6 +143,26 @@ async def _beside(work: Coroutine[None, None, None]) -> AsyncGenerator[None]:
         raise problem
 
 
+async def go_on(client: Talk) -> None:
+    """Ask for the body, if the client waits to be asked."""
+    if client.state.they_are_waiting_for_100_continue:
+        await client.send(h11.InformationalResponse(status_code=100, headers=[]))
+
+
+async def whole_body(client: Talk) -> bytes:
+    found = bytearray()
+    await go_on(client)
+    while isinstance(event := await client.event(), h11.Data):
+        found += event.data
+    return bytes(found)
+
+
+async def _put(upstream: Talk, body: bytes) -> None:
+    if body:
+        await upstream.send(h11.Data(data=body))
+    await upstream.send(h11.EndOfMessage())
+
+
 async def _upload(client: Talk, upstream: Talk, outward: Change) -> None:
     while True:
         event = await client.event()
@@ -157,7 +180,7 @@ async def _upload(client: Talk, upstream: Talk, outward: Change) -> None:
             return
 
 
-async def _answer(client: Talk, upstream: Talk, inward: Change) -> bool:
+async def _answer(client: Talk, upstream: Talk, inward: Change, answered: Callable[[Headers], Headers]) -> bool:
     """True when the upstream has changed to the protocol that the client wanted."""
     while True:
         event = await upstream.event()
@@ -167,7 +190,7 @@ async def _answer(client: Talk, upstream: Talk, inward: Change) -> bool:
                 await client.send(h11.InformationalResponse(status_code=101, headers=kept))
                 return True
         elif isinstance(event, h11.Response):
-            kept = onward(event.headers)
+            kept = answered(onward(event.headers))
             await client.send(h11.Response(status_code=event.status_code, headers=kept, reason=event.reason))
         elif isinstance(event, h11.Data):
             data = inward(bytes(event.data), False)

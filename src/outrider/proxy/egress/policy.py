@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from outrider.ports.egress import EgressClaim
+from outrider.ports.egress import EgressClaim, EgressCredential
 from outrider.proxy.egress.hosts import Target, covers
 
 SETTING = "[egress.package_hosts]"
@@ -23,6 +23,11 @@ class Policy:
     mcp_hosts: tuple[str, ...] = ()
     package_managers: bool = False
     packages: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    credentials: tuple[EgressCredential, ...] = ()
+
+    def credentials_for(self, host: str) -> list[EgressCredential]:
+        """Those that are for this host."""
+        return [one for one in self.credentials if _is_for(one, host)]
 
     def refusal(self, target: Target) -> str | None:
         """Why the environment's networking does not let the target in; None: it does."""
@@ -37,6 +42,13 @@ class Policy:
         return said
 
 
+def _is_for(credential: EgressCredential, host: str) -> bool:
+    networking = credential.networking
+    if networking.get("type") == "unrestricted":
+        return True
+    return any(covers(rule, host) for rule in networking.get("allowed_hosts", ()))
+
+
 def policy(claim: EgressClaim, packages: Mapping[str, tuple[str, ...]]) -> Policy:
     networking = claim.networking
     limited = networking.get("type") != "unrestricted"
@@ -49,4 +61,5 @@ def policy(claim: EgressClaim, packages: Mapping[str, tuple[str, ...]]) -> Polic
         mcp_hosts=claim.mcp_hosts if networking.get("allow_mcp_servers") else (),
         package_managers=bool(networking.get("allow_package_managers")),
         packages=packages if networking.get("allow_package_managers") else {},
+        credentials=claim.credentials,
     )

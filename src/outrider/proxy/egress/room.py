@@ -10,22 +10,30 @@ from outrider.clock import Clock
 from outrider.config import Settings
 from outrider.ports.egress import EgressClaim
 from outrider.ports.telemetry import Meter
+from outrider.proxy.credentials import Credentials
+from outrider.proxy.egress.authority import Authority
 from outrider.proxy.egress.claims import Claims
 from outrider.proxy.egress.connection import Terms
 from outrider.proxy.egress.door import Door
+from outrider.proxy.egress.injector import Injector, upstream_context
+from outrider.proxy.egress.placeholders import Placeholders
 from outrider.proxy.egress.policy import policy
 from outrider.proxy.egress.record import Record
+
+Settle = Callable[[EgressClaim], None]
 
 
 @asynccontextmanager
 async def serving(
-    settings: Settings, listener: socket.socket, meter: Meter, clock: Clock
-) -> AsyncGenerator[Callable[[EgressClaim], None]]:
+    settings: Settings, listener: socket.socket, meter: Meter, clock: Clock, credentials: Credentials
+) -> AsyncGenerator[Settle]:
     """Serve the sandboxes that come in at `listener`; gives what takes their owners' claims."""
     egress = settings.egress
     record = Record(settings.vault_data, clock)
-    terms = Terms(egress.allow_private, egress.idle_timeout, record, meter)
-    door = Door(settings.sandboxes, terms, egress.connections)
+    place = settings.vault_data
+    injector = Injector(Authority(place), Placeholders(place), credentials, upstream_context())
+    terms = Terms(egress.allow_private, egress.idle_timeout, record, meter, injector=injector)
+    door = Door(settings.sandboxes, terms, egress.connections, injector.tell)
     claims = Claims(settings.vault_data)
     for known in claims.all():
         door.settle(policy(known, egress.package_hosts))

@@ -1,0 +1,93 @@
+"""Egress through a whole server: its API, its vault process as it runs, real sandboxes, and what lies on disk after."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from anthropic import Anthropic
+from egress_trial import Web
+from live_server import Server, Stage, data_directory, serving
+from session_talk import Talk
+from turns import TOOLSET, every, said, text_of
+
+from outrider.models.scripted.script import Request, ToolUse, Turn
+from outrider.proxy.egress.authority import Authority
+
+SECRET = "canary-61c0f4b8d9e27a35"
+
+
+def commands(request: Request) -> Turn:
+    """The model runs what the last message says."""
+    content: Any = request.body["messages"][-1]["content"]
+    text = content if isinstance(content, str) else content[-1].get("text")
+    return Turn(ToolUse("bash", {"command": text})) if text else Turn("Done.")
+
+
+def opened(client: Anthropic, host: str) -> Talk:
+    """A session with the credential in a vault, on an environment with limited networking."""
+    vaults: Any = client.beta.vaults
+    vault = vaults.create(display_name="tests")
+    auth = {
+        "type": "environment_variable",
+        "secret_name": "API_TOKEN",
+        "secret_value": SECRET,
+        "networking": {"type": "limited", "allowed_hosts": [host]},
+    }
+    vaults.credentials.create(vault.id, auth=auth)
+    tools: Any = [TOOLSET]
+    agent = client.beta.agents.create(name="tester", model="scripted-one", tools=tools)
+    networking: Any = {"type": "cloud", "networking": {"type": "limited", "allowed_hosts": [host]}}
+    environment = client.beta.environments.create(name="tests", config=networking)
+    session = client.beta.sessions.create(agent=agent.id, environment_id=environment.id, vault_ids=[vault.id])
+    return Talk(client, session.id)
+
+
+def ran(talk: Talk, command: str) -> str:
+    return text_of(every(said(talk, command), "agent.tool_result")[-1])
+
+
+def scene(server: Server, web: Web) -> None:
+    with server.client() as client:
+        talk = opened(client, "localhost")
+        fetch = f"curl -sS --noproxy '' -H \"X: $API_TOKEN\" https://localhost:{web.port}/echo"
+        placeholder = ran(talk, "echo $API_TOKEN").strip()
+        assert placeholder.startswith("outr_secret_")
+        assert "x: " + "*" * len(SECRET) in ran(talk, fetch)
+        assert SECRET.encode() in web.seen[-1]
+        os.kill(server.pids()["vault"], signal.SIGKILL)
+        assert ran(talk, f"echo $API_TOKEN && {fetch}").startswith(placeholder)
+        assert [SECRET.encode() in head for head in web.seen] == [True, True]
+        beyond = ran(talk, "curl -sS -o /dev/null -w '%{http_code}' http://other.example/; true")
+        assert beyond.endswith("403")
+
+
+def holding(place: Path, canary: bytes) -> list[str]:
+    files = (path for path in place.rglob("*") if path.is_file() and not path.is_symlink())
+    return [str(path.relative_to(place)) for path in files if canary in path.read_bytes()]
+
+
+@pytest.mark.anyio
+async def test_a_command_uses_a_secret_that_is_nowhere_but_in_the_vault(tmp_path: Path) -> None:
+    outside = Authority(tmp_path)
+    with data_directory() as data, Stage().open() as stage:
+        trusted = data.parent / "trusted.pem"
+        trusted.write_text(outside.certificate)
+        trusted.chmod(0o644)
+        stage.put("scripted-one", decide=commands)
+        async with Web().serving(outside.context("localhost")) as web:
+            config = f'[egress]\nallow_private = ["127.0.0.1:{web.port}"]\n'
+            environment = {"OUTRIDER_MODEL_URL": stage.url, "SSL_CERT_FILE": str(trusted)}
+
+            def act() -> None:
+                with serving(data, environment, config=config) as server:
+                    scene(server, web)
+
+            await asyncio.to_thread(act)
+        assert (data / "vault" / "egress-ca.pem").stat().st_mode & 0o077 == 0
+        assert "API_TOKEN" in (data / "vault" / "egress-claims.jsonl").read_text()
+        assert holding(data.parent, SECRET.encode()) == []
