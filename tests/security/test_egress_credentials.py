@@ -14,11 +14,11 @@ from egress_trial import Trial, Web, trial
 from outrider.clock import SystemClock
 from outrider.ports.egress import EgressCredential
 from outrider.proxy.credentials import Credentials
-from outrider.proxy.egress.authority import Authority
 from outrider.proxy.egress.injector import Injector
 from outrider.proxy.egress.placeholders import Placeholders
 from outrider.vault import material
 from outrider.vault.audit import FILE, Audit
+from outrider.vault.authority import Authority
 from outrider.vault.envelope import Owner
 from outrider.vault.keys import KeySources
 from outrider.vault.secrets import SecretStore

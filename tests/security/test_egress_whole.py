@@ -16,7 +16,7 @@ from session_talk import Talk
 from turns import TOOLSET, every, said, text_of
 
 from outrider.models.scripted.script import Request, ToolUse, Turn
-from outrider.proxy.egress.authority import Authority
+from outrider.vault.authority import Authority
 
 SECRET = "canary-61c0f4b8d9e27a35"
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from outrider.errors import OutriderError
 from outrider.proxy.credentials import Credentials, Who
-from outrider.proxy.egress.authority import PROTOCOLS, Authority
 from outrider.proxy.egress.hosts import Target
 from outrider.proxy.egress.placeholders import Injection, Placeholders, Swap
 from outrider.proxy.egress.policy import Policy
+from outrider.vault.authority import PROTOCOLS, Authority
 from outrider.vault.envelope import Owner
 
 BUNDLE = "/etc/outrider/ca.pem"

@@ -11,7 +11,6 @@ from outrider.config import Settings
 from outrider.ports.egress import EgressClaim
 from outrider.ports.telemetry import Meter
 from outrider.proxy.credentials import Credentials
-from outrider.proxy.egress.authority import Authority
 from outrider.proxy.egress.claims import Claims
 from outrider.proxy.egress.connection import Terms
 from outrider.proxy.egress.door import Door
@@ -19,6 +18,7 @@ from outrider.proxy.egress.injector import Injector, upstream_context
 from outrider.proxy.egress.placeholders import Placeholders
 from outrider.proxy.egress.policy import policy
 from outrider.proxy.egress.record import Record
+from outrider.vault.authority import Authority
 
 Settle = Callable[[EgressClaim], None]
 
