@@ -90,3 +90,16 @@ def test_a_server_on_postgresql_takes_its_first_key_and_keeps_its_workspace(
         server.client().beta.agents.create(name="tester", model="model")
     database = environment["OUTRIDER_DATABASE_URL"].rpartition("/")[2]
     assert postgres.sql("SELECT workspace FROM agents", database) == asyncio.run(workspace())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only as root have the roles users of their own")
+def test_a_home_that_the_servers_user_can_not_enter_is_no_obstacle(stage: Stage, environment: dict[str, str]) -> None:
+    """Drivers look for certificates and passwords in the home directory, and root's is closed to others."""
+    stage.put("model", Turn("Here."))
+    with data_directory() as data:
+        home = data.parent / "home"
+        home.mkdir(mode=0o700)
+        with serving(data, environment | {"HOME": str(home)}) as server:
+            talk = opened(server, "model")
+            ask(talk, "hello")
+            talk.client.close()

@@ -24,6 +24,7 @@ from outrider.models.scripted import running
 from outrider.models.scripted.script import Answer, Request, Script, Unexpected, by_turn
 
 START_SECONDS = 40.0
+HEARTBEAT = "[limits]\nheartbeat = 0.5\n"  # a reader in a thread learns at the next one that its stream was closed
 KEY = "outr_test_0123456789abcdef"
 
 
@@ -123,7 +124,12 @@ def data_directory() -> Generator[Path]:
 
 @contextmanager
 def serving(
-    data: Path, environment: Mapping[str, str], *options: str, config: str = "", key: str = KEY, up: str = "/readyz"
+    data: Path,
+    environment: Mapping[str, str],
+    *options: str,
+    config: str = HEARTBEAT,
+    key: str = KEY,
+    up: str = "/readyz",
 ) -> Generator[Server]:
     """Start a server on this data, wait until it says at `up` that it is, stop it at the end."""
     if config:

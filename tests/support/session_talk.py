@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import queue
-import socket
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -98,7 +96,6 @@ class Talk:
         try:
             yield reader
         finally:
-            _hang_up(stream)
             stream.close()
             thread.join(DEADLINE)
 
@@ -114,11 +111,3 @@ class Talk:
         while self.status() != status:
             assert time.monotonic() < deadline, f"still {self.status()}: {[e.type for e in self.history()]}"
             threading.Event().wait(0.02)
-
-
-def _hang_up(stream: Any) -> None:
-    """Wake the reader's thread: a socket that is closed in one thread goes on being read in another, until the next
-    heartbeat comes."""
-    connection = stream.response.extensions["network_stream"].get_extra_info("socket")
-    with contextlib.suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)

@@ -21,6 +21,7 @@ from outrider.supervisor import linux, log, plan, reach, zygote_start
 
 MODULES_DIRECTORY = "OUTRIDER_TEST_MODULES_DIR"
 STOPS_BY = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+NO_HOME = "/"  # of a role's own user; root's can't be entered by it, on which libraries that look there stumble
 _HIGHEST_FD = 4096
 
 
@@ -61,6 +62,7 @@ def _play(part: Part, parent: int) -> NoReturn:
             reach.open_code_to(part.uid)
             linux.become(part.uid)
             linux.die_with(parent)
+            os.environ["HOME"] = NO_HOME
         _tell_modules(part.name)
         part.call(entry)
         code = 0
