@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -80,3 +83,12 @@ async def test_a_vault_that_is_started_again_knows_what_sessions_may_reach(tmp_p
         "sesn_b": "unrestricted",
     }
     again.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="without root, the tests above run as an ordinary user already")
+def test_an_ordinary_users_sandboxes_have_the_same_way_out() -> None:
+    runner = Path(__file__).with_name("egress_as_user.py")
+    done = subprocess.run([sys.executable, str(runner)], capture_output=True, text=True, timeout=50, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.startswith("hello from /one\nhello from /two\n")
+    assert "127.0.0.2 is at a loopback address" in done.stdout
