@@ -14,12 +14,14 @@ from typing import Any, cast
 
 from outrider.config import Settings
 from outrider.errors import NotSupported, SandboxUnavailable
+from outrider.harness.network import WithCredentials
 from outrider.harness.worker import NODE_ENDS, Worker
 from outrider.links import peers
 from outrider.links.peers import Identity
 from outrider.links.sandboxes import RemoteSandboxes
 from outrider.links.secrets import SecretsLink
 from outrider.links.vault import VaultLink, vault_at
+from outrider.ports.egress import Egress, NoEgress
 from outrider.ports.log import EventLog, SessionKey
 from outrider.ports.placements import Whereabouts, always_here
 from outrider.ports.sandbox import Capabilities, Sandboxes
@@ -42,6 +44,13 @@ def vault(settings: Settings, identity: Identity | None) -> VaultLink:
     if not settings.vault_url or identity is None:
         return VaultLink(settings.vault_socket)
     return VaultLink(vault_at(settings.vault_url, peers.client_context(identity)))
+
+
+def ways_out(settings: Settings, vault: VaultLink, store: Store) -> Egress:
+    """The network of this machine's sandboxes leaves by this machine's vault; where either stands apart, it doesn't."""
+    if settings.vault_url or settings.sandbox_hosts:
+        return NoEgress()
+    return WithCredentials(vault.egress, store, store)
 
 
 def sandboxes(

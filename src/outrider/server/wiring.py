@@ -24,7 +24,6 @@ from outrider.doorbell.opening import make_exchange
 from outrider.doorbell.ring_only import RingOnly
 from outrider.endpoints import Endpoints
 from outrider.harness.loop import Hands
-from outrider.harness.network import WithCredentials
 from outrider.harness.worker import NODE_ENDS, Worker
 from outrider.ids import MonotonicIds
 from outrider.links.peers import Identity
@@ -96,7 +95,7 @@ async def wired(
                 stack.push_async_callback(part.close)
             work = Hands(
                 *(store, feed, model, endpoints, sandboxes, limits, ids, clock, telemetry),
-                *(WithCredentials(vault.egress, store, store), hands.whereabouts(sandboxes)),
+                *(hands.ways_out(settings, vault, store), hands.whereabouts(sandboxes)),
             )
             dispatch = worker = Worker(work, feed, exchange or LocalDoorbell(), _worker_id(settings.data))
             workers.append(worker)
