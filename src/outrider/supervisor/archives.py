@@ -7,6 +7,7 @@ import io
 import os
 import stat
 import tarfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -98,22 +99,24 @@ def unpack(packed: Path, directory: Path) -> None:
     directory.parent.chmod(0o711)
     with packed.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as plain:
         with tarfile.open(fileobj=plain, mode="r|") as tar:
-            tar.extractall(directory, numeric_owner=True, filter=_Inside())
+            tar.extraction_filter = _unchanged  # owners and modes stay; Pythons before 3.11.4 know no filters
+            tar.extractall(directory, members=_inside(tar), numeric_owner=True)
 
 
-class _Inside:
+def _unchanged(entry: tarfile.TarInfo, _place: str, /) -> tarfile.TarInfo:
+    return entry
+
+
+def _inside(tar: Iterable[tarfile.TarInfo]) -> Iterator[tarfile.TarInfo]:
     """Lets no file be written outside of the directory, by its name or through a link that was unpacked before.
     Where a link points is its sandbox's concern."""
-
-    def __init__(self) -> None:
-        self._links: set[str] = set()
-
-    def __call__(self, entry: tarfile.TarInfo, _place: str, /) -> tarfile.TarInfo | None:
+    links: set[str] = set()
+    for entry in tar:
         parts = entry.name.split("/")
         if entry.name.startswith("/") or ".." in parts or entry.islnk():
             raise InvalidRequest(f"The backup names a file outside of it: {entry.name}.")
-        if any("/".join(parts[:n]) in self._links for n in range(1, len(parts) + 1)):
-            return None  # a directory that became a link while it was read
+        if any("/".join(parts[:n]) in links for n in range(1, len(parts) + 1)):
+            continue  # a directory that became a link while it was read
         if entry.issym():
-            self._links.add(entry.name)
-        return entry
+            links.add(entry.name)
+        yield entry
