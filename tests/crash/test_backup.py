@@ -252,7 +252,7 @@ def test_what_only_one_machine_has_is_backed_up_there(stage: Stage) -> None:
     with data_directory() as data:
         log, files, again = (data.parent / name for name in ("log", "files", "e"))
         refused("no sandboxes' files", "backup", str(files), "--only", "sandboxes", "--data", str(data))
-        with serving(data, environment(stage)) as server:
+        with serving(data, environment(stage), config="") as server:
             talk = new_talk(server, "writes")
             talk.say("go")
             talk.wait(seconds=40)
