@@ -18,6 +18,8 @@ from outrider.testing.relay import Relay
 SECONDS = 10.0
 OWN = "unshare --net (as an ordinary user: unshare --user --map-current-user --keep-caps --net)"
 MOST_LINKS = 200
+PLAIN = ("setpriv", "--ambient-caps=-all", "--inh-caps=-all", "--")
+"""Before a server's command: an ordinary user's server has no rights over the network, and bubblewrap refuses any."""
 
 
 def prepare() -> None:

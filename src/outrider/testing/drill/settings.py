@@ -53,7 +53,7 @@ async def node_for(shape: NodeShape, wiring: Wiring, stack: AsyncExitStack) -> N
 
     environment = await _environment(shape, wiring, through)
     (data / "config.toml").write_text((wiring.shape.config or LIMITS) + _tables(shape, wiring))
-    prefix = () if host is None else host.prefix
+    prefix = (*(() if host is None else host.prefix), *(hosts.PLAIN if wiring.shape.hosts else ()))
     return Node(shape, data, environment, _options(shape, wiring), ways, prefix)
 
 
