@@ -59,7 +59,11 @@ def test_a_session_goes_on_over_restarts_of_the_database_and_of_the_server(
             assert not (data / "outrider.db").exists()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="the vault's and the supervisor's /proc is closed to an ordinary user")
+def closed(pid: int) -> bool:
+    """Whether the process has hidden itself, as supervisor and vault do: then even its own user can't look inside."""
+    return os.geteuid() != 0 and not os.access(f"/proc/{pid}/environ", os.R_OK)
+
+
 def test_the_databases_password_is_in_no_process_but_the_server_and_in_no_file(
     postgres: PostgresServer, environment: dict[str, str]
 ) -> None:
@@ -68,8 +72,10 @@ def test_the_databases_password_is_in_no_process_but_the_server_and_in_no_file(
         server.client().beta.agents.create(name="tester", model="model")
         pids = {"supervisor": server.process.pid, **server.pids()}
         for role, pid in pids.items():
-            for part in ("environ", "cmdline"):
-                assert secret not in Path(f"/proc/{pid}/{part}").read_bytes(), f"{role}: {part}"
+            assert secret not in Path(f"/proc/{pid}/cmdline").read_bytes(), role
+            if closed(pid):
+                continue
+            assert secret not in Path(f"/proc/{pid}/environ").read_bytes(), role
             files = [os.readlink(file) for file in Path(f"/proc/{pid}/fd").iterdir() if file.is_symlink()]
             holds = any("outrider-credentials" in file for file in files)
             assert holds == (role in ("supervisor", "server")), f"{role}: {files}"
