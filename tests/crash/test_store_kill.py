@@ -187,9 +187,11 @@ async def test_killed_at_random_it_loses_nothing_that_it_acknowledged(place: str
 async def test_killed_around_a_commit_it_loses_nothing_that_it_acknowledged(
     point: str, commits: int, place: str
 ) -> None:
-    with Stops() as stops, appender(place, 0, faults=stops.theirs) as running:
-        stops.until(point, times=commits)
-        acknowledged = running.kill()
+    with Stops() as stops:
+        stops.want(point, times=commits)  # before anyone runs, or the first commit may have passed
+        with appender(place, 0, faults=stops.theirs) as running:
+            assert stops.held() is not None
+            acknowledged = running.kill()
     rows = await check(place, acknowledged)
     told = sum(map(len, acknowledged.values()))
     if point == "store.commit.after":
