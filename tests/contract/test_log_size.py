@@ -82,6 +82,14 @@ async def test_a_damaged_cold_log_is_named_and_stays_cold(place: Place) -> None:
 
 
 @pytest.mark.anyio
+async def test_who_found_nothing_reads_again_when_another_has_brought_the_log_back(place: Place) -> None:
+    assert await place.freezer.freeze(KEY)
+    assert len(await place.store.read(KEY)) == 1
+    assert await place.freezer.thaw(KEY)
+    assert not await place.freezer.thaw(KEY, after=1)
+
+
+@pytest.mark.anyio
 async def test_many_readers_and_a_writer_bring_a_cold_log_back_once(place: Place) -> None:
     await place.store.append_client(KEY, [event(f"e{n}") for n in range(50)], if_head=1, wake=False)
     before = await place.store.read(KEY)

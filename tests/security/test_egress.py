@@ -49,7 +49,7 @@ async def test_a_sandbox_has_no_network_but_the_proxy(room: Trial, door: Door, w
 async def test_plain_http_goes_out_through_the_proxy(room: Trial, door: Door, web: Web) -> None:
     room.claim("sesn_plain")
     assert await room.run("sesn_plain", f"curl -sS http://web.example:{web.port}/a?b=c") == "hello from /a?b=c"
-    (line,) = room.lines("sesn_plain")
+    (line,) = await room.lines("sesn_plain", 1)
     assert (line["host"], line["port"], line["verdict"], line["how"]) == ("web.example", web.port, "allowed", "http")
     assert line["received"] == len("hello from /a?b=c\n")
 
@@ -58,7 +58,7 @@ async def test_a_tunnel_carries_bytes_untouched(room: Trial, door: Door, web: We
     room.claim("sesn_tunnel")
     said = await room.run("sesn_tunnel", f"curl -sS -p http://web.example:{web.port}/t")
     assert said == "hello from /t"
-    assert room.lines("sesn_tunnel")[0]["how"] == "connect"
+    assert (await room.lines("sesn_tunnel", 1))[0]["how"] == "connect"
 
 
 async def test_a_proxy_that_is_started_again_serves_the_same_sandbox(room: Trial, web: Web) -> None:

@@ -101,7 +101,7 @@ async def test_the_secret_takes_the_placeholders_place_in_headers_basic_auth_and
     assert web.bodies[2] == bytes(2000000) + SECRET.encode()
     assert SECRET.encode() not in web.seen[3]
     assert SECRET not in said
-    lines = room.lines("sesn_swap")
+    lines = await room.lines("sesn_swap", 4)
     assert [line["how"] for line in lines] == ["terminated"] * 4
     assert SECRET not in str(lines)
     audit = (tmp_path / FILE).read_text()
@@ -141,7 +141,7 @@ async def test_locations_and_hosts_that_a_credential_is_not_for_get_the_placehol
     assert SECRET.encode() not in web.bodies[0]
     assert b"another-canary-00" in web.bodies[0]
     await room.run("sesn_where", f"curl -sSk {sent} https://other.example:{web.port}/b")
-    assert room.lines("sesn_where")[-1]["how"] == "connect"
+    assert (await room.lines("sesn_where", 2))[-1]["how"] == "connect"
     assert SECRET.encode() not in web.seen[-1] + web.bodies[-1]
     assert b"outr_secret_" in web.seen[-1]
 

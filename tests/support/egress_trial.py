@@ -23,6 +23,8 @@ from outrider.proxy.egress.record import FILE, Record
 from outrider.sandbox.driver import BubblewrapSandboxes
 from outrider.testing.sandbox_host import SandboxHost
 
+DEADLINE = 20.0
+
 UNRESTRICTED: Mapping[str, Any] = {"type": "unrestricted"}
 
 
@@ -141,8 +143,14 @@ class Trial:
         outcome = await self._sandboxes.execute(session, call, epoch=self._epoch)
         return str(outcome.content[0]["text"])
 
-    def lines(self, session: str) -> list[dict[str, Any]]:
-        """The request log of a session."""
+    async def lines(self, session: str, count: int) -> list[dict[str, Any]]:
+        """The request log of a session once it has `count` lines: one is written when its connection has ended."""
+        async with asyncio.timeout(DEADLINE):
+            while len(found := self._lines(session)) < count:  # noqa: ASYNC110 (the file tells nobody)
+                await asyncio.sleep(0.01)
+        return found
+
+    def _lines(self, session: str) -> list[dict[str, Any]]:
         file = Path(self.host.place, FILE)
         found = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
         return [line for line in found if line["session"] == session]

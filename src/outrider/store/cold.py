@@ -57,24 +57,27 @@ class Freezer:
         faults.point("cold.freeze.after")
         return frozen
 
-    async def thaw(self, key: SessionKey) -> bool:
-        """Bring a log back; False when it is not cold (any more). Raises BlobDamaged; nothing is changed then."""
+    async def thaw(self, key: SessionKey, *, after: int = 0) -> bool:
+        """Bring a log back if it is cold. True when it now has rows beyond `after`, which whoever found none has to
+        read again: another reader may have brought it back in between. Raises BlobDamaged; nothing is changed then."""
         before = await self._store.counters(key)
-        if before is None or before.segment is None:
+        if before is None or before.head <= after:
             return False
-        async with self._locks.setdefault(key, asyncio.Lock()):
-            return await self._thaw(key)
+        if before.segment is not None:
+            async with self._locks.setdefault(key, asyncio.Lock()):
+                await self._thaw(key)
+        return True
 
-    async def _thaw(self, key: SessionKey) -> bool:
+    async def _thaw(self, key: SessionKey) -> None:
         before = await self._store.counters(key)
         if before is None or before.segment is None:
-            return True  # another reader has just done it
+            return  # another reader has just done it
         segment = before.segment
         try:
             rows = [row async for page in self._segment(key, segment) for row in page]
         except NotFound:
             if (now := await self._store.counters(key)) is None or now.segment != segment:
-                return True  # another process was faster
+                return  # another process was faster
             raise BlobDamaged(
                 f"The cold log of session {key.session} is missing ({_blob(key, segment.name)})."
             ) from None
@@ -83,7 +86,6 @@ class Freezer:
         faults.point("cold.thaw.after")
         if changed:
             await self._erase(key, segment)
-        return True
 
     async def _erase(self, key: SessionKey, segment: Segment) -> None:
         try:

@@ -64,7 +64,7 @@ class DeepStore:
 
     async def read(self, key: SessionKey, *, after: int = 0, limit: int = 1000) -> list[Row]:
         rows = await self._store.read(key, after=after, limit=limit)
-        if not rows and await self._freezer.thaw(key):
+        if not rows and await self._freezer.thaw(key, after=after):
             rows = await self._store.read(key, after=after, limit=limit)
         return await self._page(key, rows) if any_outside(rows) else rows
 
