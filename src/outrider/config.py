@@ -179,6 +179,16 @@ class Settings:
         return self.data / "vault"
 
     @property
+    def vault_secrets(self) -> Path:
+        """The vault's database: secrets as ciphertext."""
+        return self.vault_data / "secrets.db"
+
+    @property
+    def node_file(self) -> Path:
+        """Holds the name by which a database that several servers share knows the one on this directory."""
+        return self.data / "node"
+
+    @property
     def vault_key_file(self) -> Path:
         return self.vault.key_file or self.vault_data / "key"
 

@@ -25,6 +25,7 @@ from outrider.testing.server_process import end_sandboxes
 
 TOOLSET: Any = [{"type": "agent_toolset_20260401"}]
 WAITS = "echo run >> count; echo begun > begun; while [ ! -e go ]; do sleep 0.05; done"
+CANARY = "canary-of-a-backup-5b1f"
 LARGE = "a large message " * 10_000
 
 
@@ -168,6 +169,28 @@ def goes_on(done: Talk, busy: Talk, before: tuple[list[str], list[str]]) -> None
     done.say("again")
     done.wait(seconds=40)
     assert done.history()[-1].type == "session.status_idle"
+
+
+def test_secrets_come_along_as_ciphertext_and_are_read_with_the_key_alone(stage: Stage) -> None:
+    with data_directory() as data:
+        kept, again, there = data.parent / "backup", data.parent / "e", ("--data", str(data.parent / "e"))
+        with serving(data, environment(stage), config="") as server:
+            vaults = server.client().beta.vaults
+            auth: Any = {"type": "static_bearer", "token": CANARY, "mcp_server_url": "https://mcp.example.com/mcp"}
+            vaults.credentials.create(vaults.create(display_name="kept").id, auth=auth)
+            assert outrider("backup", str(kept), "--data", str(data)).returncode == 0
+            assert outrider("backup", str(data.parent / "v"), "--only", "vault", "--data", str(data)).returncode == 0
+        assert {file.name for file in (data.parent / "v").iterdir()} == {"secrets.db", "manifest.json"}
+        assert not [file for file in kept.iterdir() if CANARY.encode() in file.read_bytes()]
+        restored = outrider("restore", str(kept), "--as-original", *there)
+        assert "put the vault's key back" in restored.stdout, restored.stderr
+        assert (again / "node").read_text() == (data / "node").read_text()
+        assert not (again / "vault" / "key").exists()
+        refused("key", "vault", "rekey", *there)
+        shutil.copy(data / "vault" / "key", again / "vault" / "key")
+        owner = (again / "vault").stat()
+        os.chown(again / "vault" / "key", owner.st_uid, owner.st_gid)
+        assert "1 secrets are under the new key" in outrider("vault", "rekey", *there).stdout
 
 
 def test_a_session_moved_out_by_hand_is_back_when_its_events_are_asked_for(stage: Stage) -> None:

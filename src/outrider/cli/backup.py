@@ -24,8 +24,8 @@ NOT_IN_IT = "Not in it: the vault's key, keys of models, the file api-key (its k
 @click.option("--verify", is_flag=True, help="Check an existing backup instead of making one.")
 @click.option(
     "--only",
-    type=click.Choice(["log", "sandboxes"]),
-    help="Back up one part: the log with its blobs, or the files of this machine's sandboxes.",
+    type=click.Choice(["log", "vault", "sandboxes"]),
+    help="Back up one part: the log with its blobs, the vault's secrets, or the files of this machine's sandboxes.",
 )
 @data_option
 def backup(directory: Path, verify: bool, only: Part | None, data: Path | None) -> None:
@@ -48,14 +48,24 @@ def backup(directory: Path, verify: bool, only: Part | None, data: Path | None) 
 
 @click.command()
 @click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--as-original",
+    is_flag=True,
+    help="Take the name of the server that was backed up, which must never run again on the same database.",
+)
 @data_option
-def restore(directory: Path, data: Path | None) -> None:
+def restore(directory: Path, as_original: bool, data: Path | None) -> None:
     """Put a backup into a new or empty data directory.
 
     A log of PostgreSQL goes into the empty database that OUTRIDER_DATABASE_URL or the backup's config file names.
+    Secrets are restored as ciphertext: put the vault's key back before the server starts.
     """
     from outrider.supervisor import backup as backups
 
     where = (data or config.default_data(os.environ)).absolute()
-    backups.restore(directory, where, os.environ)
+    settings = backups.restore(directory, where, os.environ, as_original=as_original)
+    if settings.vault_secrets.exists():
+        click.echo(
+            f"{where}: it has stored secrets: put the vault's key back before the start ({settings.vault_key_file})."
+        )
     click.echo(f"{where}: restored; start it with `outrider serve --data {where}`.")

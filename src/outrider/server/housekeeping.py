@@ -15,11 +15,11 @@ from datetime import UTC, datetime, timedelta
 from outrider.api.sweep import Sweep
 from outrider.clock import SystemClock, rfc3339
 from outrider.errors import OutriderError
-from outrider.hands import AnySandboxes
 from outrider.ids import MonotonicIds
 from outrider.ports import metrics
 from outrider.ports.log import SessionKey
 from outrider.ports.telemetry import Meter
+from outrider.server.hands import AnySandboxes
 from outrider.session.events import EventFactory
 from outrider.session.feed import Feed
 from outrider.store.opening import Store, Stores

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 from outrider.api.health import Check
 from outrider.config import Settings
-from outrider.hands import AnySandboxes
 from outrider.harness.worker import Worker
 from outrider.ports import metrics
 from outrider.ports.doorbell import Exchange
+from outrider.server.hands import AnySandboxes
 from outrider.session.feed import Feed
 from outrider.store.opening import Store
 from outrider.telemetry.watch import Gauges

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import httpx2
 
-from outrider import hands
 from outrider.api.health import Readiness
 from outrider.api.services import Services
 from outrider.api.sweep import Sweep
@@ -35,6 +34,7 @@ from outrider.ports.log import Row, SessionKey
 from outrider.ports.model import ModelCall
 from outrider.ports.records import ApiKey
 from outrider.sandbox.placed import PlacedSandboxes
+from outrider.server import hands
 from outrider.server.housekeeping import deleter, going_on, housekeeping
 from outrider.server.telling import able, checks, gauges_of, harness_gauges, hearing, no_metrics, room_gauge
 from outrider.session.feed import Feed
@@ -97,7 +97,7 @@ async def wired(
                 *(store, feed, model, endpoints, sandboxes, limits, ids, clock, telemetry),
                 *(hands.ways_out(settings, vault, store), hands.whereabouts(sandboxes)),
             )
-            dispatch = worker = Worker(work, feed, exchange or LocalDoorbell(), _worker_id(settings.data))
+            dispatch = worker = Worker(work, feed, exchange or LocalDoorbell(), _worker_id(settings.node_file))
             workers.append(worker)
             forget, probe, reaches = hands.forgetting(sandboxes), sandboxes.probe, hands.reaching(store, sandboxes)
             needed["vault"], told["sandbox"], secrets = vault.answers, able(sandboxes), SecretsLink(vault.asks())
@@ -136,8 +136,8 @@ async def wired(
         )
 
 
-def _worker_id(data: Path) -> str:
-    return f"{hands.node(data)}{NODE_ENDS}{os.getpid()}-{os.urandom(4).hex()}"
+def _worker_id(node: Path) -> str:
+    return f"{hands.node(node)}{NODE_ENDS}{os.getpid()}-{os.urandom(4).hex()}"
 
 
 async def _ensure_key(store: Store, ids: MonotonicIds, clock: SystemClock, digest: str) -> None:

@@ -1,7 +1,8 @@
-"""Backups of a server's data, taken while it runs, and put back: the log, blobs, sandboxes' files, config.
+"""Backups of a server's data, taken while it runs, and put back: the log, blobs, the vault's ciphertext, sandboxes' files,
+config.
 
-What the log's copy refers to is in the backup. Files are copied after the log, so whatever the log calls done is in
-them, and they may hold more, as after a crash. No secret is in a backup: neither keys, nor the first API key.
+What the log's copy refers to is in the backup. The rest is copied after the log, so whatever the log calls done is in
+it, and it may hold more, as after a crash. No key is in a backup: neither the vault's, nor models', nor the first API key.
 """
 
 from __future__ import annotations
@@ -29,15 +30,16 @@ from outrider.supervisor.prelude import choose_users
 
 FORMAT, KNOWN = 2, (1, 2)
 MANIFEST, LOG, BLOBS, FILES, CONFIG = "manifest.json", "log.db", "blobs.tar.zst", "sandboxes.tar.zst", "config.toml"
+SECRETS = "secrets.db"
 TRIES = 5
 PIECE = 1024 * 1024
 POSTGRES, SQLITE = "postgresql", "sqlite"
 Copied = tuple[dict[str, Any], Collection[BlobKey], Collection[tuple[str, str]]]
 """What the manifest says of a copy, the blobs that it names, and its cold sessions."""
 Copying = Callable[[], Awaitable[Copied]]
-Part = Literal["log", "sandboxes"]
-PARTS: tuple[Part, ...] = ("log", "sandboxes")
-"""What one machine may have without the other: the log with its blobs, and the files of its sandboxes."""
+Part = Literal["log", "vault", "sandboxes"]
+PARTS: tuple[Part, ...] = ("log", "vault", "sandboxes")
+"""What one machine may have without the others: the log with its blobs, the secrets, the files of its sandboxes."""
 
 
 def make(
@@ -84,21 +86,31 @@ def verify(place: Path) -> dict[str, Any]:
     return manifest
 
 
-def restore(place: Path, data: Path, environment: Mapping[str, str]) -> Settings:
+def restore(place: Path, data: Path, environment: Mapping[str, str], *, as_original: bool = False) -> Settings:
     """Put a backup into the empty or absent directory `data`, and a log of PostgreSQL into the empty database that the
-    settings name. Raises InvalidRequest, and what the database raises; if at once, nothing is written."""
+    settings name. `as_original`: under the name of the server that was backed up, which must never run again.
+    Raises InvalidRequest, and what the database raises; if at once, nothing is written."""
     if data.exists() and any(data.iterdir()):
         raise InvalidRequest(f"{data} is not empty: a backup is restored into a new directory.")
     manifest = verify(place)
     settings = _settings_of(place, data, environment)
     url = environment.get(DATABASE_URL) or settings.database_url
     _check_target(manifest, url)
+    if as_original and manifest.get("node") is None:
+        raise InvalidRequest(f"{place} does not say under which name its server ran: restore it without --as-original.")
     if manifest["store"] == POSTGRES and url is not None:
         asyncio.run(_postgres().check_empty(url))
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     if (place / CONFIG).exists():
         shutil.copyfile(place / CONFIG, data / CONFIG)
+    if as_original:
+        settings.node_file.write_text(f"{manifest['node']}\n")
+        settings.node_file.chmod(0o644)
     users = choose_users(settings)
+    if SECRETS in manifest["files"]:
+        settings.vault_data.mkdir(mode=0o700)
+        shutil.copyfile(place / SECRETS, settings.vault_secrets)
+        settings.vault_secrets.chmod(0o600)
     if FILES in manifest["files"]:
         archives.unpack(place / FILES, settings.sandboxes / "sessions")
     if BLOBS in manifest["files"]:
@@ -126,7 +138,9 @@ def _put_log(place: Path, manifest: Mapping[str, Any], settings: Settings, url: 
 def _check_source(settings: Settings, parts: Collection[Part]) -> None:
     if "log" in parts and settings.database_url is None and not settings.database.exists():
         raise NotFound(f"There is no server's data in {settings.data}.")
-    if "log" not in parts and not settings.sandboxes.exists():
+    if list(parts) == ["vault"] and not settings.vault_secrets.exists():
+        raise NotFound(f"There are no stored secrets in {settings.data}.")
+    if list(parts) == ["sandboxes"] and not settings.sandboxes.exists():
         raise NotFound(f"There are no sandboxes' files in {settings.data}.")
 
 
@@ -166,12 +180,15 @@ def _fill(
             facts = {"store": POSTGRES, "log": asyncio.run(_copy_of_postgres(url, blobs, draft))}
         else:
             facts = {"store": SQLITE, "log": asyncio.run(_copy_of_sqlite(settings, blobs, draft))}
+    if "vault" in parts and settings.vault_secrets.exists():
+        copies.copy(settings.vault_secrets, draft / SECRETS)
     if "sandboxes" in parts:
         archives.pack(settings.sandboxes / "sessions", draft / FILES)
     if (settings.data / CONFIG).exists():
         shutil.copyfile(settings.data / CONFIG, draft / CONFIG)
     files = {file.name: _digest(file) for file in sorted(draft.iterdir())}
-    return {"format": FORMAT, "at": clock.now(), "outrider": __version__, **facts, "files": files}
+    node = settings.node_file.read_text().strip() if settings.node_file.exists() else None
+    return {"format": FORMAT, "at": clock.now(), "outrider": __version__, "node": node, **facts, "files": files}
 
 
 async def _copy_of_sqlite(settings: Settings, blobs: Blobs, draft: Path) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from outrider.vault.database import Database
 from outrider.vault.envelope import Owner, Sealed, rewrap, seal, unseal
 from outrider.vault.keys import Keys, KeySources, new_key
 
-FILE = "secrets.db"
+FILE = "secrets.db"  # as Settings.vault_secrets has it
 BATCH = 100
 TRIES = 5
 

@@ -63,7 +63,7 @@ def sandboxes(
         )
         if not store.shared:
             return own
-        name, patience = node(settings.data), settings.sandbox_host_patience
+        name, patience = node(settings.node_file), settings.sandbox_host_patience
         return HomedSandboxes(name, own, store, store.session_ids, partial(works, store), patience=patience)
     context = peers.client_context(identity)
 
@@ -107,11 +107,10 @@ async def works(store: EventLog, node: str) -> bool:
     return any(beats and worker.startswith(node + NODE_ENDS) for worker, beats in (await store.beats()).items())
 
 
-def node(data: Path) -> str:
+def node(file: Path) -> str:
     """This data directory's name among the servers of a deployment, made once. At most one server runs on it."""
-    file = data / "node"
     if not file.exists():
-        draft = data / "node.new"
+        draft = file.with_suffix(".new")
         draft.write_text(f"{NODE}{os.urandom(6).hex()}\n")
         draft.replace(file)
     return file.read_text().strip()
