@@ -1,8 +1,7 @@
-"""Backups of a server's data, taken while it runs, and put back: the log, blobs, the vault's ciphertext, sandboxes' files,
-config.
+"""Backups of a server's data, taken while it runs, and put back: log, blobs, vault ciphertext, sandboxes' files, config.
 
 What the log's copy refers to is in the backup. The rest is copied after the log, so whatever the log calls done is in
-it, and it may hold more, as after a crash. No key is in a backup: neither the vault's, nor models', nor the first API key.
+it, and it may hold more, as after a crash. No key is in a backup: not the vault's, nor models', nor the first API key.
 """
 
 from __future__ import annotations
@@ -107,6 +106,16 @@ def restore(place: Path, data: Path, environment: Mapping[str, str], *, as_origi
         settings.node_file.write_text(f"{manifest['node']}\n")
         settings.node_file.chmod(0o644)
     users = choose_users(settings)
+    _put_files(place, manifest, settings, environment)
+    if users.apart and settings.blob_files.exists():
+        for path in (settings.blob_files, *settings.blob_files.rglob("*")):
+            os.chown(path, users.server, users.server, follow_symlinks=False)
+    _put_log(place, manifest, settings, url)  # last: without it there is no server's data here
+    places.prepare(settings, users)
+    return settings
+
+
+def _put_files(place: Path, manifest: Mapping[str, Any], settings: Settings, environment: Mapping[str, str]) -> None:
     if SECRETS in manifest["files"]:
         settings.vault_data.mkdir(mode=0o700)
         shutil.copyfile(place / SECRETS, settings.vault_secrets)
@@ -115,12 +124,6 @@ def restore(place: Path, data: Path, environment: Mapping[str, str], *, as_origi
         archives.unpack(place / FILES, settings.sandboxes / "sessions")
     if BLOBS in manifest["files"]:
         asyncio.run(archives.put_blobs(place / BLOBS, open_blobs(settings, environment)))
-    if users.apart and settings.blob_files.exists():
-        for path in (settings.blob_files, *settings.blob_files.rglob("*")):
-            os.chown(path, users.server, users.server, follow_symlinks=False)
-    _put_log(place, manifest, settings, url)  # last: without it there is no server's data here
-    places.prepare(settings, users)
-    return settings
 
 
 def _put_log(place: Path, manifest: Mapping[str, Any], settings: Settings, url: str | None) -> None:
