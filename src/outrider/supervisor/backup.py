@@ -1,4 +1,4 @@
-"""Backups of a server's data, taken while it runs, and put back: log, blobs, vault ciphertext, sandboxes' files, config.
+"""Backups of a server's data, taken while it runs, and put back: log, blobs, vault ciphertext, files, config.
 
 What the log's copy refers to is in the backup. The rest is copied after the log, so whatever the log calls done is in
 it, and it may hold more, as after a crash. No key is in a backup: not the vault's, nor models', nor the first API key.
