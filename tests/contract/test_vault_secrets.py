@@ -261,7 +261,7 @@ async def test_secrets_move_from_the_file_to_an_outside_service(tmp_path: Path) 
 def test_each_use_is_on_record_and_full_files_are_kept_under_a_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("outrider.vault.audit.LARGEST", 400)
+    monkeypatch.setattr("outrider.vault.growing.LARGEST", 400)
     audit = Audit(tmp_path, ManualClock())
     for number in range(9):
         audit.note(Use(f"vcrd_{number}", "https://example.com", "sent", "mcp.call", session="sesn_1", epoch=number))
