@@ -1,4 +1,4 @@
-"""A file of JSON lines that only grows: whole lines, with the system before `note` returns, readable by its owner alone.
+"""A file of JSON lines that only grows: whole lines, with the system before `note` returns, its owner's alone to read.
 
 A full file is kept under a number (`NAME.1` is the newest); the oldest goes. One writer at a time.
 """
