@@ -59,9 +59,7 @@ class SecretStore:
         known = self._state("key")
         for key in sorted(used):
             self._keys.by_id(key)
-        if known is not None and sources.in_file and not self._keys.any:
-            self._keys.by_id(known)
-        if not self._keys.any:
+        if not self._keys.any:  # and no secret needs one that is lost
             sources.write_file([new_key()])
             self._keys = sources.load()
         if known != self._keys.current.id:
