@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Generator
 
 import pytest
 from hypothesis import settings
+from sdk_clients import close_clients
 
 from outrider.testing.postgres_server import NoServer, PostgresServer, binaries, postgres_server
 
@@ -28,6 +30,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def what_a_module_leaves_is_found_there() -> Generator[None]:
+    """Sockets and the like that nobody closed fail the module that left them, not a later one."""
+    yield
+    close_clients()
+    gc.collect()
 
 
 @pytest.fixture(scope="session")

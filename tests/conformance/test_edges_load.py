@@ -17,6 +17,7 @@ import pytest
 from anthropic import Anthropic
 from conftest_types import CUSTOM, Play
 from live_server import Server, Stage, data_directory, serving
+from sdk_clients import sdk_client
 from session_talk import Talk, message
 
 from outrider.clock import SystemClock
@@ -268,7 +269,7 @@ def second_workspace(server: Server) -> Anthropic:
             await store.put_key(ApiKey(ids.new("key"), ids.new("wrkspc"), digest, "test", SystemClock().now()))
 
     asyncio.run(put())
-    return Anthropic(base_url=server.url, api_key=secret, max_retries=0)
+    return sdk_client(server.url, secret)
 
 
 def talks(client: Anthropic, model: str, count: int) -> list[Talk]:

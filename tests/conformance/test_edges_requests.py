@@ -14,6 +14,7 @@ import pytest
 from anthropic import Anthropic
 from conftest_types import Play
 from live_server import Server, Stage
+from sdk_clients import sdk_client
 from session_talk import message
 
 from outrider.clock import SystemClock
@@ -184,7 +185,7 @@ def stored_key(server: Server, workspace: str = "", *, revoked_at: str | None = 
 
 
 def keyed(server: Server, key: str) -> Anthropic:
-    return Anthropic(base_url=server.url, api_key=key, max_retries=0)
+    return sdk_client(server.url, key)
 
 
 def test_an_unknown_key_and_a_revoked_one_are_refused_alike(server: Server, http: httpx2.Client) -> None:

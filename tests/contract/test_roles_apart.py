@@ -12,10 +12,11 @@ from typing import Any
 
 import httpx2
 import pytest
-from anthropic import Anthropic, BadRequestError, ConflictError
+from anthropic import BadRequestError, ConflictError
 from apart import Deployment, Part, deployment
 from live_server import KEY, Stage
 from pki import Authority
+from sdk_clients import sdk_client
 from session_talk import Talk
 from turns import TOOLSET, every, said, text_of
 
@@ -71,7 +72,7 @@ def front(made: Deployment, stage: Stage, name: str, *hosts: str, config: str = 
 
 def opened(part: Part, stage: Stage, model: str, *answers: Turn) -> Talk:
     stage.put(model, *answers)
-    client = Anthropic(base_url=part.url(), api_key=KEY, max_retries=0)
+    client = sdk_client(part.url(), KEY)
     agent = client.beta.agents.create(name="tester", model=model, tools=[TOOLSET])  # pyright: ignore[reportArgumentType]
     environment = client.beta.environments.create(name="tests")
     return Talk(client, client.beta.sessions.create(agent=agent.id, environment_id=environment.id).id)
@@ -352,7 +353,7 @@ def test_an_api_by_itself_hands_credentials_to_the_vault_and_may_ask_it_for_noth
     environment |= {"OUTRIDER_API_KEY": KEY, "OUTRIDER_DATABASE_URL": postgres.url(postgres.database(), tcp=True)}
     part = made.part("api-alone", "api", "", environment)
     part.start()
-    client = Anthropic(base_url=part.url(), api_key=KEY, max_retries=0)
+    client = sdk_client(part.url(), KEY)
     owner = client.beta.vaults.create(display_name="apart")
     auth: Any = {"type": "static_bearer", "mcp_server_url": "https://a.example", "token": CREDENTIAL}
     credential = client.beta.vaults.credentials.create(owner.id, auth=auth)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from anthropic import Anthropic
+from sdk_clients import sdk_client
 
 from outrider.testing.server_process import ServerProcess, data_directory, running_server
 
@@ -57,7 +58,7 @@ def scene() -> Generator[Scene]:
         }
         with running_server(data, environment=environment) as server:
             found = Scene(server, canary.encode(), modules, keys_seen)
-            found.events = list(_talk(Anthropic(base_url=server.until_up(), api_key=server.key())))
+            found.events = list(_talk(sdk_client(server.until_up(), server.key())))
             yield found
 
 

@@ -17,7 +17,6 @@ from typing import Any
 
 import anthropic
 import pytest
-from anthropic import Anthropic
 from leak_scene import disguises, in_memory, model_server
 
 from conformance.oauth_scene import Scene, running_scene
@@ -34,7 +33,7 @@ class Flows:
         self.oauth = oauth
         self.canaries: list[bytes] = []
         self.said: list[str] = []
-        self.client = Anthropic(base_url=server.until_up(), api_key=server.key(), max_retries=0)
+        self.client = sdk_client(server.until_up(), server.key())
         self.vault = self.client.beta.vaults.create(display_name="spied on").id
 
     def canary(self) -> str:
@@ -192,6 +191,6 @@ def test_without_its_key_the_server_refuses_to_start_and_says_which_is_missing()
         assert not key.exists()
         kept.rename(key)
         with running_server(data) as whole:
-            client = Anthropic(base_url=whole.until_up(), api_key=whole.key())
+            client = sdk_client(whole.until_up(), whole.key())
             assert len(client.beta.vaults.credentials.list(flows.vault).data) == 3
     assert not Path(data).exists()

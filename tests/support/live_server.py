@@ -19,6 +19,7 @@ from typing import Any
 
 import httpx2
 from anthropic import Anthropic
+from sdk_clients import sdk_client
 
 from outrider.models.scripted import running
 from outrider.models.scripted.script import Answer, Request, Script, Unexpected, by_turn
@@ -98,8 +99,7 @@ class Server:
         self.key = key
 
     def client(self, **more: Any) -> Anthropic:
-        options: dict[str, Any] = {"max_retries": 0} | more
-        return Anthropic(base_url=self.url, api_key=self.key, **options)
+        return sdk_client(self.url, self.key, **more)
 
     def pids(self) -> dict[str, int]:
         return json.loads((self.data / "server.json").read_text())["children"]

@@ -1,0 +1,29 @@
+"""Settings: defaults, then the config file, then the environment. Holds no secret."""
+
+from outrider.config.loading import default_data, load
+from outrider.config.settings import (
+    FIRST_UID,
+    ROLES,
+    BlobPlace,
+    Limits,
+    PeerFiles,
+    Retention,
+    Settings,
+    VaultSettings,
+)
+from outrider.config.urls import DATABASE_URL, NATS_URL
+
+__all__ = [
+    "DATABASE_URL",
+    "FIRST_UID",
+    "NATS_URL",
+    "ROLES",
+    "BlobPlace",
+    "Limits",
+    "PeerFiles",
+    "Retention",
+    "Settings",
+    "VaultSettings",
+    "default_data",
+    "load",
+]
