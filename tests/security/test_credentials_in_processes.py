@@ -18,6 +18,7 @@ from typing import Any
 import anthropic
 import pytest
 from leak_scene import disguises, in_memory, model_server
+from sdk_clients import sdk_client
 
 from conformance.oauth_scene import Scene, running_scene
 from outrider.testing.server_process import ServerProcess, data_directory, running_server
