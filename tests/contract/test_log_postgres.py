@@ -55,7 +55,8 @@ class Cut:
 async def cut(postgres: PostgresServer, url: str) -> AsyncIterator[Cut]:
     database = url.partition("?")[0].rpartition("/")[2]
     async with CuttingProxy(postgres.port).open() as proxy:
-        through = replace(postgres, port=proxy.port).url(database, tcp=True)
+        # asyncpg leaves an error that nobody hears behind when it is cut off while it asks whether there is TLS
+        through = replace(postgres, port=proxy.port).url(database, tcp=True) + "?sslmode=disable"
         fresh = Trial()
         async with await PostgresStore.open(through, on_commit=fresh.commit, on_delete=fresh.delete) as fresh.opened:
             yield Cut(fresh, proxy)
