@@ -32,11 +32,16 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def clients_are_closed_at_the_end() -> Generator[None]:
+    yield
+    close_clients()
+
+
 @pytest.fixture(scope="module", autouse=True)
 def what_a_module_leaves_is_found_there() -> Generator[None]:
     """Sockets and the like that nobody closed fail the module that left them, not a later one."""
     yield
-    close_clients()
     gc.collect()
 
 

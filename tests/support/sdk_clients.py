@@ -1,4 +1,4 @@
-"""Clients of the official SDK for tests. They are closed after the module that asked for them: one that is left to the
+"""Clients of the official SDK for tests. They are kept, and closed at the end of the run: one that is left to the
 collector may be found with its sockets open, in a later test, and fail that one."""
 
 from __future__ import annotations
