@@ -3,35 +3,19 @@
 from __future__ import annotations
 
 import base64
-import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from egress_trial import Trial, Web, trial
+from egress_vault import credential, guarded
 
-from outrider.clock import SystemClock
-from outrider.ports.egress import EgressCredential
-from outrider.proxy.credentials import Credentials
-from outrider.proxy.egress.injector import Injector
-from outrider.proxy.egress.placeholders import Placeholders
-from outrider.vault import material
-from outrider.vault.audit import FILE, Audit
-from outrider.vault.authority import Authority
-from outrider.vault.envelope import Owner
-from outrider.vault.keys import KeySources
-from outrider.vault.secrets import SecretStore
+from outrider.vault.audit import FILE
 
 pytestmark = pytest.mark.anyio
 
 SECRET = 'canary-4f/9a+77 e1"d24c6b'
-FOR_API: dict[str, Any] = {"type": "limited", "allowed_hosts": ["api.example"]}
-
-
-def credential(name: str = "API_TOKEN", **more: Any) -> EgressCredential:
-    fields: dict[str, Any] = {"networking": FOR_API, "header": True, "body": True} | more
-    return EgressCredential(name, "wrkspc_a", "vlt_1", f"vcrd_{name}", 1, **fields)
 
 
 @pytest.fixture(scope="module")
@@ -42,28 +26,9 @@ async def room(anyio_backend: str) -> AsyncIterator[Trial]:
 
 @pytest.fixture
 async def web(room: Trial, tmp_path: Path) -> AsyncIterator[Web]:
-    """A TLS server for api.example and other.example, whose authority the proxy trusts, and the proxy."""
-    public = tmp_path / "public"
-    public.mkdir()
-    outside = Authority(public)  # stands for the world's authorities
-    upstream = ssl.create_default_context(cadata=outside.certificate)
-    upstream.set_alpn_protocols(["http/1.1"])
-    store = SecretStore.open(tmp_path, KeySources(tmp_path / "key"))
-    for name in ("API_TOKEN", "OTHER"):
-        owner = Owner("wrkspc_a", "vlt_1", f"vcrd_{name}", 1)
-        secret = SECRET if name == "API_TOKEN" else "another-canary-00"
-        await store.put(owner, material.pack({"type": "environment_variable", "secret_value": secret}))
-    audit = Audit(tmp_path, SystemClock())
-    credentials = Credentials(store, audit, upstream, SystemClock())
-    injector = Injector(Authority(tmp_path), Placeholders(tmp_path), credentials, upstream)
-    room.names = {name: ["127.0.0.1"] for name in ("api.example", "other.example")}
-    context = outside.context("api.example")
-    context.sni_callback = lambda connection, name, _: setattr(connection, "context", outside.context(name or ""))
-    async with Web().serving(context) as found:
-        async with room.proxy(f"127.0.0.1:{found.port}", injector=injector):
-            yield found
-    audit.close()
-    store.close()
+    secrets = {"API_TOKEN": SECRET, "OTHER": "another-canary-00"}
+    async with guarded(room, tmp_path, secrets, "api.example", "other.example") as found:
+        yield found
 
 
 async def test_the_sandbox_holds_a_placeholder_and_trusts_the_deployments_authority(room: Trial, web: Web) -> None:

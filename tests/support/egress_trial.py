@@ -51,7 +51,7 @@ class Web:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 self.seen.append(head)
                 path = head.split(b" ")[1]
-                sent = await _body(head, reader)
+                sent = await body_of(head, reader)
                 self.bodies.append(sent)
                 body = head + sent if path == b"/echo" else self.answers.get(path)
                 if body is None:
@@ -67,7 +67,8 @@ class Web:
             writer.close()
 
 
-async def _body(head: bytes, reader: asyncio.StreamReader) -> bytes:
+async def body_of(head: bytes, reader: asyncio.StreamReader) -> bytes:
+    """A request's body."""
     lower = head.lower()
     if b"transfer-encoding: chunked" in lower:
         found = b""

@@ -7,6 +7,7 @@ session's policy or the operator's address rules refuse.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from outrider.networks import Allowance
 from outrider.ports import metrics
 from outrider.ports.telemetry import Meter, NoMeter
 from outrider.proxy.egress.hosts import BadTarget, Target, target
-from outrider.proxy.egress.http1 import Malformed, Talk, exchange, onward, value
+from outrider.proxy.egress.http1 import GO_AWAY, Malformed, PriorKnowledge, Talk, exchange, onward, value
 from outrider.proxy.egress.injector import Injector
 from outrider.proxy.egress.policy import Policy
 from outrider.proxy.egress.reach import Resolve, Unreachable, connected, system_resolve
@@ -78,6 +79,8 @@ class Connection:
                     break
         except Refused as refused:
             await self._tell(refused)
+        except PriorKnowledge as asked:
+            await self._turn_away(asked)
         except Malformed as malformed:
             await self._tell(Refused(malformed.status if malformed.status in REASONS else 400, str(malformed)))
         except Gone:
@@ -214,7 +217,7 @@ class Connection:
                 outward=self._count_sent, inward=self._count_received,
             )  # fmt: skip
         except Gone as gone:
-            if self._talk.state.our_state is h11.SEND_RESPONSE:
+            if self._talk.unanswered():
                 raise Refused(502, f"{where} broke off: {gone}", where) from gone
             raise
         finally:
@@ -242,12 +245,21 @@ class Connection:
             f"x-outrider-egress: {verdict}\r\nconnection: close\r\n\r\n"
         )
         try:
+            if not self._talk.unanswered():
+                return  # an answer has begun: the end of the connection is all that can still be said
             await self._talk.wire.write(head.encode("ascii", "replace") + body, WRITE_SECONDS)
             if self._how != "terminated":
                 self._client.shutdown(socket.SHUT_WR)
             await self._talk.wire.read(1.0)  # what still comes would turn the answer into a reset
         except (Gone, OSError):
             pass
+
+    async def _turn_away(self, asked: PriorKnowledge) -> None:
+        """Tell a client that speaks HTTP/2 in its own words to use HTTP/1.1."""
+        self._note(self._policy(), None, "refused", str(asked))
+        with contextlib.suppress(Gone):
+            await self._talk.wire.write(GO_AWAY, WRITE_SECONDS)
+            await self._talk.wire.read(1.0)
 
     def _note(self, policy: Policy | None, where: Target | None, verdict: str, reason: str = "") -> None:
         meter, traffic = self._terms.meter, self._traffic

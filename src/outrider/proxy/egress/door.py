@@ -22,6 +22,7 @@ from typing import Any
 
 from outrider.proxy.egress.connection import Connection, Terms
 from outrider.proxy.egress.policy import Policy
+from outrider.proxy.egress.wires import accepted, readable
 
 SESSION = re.compile(r"[A-Za-z0-9_-]{1,64}")
 ASK_SECONDS = 5.0
@@ -93,15 +94,13 @@ class Door:
             await asyncio.gather(greeter, *self._tasks, return_exceptions=True)
 
     async def _greet(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             try:
-                link, _ = await loop.sock_accept(listener)
+                link = await accepted(listener)
             except OSError as error:
                 log.warning("a sandbox's listener can't be taken in: %s", error)
                 await asyncio.sleep(0.1)
                 continue
-            link.setblocking(False)
             task = asyncio.create_task(self._host(link))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -169,14 +168,12 @@ class Door:
             await asyncio.gather(accepting, return_exceptions=True)
 
     async def _accept(self, way: Way) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             try:
-                client, _ = await loop.sock_accept(way.listener)
+                client = await accepted(way.listener)
             except OSError:
                 await asyncio.sleep(0.1)  # out of descriptors, or the other end left already
                 continue
-            client.setblocking(False)
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection = Connection(client, lambda: self._policies.get(way.session), self._terms)
             if len(way.tasks) - way.refusing < self._most:
@@ -201,15 +198,9 @@ class Door:
 
 async def _received(link: socket.socket) -> tuple[bytes, list[int]]:
     """One line and the descriptors that came with it."""
-    loop = asyncio.get_running_loop()
-    ready = asyncio.Event()
-    loop.add_reader(link.fileno(), ready.set)
-    try:
-        await ready.wait()
-        data, fds, _, _ = socket.recv_fds(link, 4096, 4, socket.MSG_CMSG_CLOEXEC)
-        return data, list(fds)
-    finally:
-        loop.remove_reader(link.fileno())
+    await readable(link)
+    data, fds, _, _ = socket.recv_fds(link, 4096, 4, socket.MSG_CMSG_CLOEXEC)
+    return data, list(fds)
 
 
 async def _hung_up(link: socket.socket) -> None:

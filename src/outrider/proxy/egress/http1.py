@@ -14,6 +14,14 @@ import h11
 from outrider.proxy.egress.wires import Gone, Wire
 
 LARGEST_HEAD = 64 * 1024
+USE_HTTP_1 = b"this host has a credential of the session, so its connections speak HTTP/1.1"
+GO_AWAY = (
+    bytes.fromhex("000000 04 00 00000000")
+    + (8 + len(USE_HTTP_1)).to_bytes(3)
+    + bytes.fromhex("07 00 00000000 00000000 0000000d")
+    + USE_HTTP_1
+)
+"""HTTP/2's way to ask for HTTP/1.1: settings, and the end of the connection for HTTP_1_1_REQUIRED."""
 _HOP_BY_HOP = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer upgrade expect"
     b" transfer-encoding".split()
@@ -28,6 +36,10 @@ class Malformed(Exception):
     def __init__(self, message: str, status: int = 400) -> None:
         super().__init__(message)
         self.status = status
+
+
+class PriorKnowledge(Malformed):
+    """The client began to speak HTTP/2 without having agreed on it."""
 
 
 class Talk:
@@ -62,6 +74,10 @@ class Talk:
         _check_framing(found)
         return found
 
+    def unanswered(self) -> bool:
+        """Whether an answer of our own can still be given."""
+        return self.state.our_state in (h11.IDLE, h11.SEND_RESPONSE)
+
     def again(self) -> bool:
         """Get ready for the next exchange; False if the connection can't serve one."""
         if self.state.our_state is not h11.DONE or self.state.their_state is not h11.DONE:
@@ -74,6 +90,8 @@ def _check_framing(request: h11.Request) -> None:
     names = [name for name, _ in request.headers]
     if b"transfer-encoding" in names and (b"content-length" in names or request.http_version < b"1.1"):
         raise Malformed("a body with two lengths")
+    if request.method == b"PRI" and request.http_version == b"2.0":
+        raise PriorKnowledge("HTTP/2 is not spoken here", 505)
     if request.http_version not in (b"1.0", b"1.1"):
         raise Malformed("a version other than HTTP/1.0 and HTTP/1.1", 505)
     if names.count(b"host") > 1:
@@ -183,7 +201,7 @@ async def _upload(client: Talk, upstream: Talk, outward: Change) -> None:
 async def _answer(client: Talk, upstream: Talk, inward: Change, answered: Callable[[Headers], Headers]) -> bool:
     """True when the upstream has changed to the protocol that the client wanted."""
     while True:
-        event = await upstream.event()
+        event = await _heard(upstream)
         if isinstance(event, h11.InformationalResponse):
             if event.status_code == 101:
                 kept = [(key, text) for key, text in event.headers if key != b"transfer-encoding"]
@@ -204,6 +222,14 @@ async def _answer(client: Talk, upstream: Talk, inward: Change, answered: Callab
             return False
         else:
             raise Gone("the upstream hung up before its answer was whole")
+
+
+async def _heard(upstream: Talk) -> h11.Event | type[h11.PAUSED]:
+    """What an upstream says that can't be read counts as a broken connection: the client is not to blame."""
+    try:
+        return await upstream.event()
+    except Malformed as malformed:
+        raise Gone(f"its answer can't be read: {malformed}") from malformed
 
 
 async def relay(client: Talk, upstream: Talk) -> None:
