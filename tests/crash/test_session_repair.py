@@ -16,12 +16,13 @@ from live_server import KEY, Server, Stage, data_directory, serving
 from session_talk import Talk
 
 from outrider.models.scripted.script import Turn
+from outrider.session import state as states
 from outrider.store.postgres import connections
 from outrider.testing.postgres_server import PostgresServer
 
 FAULTS = (
     "UPDATE sessions SET status = 'running' WHERE id = '{id}'",
-    "INSERT INTO snapshots SELECT log, workspace, 2, 1, {torn} FROM heads WHERE session = '{id}'",
+    f"INSERT INTO snapshots SELECT log, workspace, 2, {states.VERSION}, {{torn}} FROM heads WHERE session = '{{id}}'",
 )
 Plant = Callable[[str], None]
 
