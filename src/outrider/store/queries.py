@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from importlib.resources import files
 
+SHARED = ("sql/vaults.sql", "sql/placements.sql")
+"""What every database understands; a type that one can't tell by itself stands in a CAST."""
 _HEADING = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 
 
@@ -17,6 +19,14 @@ def load(package: str, *names: str) -> dict[str, str]:
                 raise ValueError(f"{file}: query {name} is defined twice")
             found[name] = text
     return found
+
+
+def with_shared(package: str, *names: str) -> dict[str, str]:
+    """The queries of a database's own files, and the shared ones. Raises ValueError as `load` does."""
+    own, shared = load(package, *names), load(__package__ or __name__, *SHARED)
+    if both := own.keys() & shared.keys():
+        raise ValueError(f"{package}: query {min(both)} is defined twice")
+    return own | shared
 
 
 def parse(text: str) -> list[tuple[str, str]]:

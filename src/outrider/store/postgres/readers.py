@@ -15,8 +15,9 @@ import asyncpg
 from outrider.errors import Internal
 from outrider.ports.log import SessionKey
 from outrider.store.postgres import connections, problems
-from outrider.store.postgres.transaction import Link, Transaction, Values
+from outrider.store.postgres.transaction import Link, Transaction
 from outrider.store.shapes import named
+from outrider.store.steps import Values
 
 T = TypeVar("T")
 CONNECTIONS = 6
@@ -34,6 +35,10 @@ class Readers:
     async def fetch(self, query: str, values: Values, shape: Callable[[list[Any]], T]) -> T:
         """Run one named query and give its rows to `shape`."""
         return shape(await self.run(lambda tx: tx.all(query, values), []))
+
+    async def one(self, query: str, values: Values, shape: Callable[[list[Any]], T]) -> T:
+        """`fetch` for a few rows found by their keys."""
+        return await self.fetch(query, values, shape)
 
     async def of_log(self, key: SessionKey, query: str, values: Values, shape: Callable[[list[Any]], T]) -> T:
         """Run one named query with the log's number; its rows are none when there is no such session."""

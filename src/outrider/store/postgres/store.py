@@ -8,21 +8,22 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 
 from outrider.ids import IdSource, MonotonicIds
+from outrider.store.placements import StoredPlacements
 from outrider.store.postgres import connections, poolers, problems
 from outrider.store.postgres.cold import PostgresCold
 from outrider.store.postgres.log import PostgresLog
 from outrider.store.postgres.migrations import migrate
-from outrider.store.postgres.placements import PostgresPlacements
 from outrider.store.postgres.readers import Readers
 from outrider.store.postgres.records import PostgresRecords
 from outrider.store.postgres.transaction import Link, Transaction
-from outrider.store.postgres.vaults import PostgresVaults
 from outrider.store.postgres.writer import Writer
 from outrider.store.scripts import Script
 from outrider.store.shapes import OnBatch, OnCommit, OnDelete
+from outrider.store.steps import Recorded
+from outrider.store.vaults import StoredVaults
 
 
-class PostgresStore(PostgresLog, PostgresRecords, PostgresVaults, PostgresCold, PostgresPlacements):
+class PostgresStore(PostgresLog, PostgresRecords, PostgresCold, StoredVaults, StoredPlacements):
     """Implements `EventLog`, `Records`, `VaultRecords`, `ColdLogs` and `Placements`. Made by `open`.
 
     `on_commit` gets a session's new rows that this process has written, in order, in the event loop and before their
@@ -32,6 +33,7 @@ class PostgresStore(PostgresLog, PostgresRecords, PostgresVaults, PostgresCold, 
 
     def __init__(self, writer: Writer, readers: Readers, default_workspace: str) -> None:
         super().__init__(writer, readers)
+        Recorded.__init__(self, writer, readers)
         self.default_workspace = default_workspace
         self.writer = writer.name
 

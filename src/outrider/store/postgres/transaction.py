@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from outrider.store import queries
+from outrider.store.steps import Steps, Values
 
-Values = Mapping[str, Any]
+T = TypeVar("T")
 
 
 class Link(Protocol):
@@ -35,10 +35,10 @@ def numbered(text: str) -> tuple[str, tuple[str, ...]]:
     return f"{purpose}\n{sql.removesuffix(';')}", tuple(names)
 
 
-FILES = ("log", "leases", "sessions", "records", "vaults", "cold", "placements")
+FILES = ("log", "leases", "sessions", "records", "cold")
 QUERIES = {
     name: numbered(text)
-    for name, text in queries.load(__package__ or __name__, *(f"sql/{name}.sql" for name in FILES)).items()
+    for name, text in queries.with_shared(__package__ or __name__, *(f"sql/{name}.sql" for name in FILES)).items()
 }
 
 
@@ -58,6 +58,16 @@ class Transaction:
         """The first row, or None."""
         found = await self.all(query, values)
         return found[0] if found else None
+
+    async def walk(self, steps: Steps[T]) -> T:
+        """Take these steps, and return what they come to."""
+        found: Any = None
+        while True:
+            try:
+                how, query, values = steps.send(found)
+            except StopIteration as end:
+                return end.value
+            found = await (self.run(query, values) if how == "run" else self.all(query, values))
 
     async def run(self, query: str, values: Values) -> int:
         """Returns how many rows it changed."""

@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 
@@ -25,6 +25,9 @@ from outrider.store.postgres import connections, jobs, problems
 from outrider.store.postgres.jobs import Append, Outcome, Verdict
 from outrider.store.postgres.transaction import Link, Transaction
 from outrider.store.shapes import OnBatch, OnCommit, OnDelete
+from outrider.store.steps import Steps
+
+T = TypeVar("T")
 
 Work = Callable[[Transaction], Awaitable[Any]]
 
@@ -79,6 +82,9 @@ class Writer:
     async def run(self, work: Work, *, erases: SessionKey | None = None) -> Any:
         """Have a job committed by itself."""
         return await self._run(Cold(work, erases))
+
+    async def walk(self, steps: Callable[[], Steps[T]]) -> T:
+        return await self.run(lambda tx: tx.walk(steps()))
 
     async def _run(self, job: Append | Cold) -> Any:
         """Cancelling the await does not take the job back."""

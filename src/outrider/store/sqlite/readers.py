@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 
 from outrider.errors import Internal
 from outrider.store.sqlite import connections, problems
-from outrider.store.sqlite.transaction import QUERIES, Values
+from outrider.store.sqlite.transaction import QUERIES
+from outrider.store.steps import Values
 
 T = TypeVar("T")
 THREADS = 4

@@ -9,20 +9,21 @@ from pathlib import Path
 from types import TracebackType
 
 from outrider.ids import IdSource, MonotonicIds
+from outrider.store.placements import StoredPlacements
 from outrider.store.shapes import OnBatch, OnCommit, OnDelete
 from outrider.store.sqlite import connections, problems
 from outrider.store.sqlite.cold import SqliteCold
 from outrider.store.sqlite.log import SqliteLog
 from outrider.store.sqlite.migrations import migrate
-from outrider.store.sqlite.placements import SqlitePlacements
 from outrider.store.sqlite.readers import Readers
 from outrider.store.sqlite.records import SqliteRecords
 from outrider.store.sqlite.transaction import Transaction
-from outrider.store.sqlite.vaults import SqliteVaults
 from outrider.store.sqlite.writer import Writer
+from outrider.store.steps import Recorded
+from outrider.store.vaults import StoredVaults
 
 
-class SqliteStore(SqliteLog, SqliteRecords, SqliteVaults, SqliteCold, SqlitePlacements):
+class SqliteStore(SqliteLog, SqliteRecords, SqliteCold, StoredVaults, StoredPlacements):
     """Implements `EventLog`, `Records`, `VaultRecords`, `ColdLogs` and `Placements`. Made by `open`.
 
     `on_commit` gets a session's new rows, in order, in the event loop and before their appender goes on; `on_delete`
@@ -31,6 +32,7 @@ class SqliteStore(SqliteLog, SqliteRecords, SqliteVaults, SqliteCold, SqlitePlac
 
     def __init__(self, writer: Writer, readers: Readers, default_workspace: str) -> None:
         super().__init__(writer, readers)
+        Recorded.__init__(self, writer, readers)
         self.default_workspace = default_workspace
         self.writer = ""
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, TypeVar
 
 from outrider.ports.log import Row, SessionKey
 from outrider.store import queries
+from outrider.store.steps import Steps, Values
 
-FILES = ("log", "leases", "sessions", "records", "vaults", "cold", "placements")
-QUERIES = queries.load(__package__ or __name__, *(f"sql/{name}.sql" for name in FILES))
+T = TypeVar("T")
 
-Values = Mapping[str, Any]
+FILES = ("log", "leases", "sessions", "records", "cold")
+QUERIES = queries.with_shared(__package__ or __name__, *(f"sql/{name}.sql" for name in FILES))
 
 
 def json_lists(values: Values) -> Values:
@@ -42,6 +43,16 @@ class Transaction:
     def run(self, query: str, values: Values) -> int:
         """Returns how many rows it changed."""
         return self._db.execute(QUERIES[query], values).rowcount
+
+    def walk(self, steps: Steps[T]) -> T:
+        """Take these steps, and return what they come to."""
+        found: Any = None
+        while True:
+            try:
+                how, query, values = steps.send(found)
+            except StopIteration as end:
+                return end.value
+            found = self.run(query, values) if how == "run" else self.all(query, values)
 
     def many(self, query: str, values: Iterable[tuple[Any, ...]]) -> None:
         self._db.executemany(QUERIES[query], values)

@@ -21,6 +21,7 @@ from outrider.store.shapes import OnBatch, OnCommit, OnDelete
 from outrider.store.sqlite import problems
 from outrider.store.sqlite.connections import BUSY_MILLISECONDS
 from outrider.store.sqlite.transaction import Transaction
+from outrider.store.steps import Steps
 
 T = TypeVar("T")
 Job = Callable[[Transaction], T]
@@ -90,6 +91,9 @@ class Writer:
             self._loop.call_soon(self._hand_over)
         self._asked.append(_Ticket(job, future))
         return await future
+
+    async def walk(self, steps: Callable[[], Steps[T]]) -> T:
+        return await self.run(lambda tx: tx.walk(steps()))
 
     def _hand_over(self) -> None:
         """Once for all that a turn of the event loop asked for. Handed over one by one, the first would wake the thread

@@ -11,7 +11,7 @@ SELECT workspace, id, created_at, updated_at, archived_at, body FROM vaults WHER
 -- A page of a workspace's vaults.
 SELECT workspace, id, created_at, updated_at, archived_at, body FROM vaults
 WHERE workspace = :workspace AND (created_at, id) < (:after_time, :after_id)
-  AND (:archived OR archived_at IS NULL)
+  AND (CAST(:archived AS boolean) OR archived_at IS NULL)
   AND created_at > :gt AND created_at >= :gte AND created_at < :lt AND created_at <= :lte
 ORDER BY created_at DESC, id DESC LIMIT :limit;
 
@@ -19,7 +19,7 @@ ORDER BY created_at DESC, id DESC LIMIT :limit;
 -- The same page from the other end.
 SELECT workspace, id, created_at, updated_at, archived_at, body FROM vaults
 WHERE workspace = :workspace AND (created_at, id) > (:after_time, :after_id)
-  AND (:archived OR archived_at IS NULL)
+  AND (CAST(:archived AS boolean) OR archived_at IS NULL)
   AND created_at > :gt AND created_at >= :gte AND created_at < :lt AND created_at <= :lte
 ORDER BY created_at, id LIMIT :limit;
 
@@ -55,7 +55,7 @@ WHERE workspace = :workspace AND vault = :vault AND id = :id;
 -- A page of a vault's credentials.
 SELECT workspace, vault, id, place, revision, secret, created_at, updated_at, archived_at, body FROM credentials
 WHERE workspace = :workspace AND vault = :vault AND (created_at, id) < (:after_time, :after_id)
-  AND (:archived OR archived_at IS NULL)
+  AND (CAST(:archived AS boolean) OR archived_at IS NULL)
   AND created_at > :gt AND created_at >= :gte AND created_at < :lt AND created_at <= :lte
 ORDER BY created_at DESC, id DESC LIMIT :limit;
 
@@ -63,7 +63,7 @@ ORDER BY created_at DESC, id DESC LIMIT :limit;
 -- The same page from the other end.
 SELECT workspace, vault, id, place, revision, secret, created_at, updated_at, archived_at, body FROM credentials
 WHERE workspace = :workspace AND vault = :vault AND (created_at, id) > (:after_time, :after_id)
-  AND (:archived OR archived_at IS NULL)
+  AND (CAST(:archived AS boolean) OR archived_at IS NULL)
   AND created_at > :gt AND created_at >= :gte AND created_at < :lt AND created_at <= :lte
 ORDER BY created_at, id LIMIT :limit;
 
