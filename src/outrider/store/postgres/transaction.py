@@ -36,10 +36,8 @@ def numbered(text: str) -> tuple[str, tuple[str, ...]]:
 
 
 FILES = ("log", "leases", "sessions", "records", "cold")
-QUERIES = {
-    name: numbered(text)
-    for name, text in queries.with_shared(__package__ or __name__, *(f"sql/{name}.sql" for name in FILES)).items()
-}
+_TEXTS = queries.with_shared(__package__ or __name__, *(f"sql/{name}.sql" for name in FILES))
+QUERIES = {name: numbered(text) for name, text in _TEXTS.items()}
 
 
 class Transaction:
