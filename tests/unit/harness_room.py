@@ -130,6 +130,7 @@ class Room:
         limits: Limits | None = None,
         window: int = 200_000,
         store: type[MemoryStore] = MemoryStore,
+        mid_conversation_system: bool = False,
     ) -> None:
         self.model = model
         self.sandboxes = sandboxes or MemorySandboxes()
@@ -137,7 +138,7 @@ class Room:
         self.clock, self.ids, self.doorbell = SystemClock(), MonotonicIds(), LocalDoorbell()
         self.store = store(on_commit=self._committed)
         self.feed = Feed(self.store, self.clock, self.ids, lambda kind, body: body, replay_window=2.0, heartbeat=20.0)
-        self.models = OneModel(ModelProfile("e", "m", window=window))
+        self.models = OneModel(ModelProfile("e", "m", window=window, mid_conversation_system=mid_conversation_system))
         self._news = asyncio.Event()
 
     def _committed(self, key: SessionKey, rows: list[Row]) -> None:
@@ -173,7 +174,8 @@ class Room:
         )  # fmt: skip
 
     async def send(self, *requests: dict[str, Any]) -> None:
-        await send_once(self.services(), KEY, requests, allow_system=False, keep=lambda _: None)
+        allow = self.models.profile("m").mid_conversation_system
+        await send_once(self.services(), KEY, requests, allow_system=allow, keep=lambda _: None)
 
     async def say(self, text: str) -> None:
         await self.send({"type": "user.message", "content": [{"type": "text", "text": text}]})

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 from typing import Any, cast
 
+from outrider.harness.fitting import fitted
 from outrider.harness.tools import model_tools
 from outrider.ports.model import ModelProfile
+from outrider.session import size
 from outrider.session.events import encode
 from outrider.session.state import Context, Message
 
-BUILDER = 1  # version of this module's output, logged with each request
+BUILDER = 2  # version of this module's output, logged with each request
 CACHE_MARK = {"type": "ephemeral"}
 THINKING_TOKENS = 4_096
 
@@ -30,9 +32,10 @@ what remains to be done. Write only the summary."""
 def build_request(context: Context, profile: ModelProfile, *, purpose: str) -> dict[str, Any]:
     """The body of a Messages request. System and tools come first and stay byte-stable for one configuration."""
     tools = model_tools(context.agent)
-    messages = merge_roles(context.messages, mid_system=profile.mid_conversation_system)
+    messages = context.messages
     if purpose == "compaction":
-        messages = merge_roles([*messages, {"role": "user", "content": _text(SUMMARY_REQUEST)}], mid_system=True)
+        messages = [*fitted(messages, profile.window), {"role": "user", "content": _text(SUMMARY_REQUEST)}]
+    messages = merge_roles(messages, mid_system=profile.mid_conversation_system)
     body: dict[str, Any] = {
         "model": profile.model,
         "max_tokens": profile.max_tokens,
@@ -74,21 +77,16 @@ def merge_roles(messages: list[Message], *, mid_system: bool) -> list[Message]:
     return merged
 
 
-def estimate_tokens(value: object) -> int:
-    """A rough size for what no model has counted yet: four bytes of JSON a token."""
-    return len(encode(value)) // 4
-
-
 def kept_messages(context: Context, profile: ModelProfile) -> int:
-    """How many of the latest messages stay as they are beside a summary: from a reply by the model on, so that no
-    tool result loses its call, and within a fifth of the window."""
+    """How many of the latest messages stay as they are beside a summary: from a reply by the model, or the message that
+    the present turn began with, so that no tool result loses its call; and within a fifth of the window."""
     budget = profile.window // 5
     kept = 0
     for count, message in enumerate(reversed(context.messages), start=1):
-        budget -= estimate_tokens(message)
+        budget -= size.of_blocks(message["content"])
         if budget < 0 or count == len(context.messages):
             break
-        if message["role"] == "assistant":
+        if message["role"] == "assistant" or count == len(context.messages) - context.turn:
             kept = count
     return kept
 

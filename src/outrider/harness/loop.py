@@ -11,6 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from outrider import faults
 from outrider.clock import Clock
@@ -51,7 +52,7 @@ from outrider.ports.model import Model, ModelCall, ModelProfile, ModelReply, Mod
 from outrider.ports.placements import Whereabouts, always_here
 from outrider.ports.sandbox import Sandboxes, ToolCall, ToolOutcome, text_outcome
 from outrider.ports.telemetry import SILENT, Telemetry
-from outrider.session import events
+from outrider.session import events, size
 from outrider.session.inbox import close_call, span_end
 from outrider.session.state import Call, State
 from outrider.session.tail import Tail
@@ -286,21 +287,22 @@ class Driver:
     def _stage_summary(self, request: _Request, reply: ModelReply) -> None:
         journal = self._journal
         summary = "".join(block["text"] for block in reply.content if block["type"] == "text").strip()
-        if not summary:
-            failure = ModelFailure("The summary came back empty.", kind="model_request_failed_error", retryable=True)
-            self._stage_failure(request.span, failure)
+        if not summary or reply.stop_reason == "refusal":
+            text = "The model declined to write a summary." if summary else "The summary came back empty."
+            failure = ModelFailure(text, kind="model_request_failed_error", retryable=True)
+            self._stage_failure(request.span, failure, reply.usage)
             return
         kept = prompts.kept_messages(journal.context, request.profile)
         messages = journal.context.messages
-        size = prompts.estimate_tokens([summary, messages[len(messages) - kept :]])
-        record = {"summary": summary, "keep": kept, "tokens": size}
+        tokens = size.of_text(summary) + size.of_messages(messages[len(messages) - kept :])
+        record = {"summary": summary, "keep": kept, "tokens": tokens}
         end = span_end(journal.factory, request.span, reply.usage, is_error=False)
         journal.stage(end, journal.factory.internal(events.SUMMARY, record))
         journal.stage(journal.factory.public("agent.thread_context_compacted"))
 
-    def _stage_failure(self, span: str, failure: ModelFailure) -> None:
+    def _stage_failure(self, span: str, failure: ModelFailure, usage: dict[str, Any] | None = None) -> None:
         journal = self._journal
-        journal.stage(span_end(journal.factory, span, is_error=True))
+        journal.stage(span_end(journal.factory, span, usage, is_error=True))
         self._retry_after, self._retry_at = failure.retry_after, None
         if failure.retryable and self._state.attempts < self._hands.limits.model_attempts:
             journal.stage(journal.factory.error(failure.kind, failure.message, "retrying"))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Any
 
-from outrider.session.state import State
+from outrider.session.state import Context, State
 
 CUT_REPLIES_IN_A_ROW = 3
 SHELL = "bash"
@@ -149,13 +149,18 @@ def _model(state: State, bounds: Bounds) -> Action:
         return _limit("model_request_failed_error", text)
     if state.attempts >= bounds.model_attempts:
         return _limit("model_request_failed_error", f"{state.attempts} model requests in a row came to nothing.")
-    context = state.context
-    if context is not None and context.tokens > bounds.window * bounds.compact_at and len(context.messages) > 1:
+    if state.context is not None and _outgrown(state.context, bounds):
         if state.compactions >= bounds.compactions_in_a_row:
             text = f"{state.compactions} summaries in a row did not make the context fit the model's window."
             return _limit("compaction_limit_reached_error", text)
         return CallModel("compaction")
     return CallModel()
+
+
+def _outgrown(context: Context, bounds: Bounds) -> bool:
+    """Near the window; a single message, which leaves nothing to sum up beside it, only beyond it."""
+    share = bounds.compact_at if len(context.messages) > 1 else 1.0
+    return context.tokens > bounds.window * share
 
 
 def _notes(state: State) -> list[str]:

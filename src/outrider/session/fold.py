@@ -7,11 +7,15 @@ from datetime import datetime
 from typing import Any
 
 from outrider.ports.log import Row
-from outrider.session import events
+from outrider.session import events, size
 from outrider.session.state import Call, Context, Message, State, Usage, Waiting
 
 CUT = ("max_tokens", "model_context_window_exceeded")
 CONTINUE_TEXT = "Your reply reached the limit on its length and was cut off. Continue exactly where it stopped."
+DECLINED_TEXT = (
+    "[A turn stood here that the model declined. It is left out of view, and kept in the session's log; what tools did"
+    " in it stands.]"
+)
 SUMMARY_TEXT = (
     "The conversation so far was too long to keep in view and has been summarised. The summary follows; everything"
     " before it is kept in the session's log.\n\n"
@@ -69,13 +73,22 @@ def _processed(state: State, row: Row) -> None:
     state.queue.remove(item)
     if item.type == "user.interrupt" or events.decode(row.body)["dropped"]:
         return
+    begins = item.type == "user.message" and state.phase == "rest"
     if item.type == "user.message":
         state.phase = "model"
         state.rounds = state.attempts = state.cut_replies = state.compactions = 0
         state.refusal = None
     if state.context is not None:
         role = "system" if item.type == "system.message" else "user"
-        state.context.messages.append({"role": role, "content": item.content})
+        _see(state.context, {"role": role, "content": item.content}, begins=begins)
+
+
+def _see(context: Context, message: Message, *, begins: bool = False) -> None:
+    """The model sees one more message, which it has not counted yet."""
+    if begins:
+        context.turn = len(context.messages)
+    context.messages.append(message)
+    context.tokens += size.of_blocks(message["content"])
 
 
 def _trace(state: State, row: Row) -> None:
@@ -119,10 +132,26 @@ def _reply(state: State, row: Row) -> None:
 def _add_reply(state: State, context: Context, blocks: list[Message], stop: str) -> None:
     content = [_resolve(state, context, block) for block in blocks]
     context.drafts = {}
-    if content and stop != "refusal":  # what led to a refusal is not shown to the model again
+    if stop == "refusal":
+        _leave_out_turn(context)
+    elif content:
         context.messages.append({"role": "assistant", "content": content})
     if stop in CUT and not state.calls:
         context.messages.append({"role": "user", "content": events.text_blocks(CONTINUE_TEXT)})
+
+
+def _leave_out_turn(context: Context) -> None:
+    """What the model declined is not shown to it again: it would decline the next turn for it, too."""
+    turn = context.messages[context.turn :]
+    del context.messages[context.turn :]
+    notes = _system_messages(turn)
+    if notes or any(message["role"] == "assistant" for message in turn):
+        context.messages += [{"role": "user", "content": events.text_blocks(DECLINED_TEXT)}, *notes]
+
+
+def _system_messages(messages: list[Message]) -> list[Message]:
+    """They hold for all that follows them, whatever becomes of their neighbours."""
+    return [message for message in messages if message["role"] == "system"]
 
 
 def _resolve(state: State, context: Context, block: Message) -> Message:
@@ -153,8 +182,7 @@ def _result(state: State, row: Row) -> None:
     if state.open_calls:
         return
     if state.context is not None:
-        blocks = [_result_block(call) for call in state.calls]
-        state.context.messages.append({"role": "user", "content": blocks})
+        _see(state.context, {"role": "user", "content": [_result_block(call) for call in state.calls]})
     state.calls = []
     state.phase = "model"
 
@@ -208,9 +236,11 @@ def _summary(state: State, row: Row) -> None:
     state.compactions += 1
     context = state.context
     if context is not None:
-        kept = context.messages[len(context.messages) - body["keep"] :]
+        cut = len(context.messages) - body["keep"]
         opening = {"role": "user", "content": events.text_blocks(SUMMARY_TEXT + body["summary"])}
-        context.messages = [opening, *kept]
+        before = [opening, *_system_messages(context.messages[:cut])]
+        context.turn = len(before) + max(0, context.turn - cut)
+        context.messages = [*before, *context.messages[cut:]]
         context.tokens = body["tokens"]
 
 

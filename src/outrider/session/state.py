@@ -9,7 +9,7 @@ import msgspec
 
 from outrider.ports.log import SessionPatch
 
-VERSION = 1  # of the fold: snapshots made by another version are thrown away and rebuilt from the log
+VERSION = 2  # of the fold: snapshots made by another version are thrown away and rebuilt from the log
 
 Status = Literal["idle", "running", "rescheduling", "terminated"]
 Phase = Literal["rest", "model", "tools"]
@@ -69,7 +69,8 @@ class Context(msgspec.Struct):
     environment: dict[str, Any] = {}
     messages: list[Message] = []
     drafts: dict[str, list[Message]] = {}
-    tokens: int = 0  # size of the prompt and reply of the latest request, as the model counted them
+    tokens: int = 0  # of the latest request's prompt and reply, as the model counted them, and an estimate of the rest
+    turn: int = 0  # where in `messages` the present turn begins
 
 
 class State(msgspec.Struct):
