@@ -11,11 +11,11 @@ import json
 import os
 import re
 import ssl
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 from urllib.parse import urlsplit
 
 from outrider.errors import InvalidRequest, PeerRefused
@@ -180,26 +180,42 @@ def address(url: str, setting: str) -> tuple[str, int]:
     return parts.hostname, port
 
 
+Protocol = TypeVar("Protocol", bound=asyncio.Protocol)
+
+
 async def dial(
     host: str, port: int, context: ssl.SSLContext, role: Role, *, limit: int = 64 * 1024
 ) -> tuple[Peer, asyncio.StreamReader, asyncio.StreamWriter]:
+    """A verified connection to a peer of that role, as `connect_to` makes it."""
+    reader = asyncio.StreamReader(limit=limit)
+    loop = asyncio.get_running_loop()
+    peer, transport, protocol = await connect_to(
+        host, port, context, role, lambda: asyncio.StreamReaderProtocol(reader, loop=loop)
+    )
+    return peer, reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+
+
+async def connect_to(
+    host: str, port: int, context: ssl.SSLContext, role: Role, make: Callable[[], Protocol]
+) -> tuple[Peer, asyncio.Transport, Protocol]:
     """A verified connection to a peer of that role. Raises PeerRefused (not whom we want), OSError, TimeoutError.
 
     In TLS 1.3 a client is done before the server has looked at its certificate: a refusal shows at the first read.
     """
+    loop = asyncio.get_running_loop()
     async with asyncio.timeout(CONNECT_SECONDS):
         try:
-            reader, writer = await asyncio.open_connection(
-                host, port, ssl=context, server_hostname=host, limit=limit, ssl_handshake_timeout=CONNECT_SECONDS
+            transport, protocol = await loop.create_connection(
+                make, host, port, ssl=context, server_hostname=host, ssl_handshake_timeout=CONNECT_SECONDS
             )
         except ssl.SSLError as error:
             raise PeerRefused(f"{host}:{port}: {explain(error)}") from error
     try:
-        peer = check_role(writer.get_extra_info("ssl_object"), (role,), f"{host}:{port}")
+        peer = check_role(transport.get_extra_info("ssl_object"), (role,), f"{host}:{port}")
     except PeerRefused:
-        writer.transport.abort()
+        transport.abort()
         raise
-    return peer, reader, writer
+    return peer, transport, protocol
 
 
 def explain(error: ssl.SSLError) -> str:

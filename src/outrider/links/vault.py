@@ -17,8 +17,9 @@ import msgspec
 from outrider.endpoints import CAPABILITY_HEADER, ENDPOINT_HEADER
 from outrider.errors import Fenced, InvalidRequest, ModelFailure
 from outrider.links.egress import EgressLink
-from outrider.links.peers import address, dial
-from outrider.links.unix_http import CHUNK, Streams, StreamTransport, UnixTransport
+from outrider.links.http1 import Connection
+from outrider.links.peers import address, connect_to
+from outrider.links.unix_http import StreamTransport, UnixTransport
 
 REFUSAL_HEADER = "x-outrider-refusal"
 """Set by the vault on its own refusals; its value is one of the two below, or `other`."""
@@ -68,9 +69,9 @@ def vault_at(url: str, context: ssl.SSLContext) -> Callable[[], httpx2.AsyncBase
     """Transports to a vault elsewhere, which must show a certificate for the role vault and the URL's host."""
     host, port = address(url, "OUTRIDER_VAULT_URL")
 
-    async def connect() -> Streams:
-        _, reader, writer = await dial(host, port, context, "vault", limit=CHUNK)
-        return reader, writer
+    async def connect(make: Callable[[], Connection]) -> Connection:
+        _, _, connection = await connect_to(host, port, context, "vault", make)
+        return connection
 
     return lambda: StreamTransport(f"the vault at {host}:{port}", connect)
 

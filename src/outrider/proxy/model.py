@@ -6,31 +6,27 @@ promised: that an endpoint which is hostile can't send back the key that it was 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-import anyio
 import httpx2
 from starlette.types import Receive, Scope, Send
 
-from outrider.errors import NotFound, UpstreamUnreachable
+from outrider.errors import InvalidRequest, NotFound, UpstreamUnreachable
 from outrider.proxy.mask import Mask
+from outrider.proxy.ways import Answer, Asked, way_to
 
 PATHS = frozenset({"v1/messages", "v1/messages/count_tokens", "v1/models"})
-CONNECT_SECONDS = 10.0
-WRITE_SECONDS = 60.0
-KEEP_ALIVE_SECONDS = {"https": 55.0, "http": 4.0}  # a new connection is dear with TLS, next to nothing without
-MOST_CONNECTIONS = 1000
 SHORTEST_SECRET = 8  # characters
 HOP_BY_HOP = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization te trailer transfer-encoding upgrade".split()
 )
 NOT_FORWARDED = HOP_BY_HOP | {b"host", b"authorization", b"x-api-key", b"cookie", b"accept-encoding", b"expect"}
 NOT_RETURNED = HOP_BY_HOP | {b"set-cookie"}
-NEVER_BY_PROXY = ("all://127.0.0.1", "all://[::1]", "all://localhost")  # whatever HTTP_PROXY says
 OWN_PREFIX = b"x-outrider-"
 
 
@@ -58,95 +54,79 @@ class Upstream:
 log = logging.getLogger("outrider.proxy")
 
 
-class _ClientLeft(Exception):
-    """The harness closed its connection in the middle of its request."""
-
-
 class ModelProxy:
     """One endpoint's proxy, with its own connections."""
 
     def __init__(self, upstream: Upstream, context: ssl.SSLContext, idle_seconds: float) -> None:
         self._upstream = upstream
         self._url = httpx2.URL(upstream.base_url.rstrip("/") + "/")
-        self._credentials = upstream.credentials()
-        keep = KEEP_ALIVE_SECONDS.get(self._url.scheme, 0.0)
-        self._client = httpx2.AsyncClient(
-            verify=context,
-            mounts=dict.fromkeys(NEVER_BY_PROXY),
-            follow_redirects=False,
-            timeout=httpx2.Timeout(idle_seconds, connect=CONNECT_SECONDS, write=WRITE_SECONDS, pool=CONNECT_SECONDS),
-            limits=httpx2.Limits(
-                max_connections=MOST_CONNECTIONS, max_keepalive_connections=MOST_CONNECTIONS, keepalive_expiry=keep
-            ),
-        )
-        self._client.headers.clear()
+        self._added = [(b"accept-encoding", b"identity"), *upstream.credentials()]
+        self._way = way_to(self._url, context, idle_seconds)
 
     async def close(self) -> None:
-        await self._client.aclose()
+        await self._way.close()
 
     async def forward(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer an ASGI request with the endpoint's answer to it; ends with the client's connection.
 
-        Raises NotFound, UpstreamUnreachable before the answer has begun. When the endpoint breaks off later the
-        answer stays unfinished, which the server below shows as a broken connection.
+        Raises NotFound, InvalidRequest, UpstreamUnreachable before the answer has begun. When the endpoint breaks off
+        later the answer stays unfinished, which the server below shows as a broken connection.
         """
         if path not in PATHS:
             raise NotFound(f"The model proxy has no path {path}.")
-        uploaded = anyio.Event()
-        failure: list[UpstreamUnreachable] = []
-
-        async def watch() -> None:
-            await uploaded.wait()
-            while (await receive())["type"] != "http.disconnect":
-                pass
-            group.cancel_scope.cancel()
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(watch)
-            body = _body(receive, uploaded) if _has_body(scope) else None
-            if body is None:
-                uploaded.set()
-            try:
-                await self._exchange(self._request(path, scope, body), send)
-            except UpstreamUnreachable as error:
-                failure.append(error)
-            except _ClientLeft:
-                pass
-            group.cancel_scope.cancel()
-        if failure:
-            raise failure[0]
-
-    def _request(self, path: str, scope: Scope, body: AsyncIterator[bytes] | None) -> httpx2.Request:
-        headers = [pair for pair in scope["headers"] if _forwarded(pair[0])]
-        headers += [(b"accept-encoding", b"identity"), *self._credentials]
-        url = self._url.join(path).copy_with(query=scope["query_string"] or None)
-        return self._client.build_request(scope["method"], url, headers=headers, content=body)
-
-    async def _exchange(self, request: httpx2.Request, send: Send) -> None:
+        body = _Body(receive, _length(scope))
+        asked = await self._asked(path, scope, body)
+        if asked is None:
+            return
+        exchange = asyncio.create_task(self._exchange(asked, send))
+        leaving = asyncio.create_task(body.client_leaves())
         try:
-            response = await self._client.send(request, stream=True)
+            await asyncio.wait((exchange, leaving), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            leaving.cancel()
+            if not exchange.done():
+                exchange.cancel()
+                await asyncio.wait((exchange,))
+        if not exchange.cancelled():
+            exchange.result()
+
+    async def _asked(self, path: str, scope: Scope, body: _Body) -> Asked | None:
+        """What the endpoint is asked; None when the client has left already."""
+        headers = [pair for pair in scope["headers"] if _forwarded(pair[0])]
+        headers += self._added
+        query = b"?" + scope["query_string"] if scope["query_string"] else b""
+        target = self._url.raw_path + path.encode() + query
+        try:
+            first = await body.first()
+        except _ClientLeft:
+            return None
+        return Asked(scope["method"], target, headers, first, None if body.complete else body.rest())
+
+    async def _exchange(self, asked: Asked, send: Send) -> None:
+        try:
+            answer = await self._way.ask(asked)
         except httpx2.RequestError as error:
             raise self._unreachable("can't be reached", error) from None
+        except _ClientLeft:
+            return
         try:
-            self._check(response)
-            await self._relay(response, send)
+            self._check(answer)
+            await self._relay(answer, send)
         finally:
-            with anyio.CancelScope(shield=True):
-                await response.aclose()
+            await answer.close()
 
-    def _check(self, response: httpx2.Response) -> None:
-        if response.is_redirect:
+    def _check(self, answer: Answer) -> None:
+        if 300 <= answer.status < 400:
             raise self._unreachable("answered with a redirect, which is not followed")
-        if response.headers.get("content-encoding", "identity") != "identity":
+        if any(name == b"content-encoding" and value != b"identity" for name, value in answer.headers):
             raise self._unreachable("answered in an encoding that was not asked for")
 
-    async def _relay(self, response: httpx2.Response, send: Send) -> None:
+    async def _relay(self, answer: Answer, send: Send) -> None:
         mask = Mask(self._upstream.masked())
-        raw = ((name.lower(), value) for name, value in response.headers.raw)
-        headers = [(n, mask.whole(v)) for n, v in raw if n not in NOT_RETURNED and not n.startswith(OWN_PREFIX)]
-        await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+        headers = [(n, mask.whole(v)) for n, v in answer.headers if n not in NOT_RETURNED and not _own(n)]
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         try:
-            async for chunk in response.aiter_raw():
+            async for chunk in answer.chunks():
                 ready = mask.feed(chunk)
                 if ready:
                     await send({"type": "http.response.body", "body": ready, "more_body": True})
@@ -160,21 +140,60 @@ class ModelProxy:
         return UpstreamUnreachable(f"Model endpoint {self._upstream.name} at {self._url.host} {what}{cause}.")
 
 
-def _forwarded(name: bytes) -> bool:
-    return name not in NOT_FORWARDED and not name.startswith(OWN_PREFIX)
+class _ClientLeft(Exception):
+    """The harness closed its connection in the middle of its request."""
 
 
-def _has_body(scope: Scope) -> bool:
-    return any(name in (b"content-length", b"transfer-encoding") for name, _ in scope["headers"])
+class _Body:
+    """A request's body as it comes in, and the end of its client. Raises _ClientLeft."""
 
+    def __init__(self, receive: Receive, length: int) -> None:
+        self._receive = receive
+        self._uploaded = asyncio.Event()
+        if not length:
+            self._uploaded.set()
 
-async def _body(receive: Receive, uploaded: anyio.Event) -> AsyncIterator[bytes]:
-    while True:
-        message = await receive()
+    @property
+    def complete(self) -> bool:
+        return self._uploaded.is_set()
+
+    async def first(self) -> bytes:
+        """As much as is there, at least a byte of what is to come."""
+        part = b""
+        while not part and not self.complete:
+            part = await self._next()
+        return part
+
+    async def rest(self) -> AsyncIterator[bytes]:
+        while not self.complete:
+            if part := await self._next():
+                yield part
+
+    async def client_leaves(self) -> None:
+        await self._uploaded.wait()
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    async def _next(self) -> bytes:
+        message = await self._receive()
         if message["type"] == "http.disconnect":
             raise _ClientLeft
-        if message.get("body"):
-            yield message["body"]
         if not message.get("more_body", False):
-            uploaded.set()
-            return
+            self._uploaded.set()
+        return message.get("body", b"")
+
+
+def _length(scope: Scope) -> int:
+    """Of the body, as our clients always give it."""
+    headers = dict[bytes, bytes](scope["headers"])
+    if b"transfer-encoding" in headers:
+        raise InvalidRequest("The model proxy wants the length of a request's body in its header.")
+    return int(headers.get(b"content-length", b"0"))
+
+
+def _forwarded(name: bytes) -> bool:
+    return name not in NOT_FORWARDED and not _own(name)
+
+
+def _own(name: bytes) -> bool:
+    return name.startswith(OWN_PREFIX)
