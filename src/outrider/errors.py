@@ -6,6 +6,7 @@ OutriderError
 │   └── EnvironmentArchived (400)
 ├── AuthenticationFailed (401)
 ├── PermissionDenied (403)
+│   └── NotDeclared (403: a session uses what it has not declared to the vault)
 ├── NotFound (404)
 ├── Conflict (409, deterministic: never worth a retry)
 ├── RequestTooLarge (413)
@@ -74,6 +75,10 @@ class PermissionDenied(OutriderError):
 
     status = 403
     wire_type = "permission_error"
+
+
+class NotDeclared(PermissionDenied):
+    """The session has not declared what is used in its name; no client of the API sees this one."""
 
 
 class NotFound(OutriderError):

@@ -32,10 +32,13 @@ from outrider.endpoints import VAULT_KEY, VAULT_TOKEN, Endpoints
 from outrider.errors import OutriderError
 from outrider.ids import MonotonicIds
 from outrider.links import peers as links
+from outrider.links.declarations import SESSIONS
+from outrider.links.secrets import SECRETS
 from outrider.ports import metrics
 from outrider.ports.telemetry import Meter
-from outrider.proxy import gate
+from outrider.proxy import entrance, gate
 from outrider.proxy.credentials import Credentials
+from outrider.proxy.declared import Declared
 from outrider.proxy.desk import Desk
 from outrider.proxy.egress.room import Settle, serving
 from outrider.proxy.model import ModelProxy, Upstream
@@ -43,6 +46,8 @@ from outrider.telemetry.prometheus import PrometheusMeter
 from outrider.vault import keyring, process
 from outrider.vault.audit import Audit
 from outrider.vault.capabilities import Capabilities
+from outrider.vault.declarations import Declarations
+from outrider.vault.epochs import Epochs
 from outrider.vault.keys import KeySources
 from outrider.vault.secrets import SecretStore
 from outrider.vault.transit import TransitKey
@@ -80,12 +85,14 @@ def main(
     upstreams = [Upstream(one.name, one.base_url, one.auth, keys.reveal(one.secret)) for one in endpoints.all]
     doors: list[Door] = []
     if listener is not None:
-        doors.append(Door(listener, gate.protocol_for(peer)))
+        doors.append(Door(listener, entrance.protocol_for(peer, settings.roles)))
     if remote is not None:
-        doors.append(Door(remote, gate.protocol_for_peers(), context))
+        doors.append(Door(remote, entrance.protocol_for_peers(), context))
     audit = Audit(settings.vault_data, SystemClock())
+    epochs = Epochs(settings.vault_data)
     ways = None if egress is None else Ways(settings, egress)
-    uvloop.run(serve(upstreams, doors, held, audit, idle_seconds=settings.limits.model_idle_timeout, ways=ways))
+    idle = settings.limits.model_idle_timeout
+    uvloop.run(serve(upstreams, doors, held, audit, epochs, idle_seconds=idle, ways=ways))
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +168,7 @@ async def serve(
     doors: Sequence[Door],
     held: SecretStore,
     audit: Audit,
+    epochs: Epochs,
     *,
     idle_seconds: float = 300.0,
     ways: Ways | None = None,
@@ -168,7 +176,7 @@ async def serve(
     """The vault with these upstreams and stored secrets, until SIGTERM."""
     context = httpx2.create_ssl_context()
     models = {upstream.name: ModelProxy(upstream, context, idle_seconds) for upstream in upstreams}
-    capabilities = Capabilities(os.urandom(32), SystemClock().monotonic, frozenset(models))
+    capabilities = Capabilities(os.urandom(32), SystemClock().monotonic, frozenset(models), epochs)
     credentials = Credentials(held, audit, context, SystemClock())
     rekeying = asyncio.create_task(_finish_rekey(held))
     meter = PrometheusMeter(metrics.VAULT)
@@ -176,12 +184,13 @@ async def serve(
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(held.close)
         stack.callback(audit.close)
+        stack.callback(epochs.close)
         stack.push_async_callback(_close, models, rekeying)
-        egress = None
+        egress, declared = None, Declared(Declarations(held))
         if ways is not None:
-            egress = await stack.enter_async_context(ways.served(meter, credentials))
-        desk = Desk(credentials, context)
-        app = gate.app(capabilities, models, MonotonicIds(), desk=desk, meter=meter, scrape=meter.text, egress=egress)
+            egress = declared.bounding(await stack.enter_async_context(ways.served(meter, credentials)))
+        desks = {SECRETS: Desk(credentials, context).answer, SESSIONS: declared.answer}
+        app = gate.app(capabilities, models, MonotonicIds(), desks=desks, meter=meter, scrape=meter.text, egress=egress)
         await _serve_until_told(app, doors)
 
 

@@ -269,7 +269,7 @@ async def test_only_a_harness_may_ask_the_vault_for_models(role: str, made: Depl
             answer = await client.post(path, headers=headers, content=b"{}")
             assert answer.status_code == 403, answer.text
             refusal = f"for the role {role}; here it must be api or harness"
-            assert ("may hand secrets in, and nothing else" if role == "api" else refusal) in answer.text
+            assert (f"The role api may not ask for {path}" if role == "api" else refusal) in answer.text
 
 
 @pytest.mark.anyio

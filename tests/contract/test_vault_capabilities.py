@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from asyncio import StreamWriter
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -18,8 +19,10 @@ from vault_process import Seen, endpoint, response, running_upstream, running_va
 from outrider.clock import ManualClock
 from outrider.endpoints import CAPABILITY_HEADER, ENDPOINT_HEADER
 from outrider.errors import AuthenticationFailed, Conflict, Fenced, InvalidRequest, ModelFailure, PermissionDenied
-from outrider.links.vault import BASE_URL, REFUSAL_HEADER, VaultLink
-from outrider.vault.capabilities import LIFETIME, Capabilities, Epochs
+from outrider.links.refusals import REFUSAL_HEADER
+from outrider.links.vault import BASE_URL, VaultLink
+from outrider.vault.capabilities import LIFETIME, Capabilities
+from outrider.vault.epochs import FILE, Epochs
 from outrider.vault.keyring import Keyring
 
 DEADLINE = 20.0
@@ -87,6 +90,43 @@ def test_the_memory_for_epochs_is_bounded_and_forgets_what_was_used_longest_ago(
     assert all(epochs.see(session, 5) for session in ("a", "b", "a", "c"))
     assert not epochs.see("a", 4)
     assert epochs.see("b", 4)
+
+
+def test_a_restarted_vault_still_knows_the_highest_epoch_and_skips_a_torn_line(tmp_path: Path) -> None:
+    epochs = Epochs(tmp_path, remembered=10)
+    for round in range(1, 30):
+        assert epochs.see("sesn_1", round)
+    assert epochs.see("sesn_2", 7)
+    assert len((tmp_path / FILE).read_bytes().splitlines()) <= 21, "it is written anew now and then"
+    with (tmp_path / FILE).open("ab") as file:
+        file.write(b"sesn_2 9 \xff\nsesn_")
+    again = Epochs(tmp_path)  # the first one may have been killed: it was not closed
+    assert not again.see("sesn_1", 28)
+    assert again.see("sesn_1", 29)
+    assert not again.see("sesn_2", 6)
+    assert again.see("sesn_2", 7)
+    assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
+    again.close()
+    epochs.close()
+
+
+@pytest.mark.anyio
+async def test_a_fenced_owner_stays_fenced_when_the_vault_was_killed() -> None:
+    with running_vault(NOWHERE) as vault:
+        async with vault.link() as link:
+            await link.capability("sesn_1", 2, "far")
+            vault.kill()
+            vault.start()
+            with pytest.raises(Fenced):
+                await link.capability("sesn_1", 1, "far")
+
+
+@pytest.mark.anyio
+async def test_what_is_no_sessions_id_gets_no_capability() -> None:
+    with running_vault(NOWHERE) as vault:
+        async with vault.link() as link:
+            with pytest.raises(InvalidRequest):
+                await link.capability("sesn_1 5\nsesn_2", 1, "far")
 
 
 def test_a_keyring_does_not_show_what_it_holds() -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import httpx2
 
+from outrider.config import ROLES
 from outrider.links.vault import BASE_URL, VaultLink
 from outrider.supervisor.places import listen_unix
 from outrider.supervisor.plan import memory_file
@@ -33,7 +34,7 @@ from outrider.endpoints import Endpoint, Endpoints
 told = json.loads(sys.argv[1])
 endpoints = Endpoints(tuple(Endpoint(profile="messages", **one) for one in told["endpoints"]), None)
 listener = socket.socket(fileno=told["listener"])
-settings = Settings(data=Path(told["data"]))
+settings = Settings(data=Path(told["data"]), roles=tuple(told["roles"]))
 settings.vault_data.mkdir(mode=0o700, exist_ok=True)
 vaultd.main(settings, told["secrets"], listener, endpoints=endpoints, peer=told["peer"])
 """
@@ -47,12 +48,19 @@ class Vault:
     listener: socket.socket
     endpoints: list[dict[str, object]]
     peer: int
+    roles: tuple[str, ...]
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         secrets = memory_file("secrets", json.dumps({"env:KEY": KEY}).encode())
         fds = {"listener": self.listener.fileno(), "secrets": secrets}
-        told = {"endpoints": self.endpoints, "peer": self.peer, "data": str(self.path.parent), **fds}
+        told = {
+            "endpoints": self.endpoints,
+            "peer": self.peer,
+            "roles": self.roles,
+            "data": str(self.path.parent),
+            **fds,
+        }
         command = [sys.executable, "-c", PROGRAM, json.dumps(told)]
         self.process = subprocess.Popen(command, pass_fds=list(fds.values()))
         os.close(secrets)
@@ -73,11 +81,13 @@ class Vault:
 
 
 @contextmanager
-def running_vault(*endpoints: dict[str, object], peer: int | None = None) -> Generator[Vault]:
+def running_vault(
+    *endpoints: dict[str, object], peer: int | None = None, roles: tuple[str, ...] = ROLES
+) -> Generator[Vault]:
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory, "vault.sock")
         with listen_unix(path, os.geteuid()) as listener:
-            vault = Vault(path, listener, list(endpoints), os.geteuid() if peer is None else peer)
+            vault = Vault(path, listener, list(endpoints), os.geteuid() if peer is None else peer, roles)
             vault.start()
             try:
                 yield vault

@@ -27,7 +27,11 @@ AFTER_A_DEATH = {  # points that only a recovery comes to: the point at which th
     "supervisor.fork": "harness.tool.after",
 }
 MORE = {"harness.model": 3, "harness.tool": 2, "vault.forward": 2, "shim.start": 2, "shim.exec": 3, "shim.result": 2}
-ELSEWHERE = frozenset({"blob.put", "cold.put", "cold.freeze", "cold.thaw"})  # killed in test_log_size_kill.py
+MOVES = frozenset({"blob.put", "cold.put", "cold.freeze", "cold.thaw"})  # killed in test_log_size_kill.py
+KEEPS = frozenset(
+    f"vault.{what}" for what in ("declare", "put", "purge", "tell", "forget", "audit", "refresh", "probe")
+)  # killed in test_vault_kill.py
+ELSEWHERE = MOVES | KEEPS
 TAKEN_OVER = {"store.commit": 10, "api.take": 2, "harness.model": 3, "harness.tool": 2, "harness.interrupt": 1}
 HELD_SECONDS = 15.0
 FROZEN_SECONDS = 4.5  # so that it was buried, even if nobody needed what it held

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from kill_matrix import ELSEWHERE
+from kill_matrix import MOVES
 
 from outrider.ports.blobs import BlobPrefix
 from outrider.ports.log import HistoryQuery, SessionKey
@@ -25,7 +25,7 @@ from outrider.store.strays import sweep
 from outrider.testing.postgres_server import PostgresServer
 from outrider.testing.stops import Stops
 
-POINTS = sorted(f"{place}.{when}" for place in ELSEWHERE for when in ("before", "after"))
+POINTS = sorted(f"{place}.{when}" for place in MOVES for when in ("before", "after"))
 LEAVES_A_STRAY = ("blob.put.after", "cold.put.after", "cold.freeze.before")  # until the log moves past its fence
 DEADLINE = 20.0
 KEY = SessionKey("wrkspc_a", "sesn_1")

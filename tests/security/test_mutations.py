@@ -17,7 +17,11 @@ import outrider
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = Path(outrider.__file__).parent
-LISTED: list[dict[str, Any]] = tomllib.loads(Path(__file__).with_name("mutations.toml").read_text())["mutation"]
+LISTED: list[dict[str, Any]] = [
+    one
+    for listing in sorted(Path(__file__).parent.glob("mutations*.toml"))
+    for one in tomllib.loads(listing.read_text())["mutation"]
+]
 FAILED = 1  # pytest's exit code when tests ran and some failed; another one is a broken mutation
 
 

@@ -7,10 +7,12 @@ from dataclasses import replace
 import pytest
 
 from conformance.requirements import requirement
-from outrider.api.sweep import Sweep
+from outrider.api.sweep import Sweep, Withdrawal
 from outrider.clock import ManualClock
+from outrider.ports.declarations import Declaration
 from outrider.ports.secrets import Notice
 from outrider.ports.vaults import CredentialRecord, SecretRef, VaultRecord
+from outrider.testing.memory_declarations import MemoryDeclarations
 from outrider.testing.memory_log import MemoryStore
 from outrider.testing.memory_secrets import MemorySecrets
 
@@ -82,3 +84,18 @@ async def test_a_refresh_inside_the_vault_shows_its_expiry_and_a_refused_one_bec
     assert LATER.encode() in record.body
     assert [change.type for change in await store.changes(after=0, limit=9)][2:] == ["vault_credential.refresh_failed"]
     assert secrets.told == []
+
+
+async def test_what_a_session_declared_goes_with_it_at_the_second_look_and_never_beside_an_empty_store() -> None:
+    declarations, sessions = MemoryDeclarations(), set[str]()
+    for session in ("sesn_1", "sesn_2"):
+        await declarations.declare(Declaration("w", session, vaults=("vlt_1",)))
+
+    async def known() -> set[str]:
+        return sessions
+
+    withdrawal = Withdrawal(declarations, known)
+    assert [await withdrawal.run(), await withdrawal.run()] == [0, 0]
+    sessions.add("sesn_1")
+    assert [await withdrawal.run(), await withdrawal.run()] == [0, 1]
+    assert {key.session for key in await declarations.declared()} == {"sesn_1"}

@@ -9,6 +9,7 @@ from outrider.api.intake import Intake
 from outrider.clock import Clock
 from outrider.config import Settings
 from outrider.ids import IdSource
+from outrider.ports.declarations import Declarations
 from outrider.ports.doorbell import Dispatch
 from outrider.ports.log import EventLog, SessionKey
 from outrider.ports.model import Models
@@ -38,6 +39,7 @@ class Services:
     records: Records
     vaults: VaultRecords
     secrets: Secrets
+    declarations: Declarations
     placements: Placements
     feed: Feed
     dispatch: Dispatch

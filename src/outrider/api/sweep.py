@@ -1,5 +1,5 @@
-"""Keeps the vault process and the records in step: erases secrets that belong to no credential, takes note of what the
-vault did by itself.
+"""Keeps the vault process and the records in step: erases secrets that belong to no credential and declarations of no
+session, takes note of what the vault did by itself.
 
 A secret is stored before its record and erased after it, so one without a record may be on its way: it goes only when
 it was found like that twice.
@@ -7,6 +7,7 @@ it was found like that twice.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,8 @@ import msgspec
 
 from outrider.clock import Clock
 from outrider.errors import Conflict
+from outrider.ports.declarations import Declarations
+from outrider.ports.log import SessionKey
 from outrider.ports.secrets import Notice, Secrets
 from outrider.ports.vaults import Change, CredentialRecord, SecretRef, VaultRecords
 
@@ -42,6 +45,26 @@ class Sweep:
             await self._secrets.purge_one(ref)
         self._strays = strays - erased
         return len(erased)
+
+
+class Withdrawal:
+    """Of what sessions declared that no longer exist. Like `Sweep`, it needs two runs: a session is declared first."""
+
+    def __init__(self, declarations: Declarations, sessions: Callable[[], Awaitable[Collection[str]]]) -> None:
+        self._declarations = declarations
+        self._sessions = sessions
+        self._strays: set[SessionKey] = set()
+
+    async def run(self) -> int:
+        """How many were withdrawn. Raises Overloaded when the vault does not answer."""
+        declared = await self._declarations.declared()
+        known = set(await self._sessions()) if declared else set[str]()
+        strays = {key for key in declared if known and key.session not in known}
+        gone = strays & self._strays
+        for key in gone:
+            await self._declarations.withdraw(key)
+        self._strays = strays - gone
+        return len(gone)
 
 
 async def take_notices(vaults: VaultRecords, secrets: Secrets, clock: Clock) -> None:

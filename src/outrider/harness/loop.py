@@ -18,9 +18,11 @@ from outrider.clock import Clock
 from outrider.config import Limits
 from outrider.errors import (
     CallLost,
+    Conflict,
     HeadMoved,
     InvalidRequest,
     ModelFailure,
+    NotDeclared,
     Overloaded,
     SandboxUnavailable,
 )
@@ -356,7 +358,7 @@ class Driver:
         claim = claim_of(self._journal.context, key.session, key.workspace, self._journal.lease.epoch)
         try:
             await self._hands.egress.claim(claim)
-        except Overloaded as problem:
+        except (Overloaded, NotDeclared, Conflict) as problem:
             log.warning("session %s: its network is not settled: %s", key.session, problem.message)
 
     async def _can_run_tools(self) -> bool:

@@ -10,10 +10,13 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from outrider.errors import NotDeclared
+from outrider.ports.declarations import Declarations
 from outrider.ports.egress import Egress, EgressClaim, EgressCredential
 from outrider.ports.log import SessionKey
 from outrider.ports.records import Page, Records
 from outrider.ports.vaults import MOST_CREDENTIALS, CredentialRecord, VaultRecords
+from outrider.resources.declared import declaration_of
 from outrider.session.state import Context
 
 
@@ -30,19 +33,37 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class WithCredentials:
-    """Implements `Egress`: adds the session's credentials, as they are now, to what is claimed."""
+    """Implements `Egress`: adds the session's credentials, as they are now, to what is claimed.
 
-    def __init__(self, inner: Egress, records: Records, vaults: VaultRecords) -> None:
+    `declarations` only where this process may declare: then it does so for a session of which the vault knows nothing.
+    """
+
+    def __init__(
+        self, inner: Egress, records: Records, vaults: VaultRecords, declarations: Declarations | None = None
+    ) -> None:
         self._inner = inner
         self._records = records
         self._vaults = vaults
+        self._declarations = declarations
         self._known: OrderedDict[tuple[str, str], tuple[str, ...]] = OrderedDict()  # a session's vaults never change
 
     async def claim(self, claim: EgressClaim) -> None:
         vault_ids = await self._vault_ids(claim.workspace, claim.session)
         if vault_ids:
             claim = replace(claim, credentials=await self._credentials(claim.workspace, vault_ids))
-        await self._inner.claim(claim)
+        try:
+            await self._inner.claim(claim)
+        except NotDeclared:
+            if self._declarations is None:
+                raise
+            await self._declare(self._declarations, claim)
+            await self._inner.claim(claim)
+
+    async def _declare(self, declarations: Declarations, claim: EgressClaim) -> None:
+        """Once more what the API declared, for a vault that lost it or a session that is older than declarations."""
+        record = await self._records.session(SessionKey(claim.workspace, claim.session))
+        if record is not None:
+            await declarations.declare(declaration_of(record, claim.networking))
 
     async def _vault_ids(self, workspace: str, session: str) -> tuple[str, ...]:
         found = self._known.get((workspace, session))

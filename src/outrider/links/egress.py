@@ -5,7 +5,8 @@ from __future__ import annotations
 import httpx2
 import msgspec
 
-from outrider.errors import Fenced, Overloaded
+from outrider.errors import Fenced, NotDeclared, Overloaded
+from outrider.links.refusals import REFUSAL_HEADER, REFUSED_DECLARATION
 from outrider.ports.egress import EgressClaim
 
 PATH = "/egress"
@@ -24,5 +25,7 @@ class EgressLink:
             raise Overloaded(f"The vault does not answer ({type(error).__name__}).", retry_after=1) from error
         if response.status_code == 409:
             raise Fenced(f"Session {claim.session} has a newer owner than epoch {claim.epoch}.")
+        if response.headers.get(REFUSAL_HEADER) == REFUSED_DECLARATION:
+            raise NotDeclared(response.json()["error"]["message"])
         if response.status_code != 200:
             raise Overloaded(f"The vault refused a claim to the network ({response.status_code}).")

@@ -12,6 +12,7 @@ from outrider.errors import Internal, InvalidRequest, NotFound, Overloaded
 from outrider.ports.secrets import Notice
 from outrider.ports.vaults import SecretRef
 
+SECRETS = "/secrets/"
 VALIDATE_SECONDS = 90.0
 
 
@@ -83,7 +84,7 @@ class SecretsLink:
     async def _post(self, what: str, message: Any, timeout: float | None = None) -> bytes:
         more: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
         try:
-            answer = await self._client.post(f"/secrets/{what}", content=msgspec.json.encode(message), **more)
+            answer = await self._client.post(f"{SECRETS}{what}", content=msgspec.json.encode(message), **more)
         except httpx2.RequestError as error:
             reason = type(error).__name__
             raise Overloaded(f"The vault does not answer ({reason}); try again.", retry_after=1) from None

@@ -19,12 +19,8 @@ from outrider.errors import Fenced, InvalidRequest, ModelFailure
 from outrider.links.egress import EgressLink
 from outrider.links.http1 import Connection
 from outrider.links.peers import address, connect_to
+from outrider.links.refusals import REFUSAL_HEADER, REFUSED_CAPABILITY, REFUSED_EPOCH
 from outrider.links.unix_http import StreamTransport, UnixTransport
-
-REFUSAL_HEADER = "x-outrider-refusal"
-"""Set by the vault on its own refusals; its value is one of the two below, or `other`."""
-REFUSED_CAPABILITY = "capability"
-REFUSED_EPOCH = "epoch"
 
 BASE_URL = "http://vault"
 CLAIM = "claim"

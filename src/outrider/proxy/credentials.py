@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from outrider import faults
 from outrider.clock import Clock
 from outrider.proxy import oauth
 from outrider.proxy.oauth import Refreshed
@@ -63,7 +64,9 @@ class Credentials:
             found = await self.open(owner)
             if found["access_token"] != stale or not found.get("refresh"):
                 return found, None
+            faults.point("vault.refresh.before")
             came = await oauth.refresh(found, self._context)
+            faults.point("vault.refresh.after")
             self.note(owner, who, found["refresh"]["token_endpoint"], came.outcome, "oauth.refresh")
             if came.outcome == "succeeded":
                 found = material.merged(found, came.fields)

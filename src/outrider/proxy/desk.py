@@ -16,12 +16,16 @@ from outrider.proxy import probe
 from outrider.proxy.credentials import Credentials
 from outrider.vault import material
 from outrider.vault.envelope import Owner
+from outrider.vault.secrets import DECLARED
 
 NOTICES = 100
 T = TypeVar("T")
 
 
 def owner_of(ref: SecretRef) -> Owner:
+    """Raises InvalidRequest for the place where declarations lie, which has a way in of its own."""
+    if ref.vault == DECLARED:
+        raise InvalidRequest("Not the name of a vault.")
     return Owner(ref.workspace, ref.vault, ref.credential, ref.version)
 
 
@@ -50,12 +54,12 @@ class Desk:
             raise Overloaded(error.message, retry_after=1) from None
 
     async def _put(self, body: bytes) -> dict[str, Any]:
-        asked = _read(body, Put)
+        asked = read(body, Put)
         await self._store.put(owner_of(asked.ref), material.pack(asked.secret))
         return {}
 
     async def _patch(self, body: bytes) -> dict[str, Any]:
-        asked = _read(body, Patch)
+        asked = read(body, Patch)
         owner = owner_of(asked.ref)
         async with self._store.alone_with(owner.workspace, owner.vault, owner.credential):
             before = Owner(owner.workspace, owner.vault, owner.credential, asked.before)
@@ -64,7 +68,7 @@ class Desk:
         return {}
 
     async def _purge(self, body: bytes) -> dict[str, Any]:
-        asked = _read(body, Purge)
+        asked = read(body, Purge)
         await self._store.purge(owner_of(asked.ref), older=asked.older)
         return {}
 
@@ -75,14 +79,14 @@ class Desk:
         return [Notice(row[0], SecretRef(*row[1:5]), *row[5:]) for row in self._store.notices(NOTICES)]
 
     async def _forget(self, body: bytes) -> dict[str, Any]:
-        await self._store.forget_notices(_read(body, Forget).up_to)
+        await self._store.forget_notices(read(body, Forget).up_to)
         return {}
 
     async def _validate(self, body: bytes) -> dict[str, Any]:
-        return await probe.validate(self._credentials, owner_of(_read(body, Validate).ref), self._context)
+        return await probe.validate(self._credentials, owner_of(read(body, Validate).ref), self._context)
 
 
-def _read(body: bytes, kind: type[T]) -> T:
+def read(body: bytes, kind: type[T]) -> T:
     """Never shows what is in the body."""
     try:
         return msgspec.json.decode(body, type=kind)

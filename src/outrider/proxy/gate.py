@@ -8,14 +8,10 @@ from __future__ import annotations
 
 import logging
 import re
-import socket
-import struct
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from outrider import faults
 from outrider.endpoints import CAPABILITY_HEADER
@@ -23,39 +19,32 @@ from outrider.errors import (
     AuthenticationFailed,
     Conflict,
     InvalidRequest,
+    NotDeclared,
     NotFound,
     OutriderError,
-    PeerRefused,
-    PermissionDenied,
     RequestTooLarge,
     UpstreamUnreachable,
 )
 from outrider.ids import IdSource
 from outrider.links.egress import PATH as EGRESS_PATH
-from outrider.links.peers import check_role
-from outrider.links.vault import (
-    REFUSAL_HEADER,
-    REFUSED_CAPABILITY,
-    REFUSED_EPOCH,
-    CapabilityAnswer,
-    CapabilityRequest,
-    read_claim,
-)
+from outrider.links.refusals import REFUSAL_HEADER, REFUSED_CAPABILITY, REFUSED_DECLARATION, REFUSED_EPOCH
+from outrider.links.vault import CapabilityAnswer, CapabilityRequest, read_claim
 from outrider.ports import metrics
 from outrider.ports.egress import EgressClaim
 from outrider.ports.telemetry import Meter, NoMeter
-from outrider.proxy.desk import Desk
 from outrider.proxy.model import ModelProxy
 from outrider.vault.capabilities import LIFETIME, Capabilities
 from outrider.wire.envelope import error_bytes
 
+Desk = Callable[[str, bytes], Awaitable[bytes]]
+"""Answers one of our own small requests: the rest of its path, its body. Raises OutriderError."""
+Settle = Callable[[EgressClaim], Awaitable[None]]
+
 LONGEST_ASK = 64 * 1024
 LONGEST_SECRET = 1024 * 1024
-SECRETS = "/secrets/"
 
 _MODEL = re.compile(r"/model/([^/]+)/(.+)")
 _HEADER = CAPABILITY_HEADER.encode()
-_PEER = struct.Struct("iII")
 
 log = logging.getLogger("outrider.vault")
 
@@ -65,12 +54,13 @@ def app(
     models: Mapping[str, ModelProxy],
     ids: IdSource,
     *,
-    desk: Desk,
+    desks: Mapping[str, Desk],
     meter: Meter | None = None,
     scrape: Callable[[], bytes] | None = None,
-    egress: Callable[[EgressClaim], None] | None = None,
+    egress: Settle | None = None,
 ) -> ASGIApp:
-    """POST /capabilities, /secrets/..., /egress, /model/{endpoint}/v1/..., GET /healthz, /metrics (from `scrape`)."""
+    """POST /capabilities, /egress, /model/{endpoint}/v1/... and what begins like one of `desks`, GET /healthz, /metrics
+    (from `scrape`)."""
     told = meter or NoMeter()
 
     async def route(scope: Scope, receive: Receive, send: Send) -> None:
@@ -89,7 +79,7 @@ def app(
             await _counted(told, endpoint, models[endpoint], path, scope, receive, send)
             faults.point("vault.forward.after")
         else:
-            await _answer(send, 200, await _asked(scope, receive, capabilities, desk, scrape, egress))
+            await answer(send, 200, await _asked(scope, receive, capabilities, desks, scrape, egress))
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -100,7 +90,7 @@ def app(
             if reason != b"upstream":
                 told.add(metrics.VAULT_REFUSALS, reason.decode())
             refusal = (REFUSAL_HEADER.encode(), reason)
-            await _answer(send, error.status, error_bytes(error, ids.new("req")), refusal)
+            await answer(send, error.status, error_bytes(error, ids.new("req")), refusal)
 
     return serve
 
@@ -109,20 +99,21 @@ async def _asked(
     scope: Scope,
     receive: Receive,
     capabilities: Capabilities,
-    desk: Desk,
+    desks: Mapping[str, Desk],
     scrape: Callable[[], bytes] | None,
-    egress: Callable[[EgressClaim], None] | None,
+    egress: Settle | None,
 ) -> bytes:
     """The answer to one of our own small requests."""
     path, method = scope["path"], scope["method"]
     if path == "/capabilities" and method == "POST":
         return _mint(capabilities, await _whole_body(receive))
-    if path.startswith(SECRETS) and method == "POST":
-        return await desk.answer(path.removeprefix(SECRETS), await _whole_body(receive, LONGEST_SECRET))
+    desk = next((begin for begin in desks if path.startswith(begin)), None)
+    if desk is not None and method == "POST":
+        return await desks[desk](path.removeprefix(desk), await _whole_body(receive, LONGEST_SECRET))
     if path == EGRESS_PATH and method == "POST" and egress is not None:
         claim = _egress_claim(await _whole_body(receive))
         capabilities.see(claim.session, claim.epoch)
-        egress(claim)
+        await egress(claim)
         return b"{}"
     if path == "/healthz":
         return b'{"status":"ok"}'
@@ -174,6 +165,8 @@ def _refusal(error: OutriderError) -> bytes:
         return REFUSED_CAPABILITY.encode()
     if isinstance(error, Conflict):
         return REFUSED_EPOCH.encode()
+    if isinstance(error, NotDeclared):
+        return REFUSED_DECLARATION.encode()
     return b"upstream" if isinstance(error, UpstreamUnreachable) else b"other"
 
 
@@ -204,57 +197,7 @@ async def _whole_body(receive: Receive, longest: int = LONGEST_ASK) -> bytes:
             return body
 
 
-async def _answer(send: Send, status: int, body: bytes, *more: tuple[bytes, bytes]) -> None:
+async def answer(send: Send, status: int, body: bytes, *more: tuple[bytes, bytes]) -> None:
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *more]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
-
-
-def protocol_for(peer: int) -> type[HttpToolsProtocol]:
-    """An HTTP protocol that hangs up on every process that is not user `peer`'s or root's, by the kernel's word."""
-
-    class Guarded(HttpToolsProtocol):
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            found = transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
-            if _PEER.unpack(found)[1] not in (peer, 0):
-                transport.abort()
-
-    return Guarded
-
-
-def protocol_for_peers() -> type[HttpToolsProtocol]:
-    """An HTTP protocol over TLS whose requests are answered by what the client's certificate allows: everything for
-    the role harness, and for the role api only to hand secrets in."""
-
-    class Verified(HttpToolsProtocol):
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            try:
-                peer = check_role(transport.get_extra_info("ssl_object"), ("api", "harness"), str(self.client))
-                if "harness" not in peer.roles:
-                    self.app = _secrets_only(self.app)
-            except PeerRefused as refused:
-                log.warning("refused: %s", refused.message)
-                self.app = _refusing(refused)
-
-    return Verified
-
-
-def _secrets_only(app: ASGIApp) -> ASGIApp:
-    refuse = _refusing(PeerRefused("The role api may hand secrets in, and nothing else."))
-
-    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-        allowed = scope["path"].startswith(SECRETS) or scope["path"] == "/healthz"
-        await (app if allowed else refuse)(scope, receive, send)
-
-    return serve
-
-
-def _refusing(refused: PeerRefused) -> ASGIApp:
-    error = PermissionDenied(refused.message)
-
-    async def refuse(_scope: Scope, _receive: Receive, send: Send) -> None:
-        await _answer(send, error.status, error_bytes(error, "peer"), (REFUSAL_HEADER.encode(), b"peer"))
-
-    return refuse

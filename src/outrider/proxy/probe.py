@@ -13,6 +13,7 @@ from typing import Any
 import httpx2
 import msgspec
 
+from outrider import faults
 from outrider.errors import InvalidRequest
 from outrider.proxy.credentials import Credentials, Who
 from outrider.proxy.http import Seen, read_capped
@@ -81,7 +82,9 @@ async def _try(credentials: Credentials, owner: Owner, found: dict[str, Any], co
     url = found["mcp_server_url"]
     headers = {"authorization": f"Bearer {found['access_token']}"}
     async with httpx2.AsyncClient(verify=context, timeout=DEADLINE, headers=headers, follow_redirects=False) as client:
+        faults.point("vault.probe.before")
         failed = await _handshake(client, url)
+        faults.point("vault.probe.after")
     outcome = "ok" if failed is None else "no answer" if failed[1] is None else str(failed[1].status)
     credentials.note(owner, Who(), url, outcome, "validate")
     return failed

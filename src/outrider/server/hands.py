@@ -17,10 +17,12 @@ from outrider.errors import NotSupported, SandboxUnavailable
 from outrider.harness.network import WithCredentials
 from outrider.harness.worker import NODE_ENDS, Worker
 from outrider.links import peers
+from outrider.links.declarations import DeclarationsLink
 from outrider.links.peers import Identity
 from outrider.links.sandboxes import RemoteSandboxes
 from outrider.links.secrets import SecretsLink
 from outrider.links.vault import VaultLink, vault_at
+from outrider.ports.declarations import Declaration, Declarations
 from outrider.ports.egress import Egress, NoEgress
 from outrider.ports.log import EventLog, SessionKey
 from outrider.ports.placements import Whereabouts, always_here
@@ -50,7 +52,8 @@ def ways_out(settings: Settings, vault: VaultLink, store: Store) -> Egress:
     """The network of this machine's sandboxes leaves by this machine's vault; where either stands apart, it doesn't."""
     if settings.vault_url or settings.sandbox_hosts:
         return NoEgress()
-    return WithCredentials(vault.egress, store, store)
+    declarations = DeclarationsLink(vault.asks()) if "api" in settings.roles else None
+    return WithCredentials(vault.egress, store, store, declarations)
 
 
 def sandboxes(
@@ -136,26 +139,42 @@ async def elsewhere() -> Capabilities:
     return Capabilities(False, "none", "this server has the role api alone", "ask where the role sandbox runs")
 
 
-class _NoSecrets:
+class _NoVault:
     """Implements `Secrets` where there is no way to a vault: everything is refused."""
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
         async def refuse(*_: Any) -> Any:
             raise NotSupported(
-                "Credentials can't be changed on a server with the role api alone and without OUTRIDER_VAULT_URL, which"
-                " has no way to the vault."
+                "Credentials can't be changed, and sessions that use any can't be made, on a server with the role api"
+                " alone and without OUTRIDER_VAULT_URL, which has no way to the vault."
             )
 
         return refuse
+
+
+class _NothingDeclared:
+    """Implements `Declarations` there: a session that uses nothing of the vault's needs none."""
+
+    async def declare(self, declaration: Declaration) -> None:
+        if declaration.vaults or declaration.servers or declaration.repositories:
+            await _NoVault().declare()
+
+    async def withdraw(self, key: SessionKey) -> None:
+        del key
+
+    async def declared(self) -> set[SessionKey]:
+        return set()
 
 
 async def _nothing_to_close() -> None:
     """There is no link."""
 
 
-def api_secrets(settings: Settings, identity: Identity | None) -> tuple[Secrets, Callable[[], Awaitable[None]]]:
-    """For an API without a harness beside it: the way to the vault's secrets, if it is given one, and its end."""
+def api_link(
+    settings: Settings, identity: Identity | None
+) -> tuple[Secrets, Declarations, Callable[[], Awaitable[None]]]:
+    """For an API without a harness beside it: the ways to hand something to the vault, if it has any, and their end."""
     if "harness" in settings.roles or not settings.vault_url:
-        return cast(Secrets, _NoSecrets()), _nothing_to_close
+        return cast(Secrets, _NoVault()), _NothingDeclared(), _nothing_to_close
     link = vault(settings, identity)
-    return SecretsLink(link.asks()), link.close
+    return SecretsLink(link.asks()), DeclarationsLink(link.asks()), link.close

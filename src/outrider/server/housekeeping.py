@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
-from outrider.api.sweep import Sweep
+from outrider.api.sweep import Sweep, Withdrawal
 from outrider.clock import SystemClock, rfc3339
 from outrider.errors import OutriderError
 from outrider.ids import MonotonicIds
@@ -30,9 +30,11 @@ ANSWERS_KEPT = timedelta(hours=24)
 log = logging.getLogger("outrider.server")
 
 
-async def housekeeping(store: Store, sandboxes: AnySandboxes, upkeep: Upkeep, meter: Meter, sweep: Sweep) -> None:
-    """Each minute: erase what sandboxes of deleted sessions left and secrets that no credential has, forget old
-    answers, and the store's own upkeep."""
+async def housekeeping(
+    store: Store, sandboxes: AnySandboxes, upkeep: Upkeep, meter: Meter, sweep: Sweep, withdrawal: Withdrawal
+) -> None:
+    """Each minute: erase what sandboxes of deleted sessions left, secrets that no credential has and what deleted
+    sessions had declared, forget old answers, and the store's own upkeep."""
     await _say_if_unable(sandboxes)
     while True:
         try:
@@ -40,6 +42,7 @@ async def housekeeping(store: Store, sandboxes: AnySandboxes, upkeep: Upkeep, me
             await sandboxes.sweep(await store.session_ids())
             await upkeep.when_due()
             await sweep.run()
+            await withdrawal.run()
         except OutriderError as error:
             meter.add(metrics.HOUSEKEEPING_FAILURES)
             log.warning("housekeeping: %s", error.message)

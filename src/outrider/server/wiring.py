@@ -15,7 +15,7 @@ import httpx2
 
 from outrider.api.health import Readiness
 from outrider.api.services import Services
-from outrider.api.sweep import Sweep
+from outrider.api.sweep import Sweep, Withdrawal
 from outrider.clock import SystemClock
 from outrider.config import Settings
 from outrider.doorbell.local import LocalDoorbell
@@ -25,6 +25,7 @@ from outrider.endpoints import Endpoints
 from outrider.harness.loop import Hands
 from outrider.harness.worker import NODE_ENDS, Worker
 from outrider.ids import MonotonicIds
+from outrider.links.declarations import DeclarationsLink
 from outrider.links.peers import Identity
 from outrider.links.secrets import SecretsLink
 from outrider.links.vault import BASE_URL, VaultLink
@@ -82,7 +83,7 @@ async def wired(
     workers: list[Worker] = []
     needed, told, gauges = checks(store, room), hearing(settings, exchange), gauges_of(store, feed)
     forget, probe, vault_metrics, reaches = hands.left_to_harnesses, hands.elsewhere, no_metrics, hands.reaching(store)
-    secrets, hang_up = hands.api_secrets(settings, identity)
+    secrets, declarations, hang_up = hands.api_link(settings, identity)
     async with contextlib.AsyncExitStack() as stack:
         for close in (watch.close, blobs.close, store.close, hang_up):
             stack.push_async_callback(close)
@@ -101,6 +102,7 @@ async def wired(
             workers.append(worker)
             forget, probe, reaches = hands.forgetting(sandboxes), sandboxes.probe, hands.reaching(store, sandboxes)
             needed["vault"], told["sandbox"], secrets = vault.answers, able(sandboxes), SecretsLink(vault.asks())
+            declarations = DeclarationsLink(vault.asks())
             gauges, vault_metrics = {**gauges, **harness_gauges(worker, sandboxes)}, vault.metrics
             delete = deleter(stores, feed, ids, clock, forget)
             upkeep = Upkeep(stores.rows, stores.blobs, stores.freezer, settings.retention, clock, delete)
@@ -108,7 +110,12 @@ async def wired(
             if isinstance(sandboxes, PlacedSandboxes):
                 await stack.enter_async_context(going_on(sandboxes.keep_all(worker.driving)))
             await stack.enter_async_context(
-                going_on(housekeeping(store, sandboxes, upkeep, telemetry.meter, Sweep(store, secrets, clock)))
+                going_on(
+                    housekeeping(
+                        *(store, sandboxes, upkeep, telemetry.meter),
+                        *(Sweep(store, secrets, clock), Withdrawal(declarations, store.session_ids)),
+                    )
+                )
             )
         yield (
             Services(
@@ -117,6 +124,7 @@ async def wired(
                 store,
                 store,
                 secrets,
+                declarations,
                 store,
                 feed,
                 dispatch,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from outrider import faults
 from outrider.clock import Clock
 from outrider.vault.growing import GrowingFile
 
@@ -39,7 +40,9 @@ class Audit:
     def note(self, use: Use) -> None:
         if self._file is not None:
             use.at = self._clock.now()
+            faults.point("vault.audit.before")
             self._file.note(use)
+            faults.point("vault.audit.after")
 
     def close(self) -> None:
         if self._file is not None:

@@ -1,8 +1,7 @@
 """Capabilities: signed statements that a session's owner may use some upstreams, for a minute.
 
 Promised: a capability is good only for what it names, until it expires, and not after a newer epoch was seen for its
-session. Not promised: memory of epochs across a restart (all capabilities end with the process that signed them), or
-of more than `SESSIONS_REMEMBERED` sessions.
+session, by this process or by one before it (see `epochs`). All capabilities end with the process that signed them.
 """
 
 from __future__ import annotations
@@ -12,15 +11,14 @@ import binascii
 import hashlib
 import hmac
 import json
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from outrider.errors import AuthenticationFailed, Conflict, PermissionDenied
 from outrider.links.vault import CAPABILITY_SECONDS
+from outrider.vault.epochs import Epochs
 
 LIFETIME = CAPABILITY_SECONDS
-SESSIONS_REMEMBERED = 100_000
 _SIGNATURE_BYTES = 32
 
 
@@ -56,33 +54,16 @@ def _sign(body: bytes, key: bytes) -> bytes:
     return hmac.digest(key, body, hashlib.sha256)
 
 
-class Epochs:
-    """The highest epoch seen for each of the sessions that were in use last."""
-
-    def __init__(self, remembered: int = SESSIONS_REMEMBERED) -> None:
-        self._highest: OrderedDict[str, int] = OrderedDict()
-        self._remembered = remembered
-
-    def see(self, session: str, epoch: int) -> bool:
-        """Note an epoch; False when a higher one was seen."""
-        highest = self._highest.get(session, epoch)
-        if epoch < highest:
-            return False
-        self._highest[session] = epoch
-        self._highest.move_to_end(session)
-        if len(self._highest) > self._remembered:
-            self._highest.popitem(last=False)
-        return True
-
-
 class Capabilities:
     """Mints and checks. `key` is random and as old as the process; `monotonic` gives seconds."""
 
-    def __init__(self, key: bytes, monotonic: Callable[[], float], upstreams: frozenset[str]) -> None:
+    def __init__(
+        self, key: bytes, monotonic: Callable[[], float], upstreams: frozenset[str], epochs: Epochs | None = None
+    ) -> None:
         self._key = key
         self._monotonic = monotonic
         self._upstreams = upstreams
-        self._epochs = Epochs()
+        self._epochs = epochs or Epochs()
 
     def mint(self, session: str, epoch: int, upstreams: tuple[str, ...]) -> str:
         """Raises PermissionDenied for an upstream that is not configured, Conflict for an epoch that is over."""

@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
+from outrider import faults
 from outrider.errors import Conflict, NotFound, Overloaded
 from outrider.vault.database import Database
 from outrider.vault.envelope import Owner, Sealed, rewrap, seal, unseal
 from outrider.vault.keys import Keys, KeySources, new_key
 
 FILE = "secrets.db"  # as Settings.vault_secrets has it
+DECLARED = "declared"  # in the place of a vault: what a session has declared (see `declarations`)
 BATCH = 100
 TRIES = 5
 
@@ -105,8 +107,11 @@ class SecretStore:
         for _ in range(TRIES):
             sealed = await seal(self._keys.current, owner, secret)
             async with self._writing:
-                if await asyncio.to_thread(self._write, owner, sealed, notice):
-                    return
+                faults.point("vault.put.before")
+                stored = await asyncio.to_thread(self._write, owner, sealed, notice)
+                faults.point("vault.put.after")
+            if stored:
+                return
             self._keys = self._keys.sources.load()  # a rekey has begun elsewhere
         raise Overloaded("The vault's key is being changed; try again.", retry_after=1)
 
@@ -122,7 +127,9 @@ class SecretStore:
     async def tell(self, owner: Owner, notice: dict[str, Any]) -> None:
         """A notice without a change of the secret."""
         async with self._writing:
+            faults.point("vault.tell.before")
             await asyncio.to_thread(self._tell, owner, notice)
+            faults.point("vault.tell.after")
 
     def _tell(self, owner: Owner, notice: dict[str, Any]) -> None:
         with self._db.change():
@@ -133,7 +140,9 @@ class SecretStore:
 
     async def forget_notices(self, seq: int) -> None:
         async with self._writing:
+            faults.point("vault.forget.before")
             await asyncio.to_thread(self._forget_notices, seq)
+            faults.point("vault.forget.after")
 
     def _forget_notices(self, seq: int) -> None:
         with self._db.change():
@@ -142,7 +151,9 @@ class SecretStore:
     async def purge(self, owner: Owner, *, older: bool = True) -> None:
         """Erase a credential's secret in this version and all older ones, or in this one only; none is no error."""
         async with self._writing:
+            faults.point("vault.purge.before")
             await asyncio.to_thread(self._purge, owner, 0 if older else owner.version)
+            faults.point("vault.purge.after")
 
     def _purge(self, owner: Owner, oldest: int) -> None:
         with self._db.change():
@@ -150,9 +161,9 @@ class SecretStore:
         if gone:
             self._db.scrub()
 
-    def refs(self) -> list[Any]:
-        """(workspace, vault, credential, version) of every secret."""
-        return self._look.all("secret_refs")
+    def refs(self, kind: str = "") -> list[Any]:
+        """(workspace, vault, credential, version) of every secret; or of what has `kind` in the place of a vault."""
+        return self._look.all("kind_refs", {"kind": kind}) if kind else self._look.all("secret_refs")
 
     # Rekeying: a new round begins with a change of `state`; every secret of an older round is wrapped anew; then keys
     # that nothing needs any more leave the key file.

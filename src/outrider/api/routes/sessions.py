@@ -15,9 +15,11 @@ from outrider.api.lists import mark_created, page_of
 from outrider.api.lookup import agent_record, environment_record
 from outrider.api.lookup import session_record as stored
 from outrider.errors import EnvironmentArchived, InvalidRequest, NotFound, StorageFull
+from outrider.ports.declarations import Declaration
 from outrider.ports.log import NewEvent, SessionKey
 from outrider.ports.records import SessionFilter, SessionRecord
 from outrider.resources.agents import agent_object, effective_agent
+from outrider.resources.declared import declaration_of
 from outrider.resources.environments import environment_object
 from outrider.resources.sessions import (
     STATUSES,
@@ -60,6 +62,7 @@ async def create(call: Call) -> Reply:
         request, key=key, thread=thread, agent=agent, now=services.clock.now(), patch=admission.patch
     )
     body = msgspec.json.encode(_shown(call, record))
+    await _declare(call, declaration_of(record, environment["config"].get("networking")))
     faults.point("api.take.before")
     lease = await services.records.create_session(
         record,
@@ -73,6 +76,12 @@ async def create(call: Call) -> Reply:
         services.feed.note_client(key, 2)
     hand_over(services, admission, lease)
     return Reply(encoded=body, kept=True)
+
+
+async def _declare(call: Call, said: Declaration) -> None:
+    """Before the session exists: what is declared of none is swept. Nothing to say, nothing to wait for."""
+    if said.says_something:
+        await call.services.declarations.declare(said)
 
 
 async def _usable_environment(call: Call, environment_id: str) -> dict[str, Any]:

@@ -26,7 +26,10 @@ WHERE workspace = :workspace AND vault = :vault AND credential = :credential
   AND version <= :version AND version >= :oldest;
 
 -- name: secret_refs
-SELECT workspace, vault, credential, version FROM secrets;
+SELECT workspace, vault, credential, version FROM secrets WHERE vault <> 'declared';
+
+-- name: kind_refs
+SELECT workspace, vault, credential, version FROM secrets WHERE vault = :kind;
 
 -- name: of_older_rounds
 SELECT workspace, vault, credential, version, key, wrapped, nonce, ciphertext FROM secrets
