@@ -19,6 +19,7 @@ import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx2
 import uvicorn
@@ -40,7 +41,7 @@ from outrider.proxy import entrance, gate
 from outrider.proxy.credentials import Credentials
 from outrider.proxy.declared import Declared
 from outrider.proxy.desk import Desk
-from outrider.proxy.egress.room import Settle, serving
+from outrider.proxy.egress.room import Settle, serving, watching
 from outrider.proxy.model import ModelProxy, Upstream
 from outrider.telemetry.prometheus import PrometheusMeter
 from outrider.vault import keyring, process
@@ -113,6 +114,19 @@ class Ways:
 
     def served(self, meter: Meter, credentials: Credentials) -> AbstractAsyncContextManager[Settle]:
         return serving(self.settings, self.listener, meter, SystemClock(), credentials)
+
+
+def watch(settings: Settings, listener: socket.socket, sandboxes: Path, place: Path, sessions: Sequence[str]) -> None:
+    """An egress proxy alone, without keys or secrets, until SIGTERM: these sessions, whose directories lie in
+    `sandboxes`, reach what the operator's address rules let in, and what they asked is written to `place`."""
+
+    async def serve() -> None:
+        told = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
+        async with watching(settings, listener, sandboxes, place, sessions):
+            await told.wait()
+
+    uvloop.run(serve())
 
 
 class _Server(uvicorn.Server):

@@ -10,7 +10,7 @@ import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from outrider import config
 from outrider.cli.doctor_services import database, nats
 from outrider.cli.findings import Findings
 from outrider.cli.options import data_option
+from outrider.cli.package_clients import CLIENTS, Asked
 from outrider.config import Settings
 from outrider.errors import OutriderError
 
@@ -36,15 +37,37 @@ CALL_SECONDS = 60
 @click.command(short_help="Check sandboxes, models, database, NATS, disk.")
 @click.option("--model", "models", multiple=True, help="Probe this model; may be repeated.  [default: one an endpoint]")
 @click.option("--no-model", is_flag=True, help="Send nothing to a model.")
+@click.option("--learn-package-hosts", is_flag=True, help="Only find out which hosts package managers ask.")
+@click.option("--manager", "managers", multiple=True, help="Learn of this package manager.  [default: all]")
+@click.option("--example", "examples", multiple=True, metavar="MANAGER=PACKAGE", help="Learn with this package.")
+@click.option("--set", "variables", multiple=True, metavar="NAME=VALUE", help="A variable for the package managers.")
+@click.option("--yes", is_flag=True, help="Write the learned hosts into the config file without a question.")
 @data_option
-def doctor(models: tuple[str, ...], no_model: bool, data: Path | None) -> None:
+def doctor(
+    models: tuple[str, ...],
+    no_model: bool,
+    learn_package_hosts: bool,
+    managers: tuple[str, ...],
+    examples: tuple[str, ...],
+    variables: tuple[str, ...],
+    yes: bool,
+    data: Path | None,
+) -> None:
     """Check this host: sandboxes and their limits, model endpoints, the database, NATS where it is set, disk.
 
     Each model probe is one short streaming request with a tool. Exit code 3: no isolation here; 1: another failure.
+
+    With --learn-package-hosts: run each installed package manager (apt, cargo, gem, go, npm, pip) in a sandbox, see
+    which hosts it asks for a small package, and write them into the config file, for environments that let package
+    managers in.
     """
     environment = dict(os.environ)
     settings = config.load(environment, data=data)
     found = Findings()
+    if learn_package_hosts:
+        place = config.place_of_config(environment, settings.data)
+        _learn(settings, place, found, _asked(managers, examples, variables), sure=yes)
+        sys.exit(1 if found.failed else 0)
     isolated = _sandbox(settings, found)
     if settings.database_url is None:
         _database(settings, found)
@@ -56,6 +79,30 @@ def doctor(models: tuple[str, ...], no_model: bool, data: Path | None) -> None:
     if not no_model:
         asyncio.run(_models(settings, environment, models, found))
     sys.exit(NO_ISOLATION if not isolated else 1 if found.failed else 0)
+
+
+# -- package managers
+
+
+def _learn(settings: Settings, place: Path, found: Findings, asked: Asked, *, sure: bool) -> None:
+    from outrider.cli.package_hosts import learn
+
+    learn(settings, place, found, asked, sure=sure)
+
+
+def _asked(managers: Sequence[str], examples: Sequence[str], variables: Sequence[str]) -> Asked:
+    packages = dict(_pairs("--example", examples))
+    unknown = sorted({*managers, *packages} - set(CLIENTS))
+    if unknown:
+        raise click.UsageError(f"{unknown[0]} is none of {', '.join(CLIENTS)}")
+    return Asked(managers or tuple(CLIENTS), packages, _pairs("--set", variables))
+
+
+def _pairs(option: str, given: Sequence[str]) -> list[tuple[str, str]]:
+    parts = [one.partition("=") for one in given]
+    if any(not name.isidentifier() or not sign for name, sign, _ in parts):
+        raise click.UsageError(f"{option} takes NAME=VALUE")
+    return [(name, text) for name, _, text in parts]
 
 
 # -- sandboxes

@@ -1,6 +1,6 @@
 """Settings: defaults, then the config file, then the environment. Holds no secret."""
 
-from outrider.config.loading import default_data, load
+from outrider.config.loading import default_data, load, place_of_config
 from outrider.config.settings import (
     FIRST_UID,
     ROLES,
@@ -26,4 +26,5 @@ __all__ = [
     "VaultSettings",
     "default_data",
     "load",
+    "place_of_config",
 ]

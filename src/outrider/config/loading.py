@@ -58,6 +58,11 @@ def default_data(environment: Mapping[str, str]) -> Path:
     return Path("/var/lib/outrider") if os.geteuid() == 0 else Path.home() / ".outrider"
 
 
+def place_of_config(environment: Mapping[str, str], data: Path) -> Path:
+    """The config file, which need not be there."""
+    return Path(environment.get("OUTRIDER_CONFIG") or data / "config.toml")
+
+
 def load(
     environment: Mapping[str, str],
     *,
@@ -71,7 +76,7 @@ def load(
 ) -> Settings:
     """Read `OUTRIDER_CONFIG`, else `config.toml` in the data directory, if it is there. Raises InvalidRequest."""
     where = (data or default_data(environment)).absolute()
-    path = Path(environment.get("OUTRIDER_CONFIG") or where / "config.toml")
+    path = place_of_config(environment, where)
     document = read_document(path, required="OUTRIDER_CONFIG" in environment)
     check_known(document, TABLES, "", path)
     server = table_of(document, "server", SERVER_KEYS, path)

@@ -150,6 +150,12 @@ class Way:
             self._changed({"environment": told["environment"], "trust": told["trust"]})
 
 
+def machines_authorities() -> dict[str, str]:
+    """For Node, which brings a list of its own: the machine's authorities count in its sandboxes too."""
+    found = next((path for path in SYSTEM_BUNDLES[:2] if os.path.exists(path)), None)  # these are visible inside
+    return {} if found is None else {"NODE_EXTRA_CA_CERTS": found}
+
+
 def write_trust(directory: str, certificates: str) -> None:
     """The bundle that the commands' variables name: this machine's authorities, and these."""
     found = next((path for path in SYSTEM_BUNDLES if os.path.exists(path)), None)

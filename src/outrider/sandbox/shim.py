@@ -288,7 +288,9 @@ class Shim:
         """What the egress proxy wants commands to have in their environment; waits until it has said so."""
         if self._way is not None:
             self._way.settle()
-        return self._told if self._options["egress"] is None else {**self._told, **egress.ENVIRONMENT}
+        if self._options["egress"] is None:
+            return self._told
+        return {**egress.machines_authorities(), **self._told, **egress.ENVIRONMENT}
 
     def _hear(self, told: egress.Told) -> None:
         if told["trust"]:

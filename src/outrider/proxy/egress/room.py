@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
-from outrider.clock import Clock
+from outrider.clock import Clock, SystemClock
 from outrider.config import Settings
 from outrider.ports.egress import EgressClaim
 from outrider.ports.telemetry import Meter
@@ -47,4 +48,22 @@ async def serving(
             yield settle
     finally:
         claims.close()
+        record.close()
+
+
+@asynccontextmanager
+async def watching(
+    settings: Settings, listener: socket.socket, sandboxes: Path, place: Path, sessions: Sequence[str]
+) -> AsyncGenerator[None]:
+    """As `serving`, for a few sessions without credentials that may reach every host; what they asked goes to
+    `place`."""
+    record = Record(place, SystemClock())
+    terms = Terms(settings.egress.allow_private, settings.egress.idle_timeout, record)
+    door = Door(sandboxes, terms, settings.egress.connections)
+    for session in sessions:
+        door.settle(policy(EgressClaim(session, 1, "", {"type": "unrestricted"}), {}))
+    try:
+        async with door.open(listener):
+            yield
+    finally:
         record.close()
