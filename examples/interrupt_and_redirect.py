@@ -16,7 +16,7 @@ def message(text):
     return {"type": "user.message", "content": [{"type": "text", "text": text}]}
 
 
-redirected = False
+redirected = answered = False
 with client.beta.sessions.events.stream(session.id) as stream:
     client.beta.sessions.events.send(session.id, events=[message("Wait for the slow thing:\nbash: sleep 600")])
     for event in stream:
@@ -32,7 +32,8 @@ with client.beta.sessions.events.stream(session.id) as stream:
             print("result:", *(block.text for block in event.content or [] if block.type == "text"))
         elif event.type == "agent.message":
             print("agent:", *(block.text for block in event.content if block.type == "text"))
-            if redirected:
-                break
+            answered = redirected
+        elif event.type == "session.status_idle" and answered:  # the interrupt itself ends in an idle as well
+            break
 
 print("status:", client.beta.sessions.retrieve(session.id).status)

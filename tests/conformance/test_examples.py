@@ -102,9 +102,7 @@ def test_an_interrupt_redirects_the_agent_in_the_middle_of_a_command(
     lines = run(server, "interrupt_and_redirect.py", EXAMPLE_MODEL=model_name)
     assert lines[:2] == ["calls: bash {'command': 'sleep 600'}", "you: stop, do something else"]
     assert lines[2].startswith("result: Tool execution was interrupted")
-    assert lines[3] == "agent: Hello."
-    assert lines[4] in ("status: idle", "status: running")
-    assert len(lines) == 5
+    assert lines[3:] == ["agent: Hello.", "status: idle"]
 
 
 def test_live_text_ends_in_the_stored_event(server: Server, stage: Stage, model_name: str) -> None:
