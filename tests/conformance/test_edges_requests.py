@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import sqlite3
 from collections.abc import Generator, Iterator
+from contextlib import closing
 from typing import Any
 
 import anthropic
@@ -15,7 +17,7 @@ from anthropic import Anthropic
 from conftest_types import Play
 from live_server import Server, Stage
 from sdk_clients import sdk_client
-from session_talk import message
+from session_talk import Talk, message
 
 from outrider.clock import SystemClock
 from outrider.ids import MonotonicIds
@@ -168,6 +170,29 @@ def test_a_refused_request_is_not_kept_as_the_answer(play: Play, http: httpx2.Cl
     key = {"idempotency-key": _ids.new("sevt")}
     assert http.post("/v1/environments", json={"name": ""}, headers=key).status_code == 400
     assert http.post("/v1/environments", json={"name": "good"}, headers=key).status_code == 200
+
+
+def kept_answers(server: Server, word: str) -> int:
+    """How many of the answers that the running server keeps for retries hold this word."""
+    with closing(sqlite3.connect(server.data / "outrider.db", timeout=10.0)) as db:
+        return db.execute("SELECT count(*) FROM answers WHERE instr(body, ?) > 0", (word.encode(),)).fetchone()[0]
+
+
+def test_what_is_kept_for_retries_of_a_session_is_erased_with_it(
+    play: Play, server: Server, http: httpx2.Client
+) -> None:
+    word = _ids.new("word")
+    talk = play(Turn("Yes."))
+    like = talk.client.beta.sessions.retrieve(talk.id)
+    made = {"agent": like.agent.id, "environment_id": like.environment_id, "title": word}
+    session = http.post("/v1/sessions", json=made).raise_for_status().json()["id"]
+    body = {"events": [message(word), {"type": "user.interrupt"}]}
+    http.post(f"/v1/sessions/{session}/events", json=body).raise_for_status()
+    http.post(f"/v1/sessions/{session}", json={"metadata": {"word": word}}).raise_for_status()
+    assert kept_answers(server, word) == 3
+    Talk(talk.client, session).wait()
+    http.delete(f"/v1/sessions/{session}").raise_for_status()
+    assert kept_answers(server, word) == 0
 
 
 def stored_key(server: Server, workspace: str = "", *, revoked_at: str | None = None) -> str:

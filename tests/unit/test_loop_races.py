@@ -444,3 +444,24 @@ async def test_a_turn_that_is_given_up_leaves_no_call_running(monkeypatch: pytes
         async with asyncio.timeout(WAIT):
             await killed.wait()
     assert (await room.bodies("session.error"))[0]["error"]["type"] == "unknown_error"
+
+
+async def test_a_worker_drains_at_once_though_a_message_came_beside_the_reply(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("outrider.harness.worker.DRAIN_SECONDS", 10 * WAIT)
+    started = asyncio.Event()
+
+    async def hand(_call: ToolCall) -> ToolOutcome:
+        started.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    room = Room(WrittenModel(reply(use("bash", command="sleep"))), MemorySandboxes(hand), store=MeddledStore)
+    await room.open()
+    meddled(room).before["model.reply"] = lambda: room.say("more")
+    async with room.worker() as worker:
+        await room.say("go")
+        async with asyncio.timeout(WAIT):
+            await started.wait()
+            await worker.drain()
+    assert await room.store.runnable() == 1
+    await room.sandboxes.close()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -29,6 +30,7 @@ KEYED = timedelta(hours=24)
 RETRIED = timedelta(minutes=10)
 LARGEST = 1024 * 1024  # bytes of an answer worth keeping
 DIGEST_BYTES = 32
+SESSION_PATH = re.compile(r"/v1/sessions/(sesn_[0-9A-Za-z]+)(?:/|$)", re.ASCII)
 
 Keep = Callable[[bytes], KeptAnswer | None]
 
@@ -78,7 +80,9 @@ class Answers:
             return await answer(keep_nothing)
         content = hmac.digest(presented(request.headers).encode(), body, hashlib.sha256)
         keyed = request.headers.get("idempotency-key")
-        name = _name(key.id, request.url.path, keyed.encode() if keyed else content, keyed=bool(keyed))
+        name = session_of(request.url.path) + _name(
+            key.id, request.url.path, keyed.encode() if keyed else content, keyed=bool(keyed)
+        )
         place = _Place(key.workspace, name, content)
         if keyed or request.headers.get("x-stainless-retry-count", "0") != "0":
             await self._first_attempt(name)
@@ -141,6 +145,12 @@ class _Place:
         answer = StoredAnswer(200, self.content + body)
         retry = self.since is not None
         return KeptAnswer(self.name, at, answer, retry=retry, if_none_since=self.since, if_retries=self.retries)
+
+
+def session_of(path: str) -> str:
+    """What the names of answers to a session's requests begin with, so that they can be erased together with it."""
+    found = SESSION_PATH.match(path)
+    return f"{found[1]}/" if found is not None else ""
 
 
 def _name(key_id: str, path: str, what: bytes, *, keyed: bool) -> str:

@@ -159,7 +159,14 @@ class Driver:
             return done
         except HeadMoved:
             await self._journal.load()
+            self._forget_request()
             return False
+
+    def _forget_request(self) -> None:
+        """One whose end is stored, though a client's rows came in between."""
+        request = self._request
+        if request is not None and request.outcome is not None and request.span != self._state.open_span:
+            self._request = None
 
     @property
     def _state(self) -> State:

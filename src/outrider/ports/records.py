@@ -136,8 +136,10 @@ class Records(Protocol):
         append the events, in one transaction. Raises HeadMoved when the log's head is not `if_head`."""
         ...
 
-    async def delete_session(self, key: SessionKey, *, if_head: int) -> None:
-        """Erase record, log, history and snapshot. Raises HeadMoved when the log's head is not `if_head`."""
+    async def delete_session(self, key: SessionKey, *, if_head: int, opened_by: str = "") -> None:
+        """Erase record, log, history and snapshot, and what is kept for retries: the answers whose names begin with
+        the session's id and a slash, and the one named `opened_by`. Raises HeadMoved when the log's head is not
+        `if_head`."""
         ...
 
     async def session_ids(self) -> set[str]:

@@ -104,6 +104,15 @@ def session_record(
     )
 
 
+def opened_by(record: SessionRecord, answer: str) -> SessionRecord:
+    """The record with the name of the stored answer to the request that made it, which holds the session, too."""
+    return replace(record, details=_encode(_decode(record.details) | {"opened_by": answer}))
+
+
+def opener_of(record: SessionRecord) -> str:
+    return _decode(record.details).get("opened_by", "")
+
+
 def updated_session(record: SessionRecord, request: Mapping[str, Any], *, now: str) -> SessionChange | None:
     """What an update changes; None for nothing. Raises InvalidRequest. A null metadata patch changes nothing."""
     _check_updatable(record, request)

@@ -19,6 +19,7 @@ from outrider.ids import MonotonicIds
 from outrider.ports import metrics
 from outrider.ports.log import SessionKey
 from outrider.ports.telemetry import Meter
+from outrider.resources.sessions import opener_of
 from outrider.server.hands import AnySandboxes
 from outrider.session.events import EventFactory
 from outrider.session.feed import Feed
@@ -66,7 +67,7 @@ def deleter(
         if counters is None or record is None or record.updated_at >= before:
             return False
         gone = EventFactory(record.thread, "", ids, clock).public("session.deleted")
-        await stores.whole.delete_session(key, if_head=counters.head)
+        await stores.whole.delete_session(key, if_head=counters.head, opened_by=opener_of(record))
         feed.deleted(key, gone.body)
         await forget(key)
         return True

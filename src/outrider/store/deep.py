@@ -163,8 +163,8 @@ class DeepStore:
 
         return self._append(SessionKey(record.workspace, record.id), events, Fence(if_head), write)
 
-    async def delete_session(self, key: SessionKey, *, if_head: int) -> None:
-        await self._store.delete_session(key, if_head=if_head)
+    async def delete_session(self, key: SessionKey, *, if_head: int, opened_by: str = "") -> None:
+        await self._store.delete_session(key, if_head=if_head, opened_by=opened_by)
         try:
             await self._blobs.delete_all(BlobPrefix(key.workspace, key.session))
         except Overloaded as error:  # the session is gone all the same

@@ -32,6 +32,12 @@ def fields(record: Record) -> dict[str, Any]:
     return {name: getattr(record, name) for name in type(record).__slots__}
 
 
+def answers_of(key: SessionKey, opened_by: str) -> dict[str, Any]:
+    """The names of stored answers that go with a session; `0` is what follows `/`."""
+    first, beyond = f"{key.session}/", f"{key.session}0"
+    return {"workspace": key.workspace, "opened_by": opened_by, "first": first, "beyond": beyond}
+
+
 def rows(found: list[Any]) -> list[Row]:
     return [Row(r[0], r[1], r[2], r[3], r[4], r[5] == 1, r[6], r[7], r[8]) for r in found]
 

@@ -268,9 +268,10 @@ class MemoryStore(MemoryRecords, MemoryPlacements):
         names = ("details", "agent") if columns == "details" else ("archived_at", "status")
         kept.record = replace(kept.record, **{name: getattr(record, name) for name in (*names, "updated_at")})
 
-    async def delete_session(self, key: SessionKey, *, if_head: int) -> None:
+    async def delete_session(self, key: SessionKey, *, if_head: int, opened_by: str = "") -> None:
         _unmoved(self._known(key), if_head)
         del self._kept[key]
+        self._erase_answers(key, opened_by)
         if self._on_delete is not None:
             self._on_delete(key)
 

@@ -142,5 +142,10 @@ class MemoryRecords(MemoryVaults):
         if since or (keep.if_retries is not None and answer.retries > keep.if_retries):
             raise AlreadyAnswered("The request was answered meanwhile.")
 
+    def _erase_answers(self, key: SessionKey, opened_by: str) -> None:
+        for workspace, name in list(self._answers):
+            if workspace == key.workspace and (name == opened_by or name.startswith(f"{key.session}/")):
+                del self._answers[workspace, name]
+
     async def forget_answers(self, before: str) -> None:
         self._answers = {place: kept for place, kept in self._answers.items() if kept[0] >= before}

@@ -394,6 +394,20 @@ async def the_same_ids_may_live_in_two_workspaces(trial: Trial) -> None:
 
 
 @contract
+async def the_answers_that_are_kept_for_a_session_go_with_it(trial: Trial) -> None:
+    store, answer = trial.store, StoredAnswer(200, b"{}")
+    names = ("sesn_1/x", "sesn_1/y", "opening", "sesn_10/x", "sesn_1", "other")
+    for workspace in (A, B):
+        for name in names:
+            await store.put_answer(workspace, name, at(1), answer)
+    await trial.session("sesn_1")
+    await store.delete_session(SessionKey(A, "sesn_1"), if_head=0, opened_by="opening")
+    left = [name for name in names if await store.answer(A, name, not_before="") is not None]
+    assert left == ["sesn_10/x", "sesn_1", "other"]
+    assert all([await store.answer(B, name, not_before="") is not None for name in names])
+
+
+@contract
 async def an_owner_of_a_deleted_session_is_fenced(trial: Trial) -> None:
     lease = await trial.owned()
     await trial.store.delete_session(lease.key, if_head=0)

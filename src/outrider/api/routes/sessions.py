@@ -28,6 +28,8 @@ from outrider.resources.sessions import (
     check_deletable,
     deleted_session,
     new_session,
+    opened_by,
+    opener_of,
     session_object,
     session_record,
     updated_session,
@@ -63,13 +65,14 @@ async def create(call: Call) -> Reply:
     )
     body = msgspec.json.encode(_shown(call, record))
     await _declare(call, declaration_of(record, environment["config"].get("networking")))
+    keep = call.keep(body)
     faults.point("api.take.before")
     lease = await services.records.create_session(
-        record,
+        opened_by(record, keep.name) if keep is not None else record,
         [opening, *admission.rows],
         wake=admission.wake,
         worker=services.dispatch.claimant(),
-        keep=call.keep(body),
+        keep=keep,
     )
     faults.point("api.take.after")
     if admission.rows:
@@ -182,7 +185,7 @@ async def delete(call: Call) -> Reply:
         check_deletable(replace(record, status=state.status))
         gone = factory_for(call.services, state).public("session.deleted")
         faults.point("api.delete.before")
-        await call.services.records.delete_session(key, if_head=state.seq)
+        await call.services.records.delete_session(key, if_head=state.seq, opened_by=opener_of(record))
         faults.point("api.delete.after")
         call.services.feed.deleted(key, gone.body)
         await call.services.forget(key)

@@ -6,7 +6,7 @@ from outrider.errors import Conflict, HeadMoved, NotFound
 from outrider.ports.log import SessionKey, StoredAnswer
 from outrider.ports.records import AgentRecord, ApiKey, EnvironmentRecord
 from outrider.store.postgres.transaction import Transaction
-from outrider.store.shapes import fields, named
+from outrider.store.shapes import answers_of, fields, named
 
 ERASURES = ("erase_session", "erase_snapshot", "erase_wake", "erase_history", "erase_events", "erase_head")
 
@@ -44,7 +44,7 @@ async def delete_environment(tx: Transaction, workspace: str, environment_id: st
         raise NotFound(f"Environment {environment_id} was not found.")
 
 
-async def delete_session(tx: Transaction, key: SessionKey, if_head: int) -> None:
+async def delete_session(tx: Transaction, key: SessionKey, if_head: int, opened_by: str) -> None:
     await tx.one("lock_wake", named(key))
     found = await tx.one("lock_head", named(key))
     if found is None:
@@ -53,6 +53,7 @@ async def delete_session(tx: Transaction, key: SessionKey, if_head: int) -> None
         raise HeadMoved(f"The log's head is {found['head']}, not {if_head}.")
     for erasure in ERASURES:
         await tx.run(erasure, {"log": found["log"]})
+    await tx.run("erase_answers", answers_of(key, opened_by))
 
 
 async def put_key(tx: Transaction, key: ApiKey) -> None:

@@ -102,8 +102,9 @@ class PostgresRecords:
         key = SessionKey(record.workspace, record.id)
         await self._writer.append(Append(Kind.UPDATE, key, events, if_head=if_head, record=record, columns=columns))
 
-    async def delete_session(self, key: SessionKey, *, if_head: int) -> None:
-        await self._writer.run(partial(catalog.delete_session, key=key, if_head=if_head), erases=key)
+    async def delete_session(self, key: SessionKey, *, if_head: int, opened_by: str = "") -> None:
+        job = partial(catalog.delete_session, key=key, if_head=if_head, opened_by=opened_by)
+        await self._writer.run(job, erases=key)
 
     async def session_ids(self) -> set[str]:
         return await self._readers.fetch("session_ids", {}, lambda found: {row["id"] for row in found})

@@ -102,8 +102,8 @@ class SqliteRecords:
         job = partial(sessions.update_session, record=record, events=events, if_head=if_head, columns=columns)
         await self._writer.run(job)
 
-    async def delete_session(self, key: SessionKey, *, if_head: int) -> None:
-        await self._writer.run(partial(sessions.delete_session, key=key, if_head=if_head))
+    async def delete_session(self, key: SessionKey, *, if_head: int, opened_by: str = "") -> None:
+        await self._writer.run(partial(sessions.delete_session, key=key, if_head=if_head, opened_by=opened_by))
 
     async def session_ids(self) -> set[str]:
         return await self._readers.fetch("session_ids", {}, lambda found: {row[0] for row in found})

@@ -7,7 +7,7 @@ from typing import Literal
 from outrider.errors import Conflict, HeadMoved
 from outrider.ports.log import NewEvent, SessionKey
 from outrider.ports.records import SessionRecord
-from outrider.store.shapes import fields, named
+from outrider.store.shapes import answers_of, fields, named
 from outrider.store.sqlite.appends import enter, find_log
 from outrider.store.sqlite.transaction import Transaction
 
@@ -39,10 +39,11 @@ def update_session(
     enter(tx, log, key, events, head=if_head, epoch=0)
 
 
-def delete_session(tx: Transaction, key: SessionKey, if_head: int) -> None:
+def delete_session(tx: Transaction, key: SessionKey, if_head: int, opened_by: str) -> None:
     log = _unmoved(tx, key, if_head, cold_too=True)
     for erasure in ERASURES:
         tx.run(erasure, {"log": log})
+    tx.run("erase_answers", answers_of(key, opened_by))
     tx.deleted.append(key)
 
 

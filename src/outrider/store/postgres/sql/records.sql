@@ -106,6 +106,11 @@ INSERT INTO answers (workspace, idempotency, at, status, body) VALUES (:workspac
 ON CONFLICT (workspace, idempotency) DO UPDATE
 SET at = excluded.at, status = excluded.status, body = excluded.body;
 
+-- name: erase_answers
+-- What is kept for retries of a session's requests, and of the one that made it, goes with the session.
+DELETE FROM answers
+WHERE workspace = :workspace AND (idempotency = :opened_by OR (idempotency >= :first AND idempotency < :beyond));
+
 -- name: forget_answers
 -- Drop what is too old to be asked for.
 DELETE FROM answers WHERE at < :before;

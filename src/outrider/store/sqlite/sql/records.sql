@@ -112,6 +112,11 @@ SET at = excluded.at, status = excluded.status, body = excluded.body, retries = 
 SELECT 1 FROM answers WHERE workspace = :workspace AND idempotency = :idempotency
   AND (at >= :since OR retries > :retries);
 
+-- name: erase_answers
+-- What is kept for retries of a session's requests, and of the one that made it, goes with the session.
+DELETE FROM answers
+WHERE workspace = :workspace AND (idempotency = :opened_by OR (idempotency >= :first AND idempotency < :beyond));
+
 -- name: forget_answers
 -- Drop what is too old to be asked for.
 DELETE FROM answers WHERE at < :before;
