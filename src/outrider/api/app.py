@@ -32,7 +32,12 @@ T = S + "/threads/{thread_id}"
 V = "/v1/vaults/{vault_id}"
 C = V + "/credentials/{credential_id}"
 
-ROUTES: tuple[tuple[str, str, Handler], ...] = (
+ROUTES: tuple[tuple[str, str, Handler], ...] = (  # looked through in order: what is asked most comes first
+    ("POST", S + "/events", events.send_events),
+    ("GET", S + "/events", events.list_events),
+    ("GET", S + "/events/stream", events.stream_events),
+    ("POST", "/v1/sessions", sessions.create),
+    ("GET", S, sessions.get),
     ("POST", "/v1/agents", agents.create),
     ("GET", "/v1/agents", agents.list_agents),
     ("GET", "/v1/agents/{agent_id}", agents.get),
@@ -58,15 +63,10 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("DELETE", C, credentials.delete),
     ("POST", C + "/archive", credentials.archive),
     ("POST", C + "/mcp_oauth_validate", credentials.validate),
-    ("POST", "/v1/sessions", sessions.create),
     ("GET", "/v1/sessions", sessions.list_sessions),
-    ("GET", S, sessions.get),
     ("POST", S, sessions.update),
     ("DELETE", S, sessions.delete),
     ("POST", S + "/archive", sessions.archive),
-    ("POST", S + "/events", events.send_events),
-    ("GET", S + "/events", events.list_events),
-    ("GET", S + "/events/stream", events.stream_events),
     ("GET", S + "/threads", threads.list_threads),
     ("GET", T, threads.get),
     ("POST", T + "/archive", threads.archive),

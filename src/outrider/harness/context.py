@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import Any, cast
 
 from outrider.harness.fitting import fitted
@@ -49,7 +50,9 @@ def build_request(context: Context, profile: ModelProfile, *, purpose: str) -> d
     return body | _model_options(context.agent["model"], profile)
 
 
-def request_facts(body: dict[str, Any], profile: ModelProfile, *, purpose: str, attempt: int) -> dict[str, Any]:
+def request_facts(
+    body: dict[str, Any], encoded: bytes, profile: ModelProfile, *, purpose: str, attempt: int
+) -> dict[str, Any]:
     """What makes the prompt reproducible, for the internal record beside the request's start."""
     return {
         "builder": BUILDER,
@@ -57,11 +60,16 @@ def request_facts(body: dict[str, Any], profile: ModelProfile, *, purpose: str, 
         "attempt": attempt,
         "endpoint": profile.endpoint,
         "model": profile.model,
-        "profile": _digest(repr(profile).encode()),
+        "profile": _profile_digest(profile),
         "tools": _digest(encode(body.get("tools", []))),
         "max_tokens": body["max_tokens"],
-        "sha256": _digest(encode(body)),
+        "sha256": _digest(encoded),
     }
+
+
+@lru_cache(maxsize=64)
+def _profile_digest(profile: ModelProfile) -> str:
+    return _digest(repr(profile).encode())
 
 
 def merge_roles(messages: list[Message], *, mid_system: bool) -> list[Message]:

@@ -244,14 +244,21 @@ class Driver:
             return await self._end_turn(EndTurn({"type": "retries_exhausted"}, error=problem, drop_queue=True))
         body = prompts.build_request(journal.context, profile, purpose=purpose)
         start = journal.factory.public("span.model_request_start")
-        facts = prompts.request_facts(body, profile, purpose=purpose, attempt=self._state.attempts + 1)
+        encoded = events.encode(body)
+        facts = prompts.request_facts(body, encoded, profile, purpose=purpose, attempt=self._state.attempts + 1)
         journal.stage(start, journal.factory.internal(events.REQUEST, facts))
         draft = ReplyDraft(journal.factory.id, self._preview if purpose == "turn" else _no_preview)
-        call = ModelCall(profile.endpoint, body, journal.lease.key.session, journal.lease.epoch)
+        call = ModelCall(profile.endpoint, body, journal.lease.key.session, journal.lease.epoch, encoded)
         # Known before its start is stored: when clients' rows come in between, it is sent all the same.
-        self._request = _Request(start.id, purpose, profile, draft, call)
+        self._request = request = _Request(start.id, purpose, profile, draft, call)
         await journal.flush()
+        if not self._stopping:
+            self._send(request)
+            await asyncio.sleep(0)  # it goes first
         return False
+
+    def _send(self, request: _Request) -> None:
+        request.task = self._group.create_task(self._respond(request))
 
     async def _respond(self, request: _Request) -> None:
         faults.point("harness.model.before")
@@ -281,7 +288,7 @@ class Driver:
             self._request = None
         else:
             if request.task is None:
-                request.task = self._group.create_task(self._respond(request))
+                self._send(request)
             await self._news.wait()
 
     def _stage_outcome(self, request: _Request, outcome: ModelReply | ModelFailure) -> None:

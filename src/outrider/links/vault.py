@@ -194,10 +194,11 @@ class _Claiming(httpx2.AsyncBaseTransport):
     def __init__(self, inner: httpx2.AsyncBaseTransport, link: VaultLink) -> None:
         self._inner = inner
         self._link = link
+        self._places: dict[tuple[str, bytes], httpx2.URL] = {}  # as many as there are endpoints and paths
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         endpoint = request.headers.pop(ENDPOINT_HEADER, "")
-        request.url = request.url.copy_with(path=f"/model/{endpoint}{request.url.path}")
+        request.url = self._place(endpoint, request.url)
         presented = request.headers.get(CAPABILITY_HEADER, "")
         response = await self._inner.handle_async_request(request)
         if response.headers.get(REFUSAL_HEADER) == REFUSED_CAPABILITY:
@@ -210,6 +211,12 @@ class _Claiming(httpx2.AsyncBaseTransport):
         if CAPABILITY_HEADER in response.headers:
             self._link.keep(presented, endpoint, response.headers[CAPABILITY_HEADER])
         return response
+
+    def _place(self, endpoint: str, url: httpx2.URL) -> httpx2.URL:
+        asked = (endpoint, url.raw_path)
+        if asked not in self._places:
+            self._places[asked] = url.copy_with(path=f"/model/{endpoint}{url.path}")
+        return self._places[asked]
 
     async def aclose(self) -> None:
         await self._inner.aclose()

@@ -1,19 +1,18 @@
-"""One model request with the official client: streamed, one attempt, failures as ModelFailure. It holds no key.
+"""One model request as the official client makes it: streamed, one attempt, failures as ModelFailure. It holds no key.
 
 Requests go to `base_url` through the given HTTP client (in production: the vault's unix socket).
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any, cast
 
 import httpx2
 import msgspec
-from anthropic import APIError, AsyncAnthropic, AsyncStream, Omit
-from anthropic.types.beta import BetaRawMessageStreamEvent
+from anthropic import AsyncAnthropic, AsyncStream, Omit
 from anyio import move_on_after
 from typing_extensions import override
 
@@ -28,6 +27,8 @@ CONNECT_TIMEOUT = 10.0
 WRITE_TIMEOUT = 60.0
 DRAIN_TIMEOUT = 0.25
 MESSAGES = "/v1/messages?beta=true"
+
+STREAMED = b',"stream":true}'  # the end of a body, which is never empty
 
 Capability = Callable[[ModelCall], Awaitable[str]]
 Events = AsyncGenerator[Any, None]
@@ -76,65 +77,66 @@ class AnthropicModel:
         capability: Capability | None = None,
         key: tuple[str, str] | None = None,
     ) -> None:
-        self._client = PlainClient(base_url, client)
+        sdk = PlainClient(base_url, client)
+        self._http = client
+        self._url = client.build_request("POST", str(sdk.base_url).rstrip("/") + MESSAGES).url
+        self._waits = {"timeout": client.timeout.as_dict()}
+        self._always = httpx2.Headers({**_plain(sdk.default_headers), "x-stainless-retry-count": "0"})
+        if key is not None:
+            self._always[key[0]] = key[1]
         self._idle = client.timeout.read or 0.0
         self._capability = capability
-        self._key = key
 
     async def close(self) -> None:
-        await self._client.close()
+        await self._http.aclose()
 
     async def respond(self, call: ModelCall, on_delta: Callable[[Delta], None]) -> ModelReply:
         """Stream one request to its end. Raises ModelFailure. Cancelling closes the connection."""
-        body = msgspec.json.encode({**call.body, "stream": True})
-        headers = await self._headers(call)
+        encoded = call.encoded or msgspec.json.encode(call.body)
+        body = encoded[:-1] + STREAMED
         builder = ReplyBuilder(on_delta)
+        response = await self._send(body, await self._headers(call))
         try:
-            stream = await self._send(body, headers)
-        except APIError as error:
-            raise failures.from_sdk(error, self._idle) from error
-        except httpx2.TransportError as error:  # while an error's body was read
-            raise failures.from_transport(error, self._idle) from error
-        try:
-            await self._read(stream, builder)
+            if not response.is_success:
+                raise await _refused(response)
+            await self._read(response, builder)
         except httpx2.TransportError as error:
             raise failures.from_transport(error, self._idle) from error
         except UnicodeDecodeError as error:
             raise _no_event() from error
         finally:
-            await stream.close()
+            await response.aclose()
         return builder.reply()
 
-    async def _send(self, body: bytes, headers: dict[str, str | Omit]) -> AsyncStream[BetaRawMessageStreamEvent]:
-        """Through the client's raw path: the body is wire JSON already, and typed parsing would only cost time."""
-        return await self._client.post(
-            MESSAGES,
-            cast_to=object,
-            content=body,
-            options={"headers": headers},
-            stream=True,
-            stream_cls=AsyncStream[BetaRawMessageStreamEvent],
-        )
+    async def _send(self, body: bytes, headers: httpx2.Headers) -> httpx2.Response:
+        """With the official client's address and headers, past its request building: the body is wire JSON already, it
+        is sent once, and what the client does on the way would take as long as all the rest of it."""
+        request = httpx2.Request("POST", self._url, headers=headers, content=body, extensions=self._waits)
+        try:
+            return await self._http.send(request, stream=True)
+        except httpx2.TimeoutException as error:
+            raise failures.too_slow(self._idle) from error
+        except httpx2.RequestError as error:
+            raise failures.unreachable(error) from error
 
-    async def _headers(self, call: ModelCall) -> dict[str, str | Omit]:
-        headers: dict[str, str | Omit] = {"authorization": Omit(), ENDPOINT_HEADER: call.endpoint}
+    async def _headers(self, call: ModelCall) -> httpx2.Headers:
+        headers = self._always.copy()
+        headers[ENDPOINT_HEADER] = call.endpoint
         if call.body.get("speed") == "fast":
             headers["anthropic-beta"] = FAST_MODE
         if self._capability is not None:
             headers[CAPABILITY_HEADER] = await self._capability(call)
-        if self._key is not None:
-            headers[self._key[0]] = self._key[1]
         return headers
 
-    async def _read(self, stream: AsyncStream[BetaRawMessageStreamEvent], builder: ReplyBuilder) -> None:
-        kind = stream.response.headers.get("content-type", "")
+    async def _read(self, response: httpx2.Response, builder: ReplyBuilder) -> None:
+        kind = response.headers.get("content-type", "")
         if not kind.startswith("text/event-stream"):
             raise ModelFailure(
                 f"The model's server does not stream: it answered with {kind or 'no content type'}.",
                 kind=failures.FAILED,
                 retryable=False,
             )
-        async with aclosing(cast(Events, AsyncStream.raw_events(stream.response))) as events:
+        async with aclosing(cast(Events, AsyncStream.raw_events(response))) as events:
             async for sse in events:
                 if sse.event == "error":
                     raise failures.from_event(_decode(sse.data))
@@ -142,6 +144,19 @@ class AnthropicModel:
                     builder.take(_event(sse.data))
                 if builder.finished:
                     return await _drain(events)
+
+
+async def _refused(response: httpx2.Response) -> ModelFailure:
+    body = await response.aread()
+    try:
+        told: object = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        told = response.text.strip()
+    return failures.from_response(response.status_code, told, response.headers)
+
+
+def _plain(headers: Mapping[str, str | Omit]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if isinstance(value, str)}
 
 
 async def _drain(events: Events) -> None:

@@ -7,7 +7,6 @@ from email.utils import parsedate_to_datetime
 from typing import Any, cast
 
 import httpx2
-from anthropic import APIConnectionError, APIError, APIStatusError, APITimeoutError
 
 from outrider.errors import ModelFailure
 
@@ -20,17 +19,6 @@ BY_TYPE = {"overloaded_error": OVERLOADED, "rate_limit_error": RATE_LIMITED, "bi
 BY_STATUS = {529: OVERLOADED, 429: RATE_LIMITED, 402: BILLING}
 PASSING_TYPES = frozenset({"api_error", "timeout_error", "overloaded_error", "rate_limit_error"})
 PASSING_STATUSES = frozenset({408, 409, 425, 429})
-
-
-def from_sdk(error: APIError, idle: float) -> ModelFailure:
-    """An exception of the SDK that was raised before the stream began."""
-    if isinstance(error, APIStatusError):
-        return from_response(error.status_code, error.body, error.response.headers)
-    if isinstance(error, APITimeoutError):
-        return too_slow(idle)
-    if isinstance(error, APIConnectionError):
-        return unreachable(error.__cause__ or error)
-    return ModelFailure(f"The model request failed: {error.message}", kind=FAILED, retryable=False)
 
 
 def from_response(status: int, body: object, headers: Mapping[str, str]) -> ModelFailure:

@@ -16,13 +16,14 @@ INVALID_JSON = "INVALID_JSON"
 class ModelCall:
     """One Messages request. `endpoint` is a configured endpoint's name; `body` is the request without `stream`.
 
-    `session` and `epoch` are the claim under which the vault lets it out.
+    `session` and `epoch` are the claim under which the vault lets it out. `encoded` is the body as JSON.
     """
 
     endpoint: str
     body: dict[str, Any]
     session: str
     epoch: int
+    encoded: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,8 @@ def app(
                 presented = capabilities.mint(*claim, (endpoint,))
                 faults.point("vault.mint.after")
                 send = _with_capability(send, presented)
-            capabilities.check(presented, endpoint)
+            else:
+                capabilities.check(presented, endpoint)
             faults.point("vault.forward.before")
             await _counted(told, endpoint, models[endpoint], path, scope, receive, send)
             faults.point("vault.forward.after")

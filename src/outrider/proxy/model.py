@@ -78,17 +78,16 @@ class ModelProxy:
         asked = await self._asked(path, scope, body)
         if asked is None:
             return
-        exchange = asyncio.create_task(self._exchange(asked, send))
-        leaving = asyncio.create_task(body.client_leaves())
+        answering = asyncio.current_task()
+        assert answering is not None
+        leaving = asyncio.create_task(body.client_leaves(answering))
         try:
-            await asyncio.wait((exchange, leaving), return_when=asyncio.FIRST_COMPLETED)
+            await self._exchange(asked, send)
+        except asyncio.CancelledError:
+            if not body.client_left or answering.uncancel():  # else somebody else wants the end
+                raise
         finally:
             leaving.cancel()
-            if not exchange.done():
-                exchange.cancel()
-                await asyncio.wait((exchange,))
-        if not exchange.cancelled():
-            exchange.result()
 
     async def _asked(self, path: str, scope: Scope, body: _Body) -> Asked | None:
         """What the endpoint is asked; None when the client has left already."""
@@ -149,6 +148,7 @@ class _Body:
 
     def __init__(self, receive: Receive, length: int) -> None:
         self._receive = receive
+        self.client_left = False
         self._uploaded = asyncio.Event()
         if not length:
             self._uploaded.set()
@@ -169,10 +169,13 @@ class _Body:
             if part := await self._next():
                 yield part
 
-    async def client_leaves(self) -> None:
+    async def client_leaves(self, answering: asyncio.Task[None]) -> None:
+        """Wait for it, and cancel the task that answers."""
         await self._uploaded.wait()
         while (await self._receive())["type"] != "http.disconnect":
             pass
+        self.client_left = True
+        answering.cancel()
 
     async def _next(self) -> bytes:
         message = await self._receive()

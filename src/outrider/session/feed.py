@@ -213,7 +213,8 @@ class Feed:
             return self._catch_up(key, hub)
         if hub.held:
             self._show_due(hub)
-        return hub.tell()
+        asyncio.get_running_loop().call_soon(hub.tell)  # after the writer, who waits for the same commit
+        return None
 
     def _show(self, hub: Hub, event_id: str, frame: bytes, kind: str, start: bool) -> None:
         name = "event_start" if start else "event_delta"
