@@ -43,6 +43,9 @@ PLACES: frozenset[str] = frozenset(
         "supervisor.fork",
         "blob.put",
         "cold.put",
+        "file.put",
+        "file.add",
+        "file.delete",
         "cold.freeze",
         "cold.thaw",
     }

@@ -13,6 +13,7 @@ from outrider.store.cold import Freezer
 from outrider.store.deep import deepen
 from outrider.store.sqlite import SqliteStore
 from outrider.testing.cold_suite import COLD_CONTRACTS
+from outrider.testing.files_suite import FILES_CONTRACTS
 from outrider.testing.log_history_suite import HISTORY_CONTRACTS
 from outrider.testing.log_lease_suite import LEASE_CONTRACTS
 from outrider.testing.log_suite import LOG_CONTRACTS
@@ -32,6 +33,7 @@ CONTRACTS = [
     *HISTORY_CONTRACTS,
     *RECORDS_CONTRACTS,
     *VAULTS_CONTRACTS,
+    *FILES_CONTRACTS,
     *PLACEMENT_CONTRACTS,
 ]
 

@@ -58,7 +58,7 @@ async def place(tmp_path: Path) -> AsyncIterator[Place]:
 async def test_a_damaged_body_is_named_and_other_sessions_go_on(place: Place) -> None:
     for key in (KEY, OTHER):
         await place.store.append_client(key, [large(f"big.{key.session}")], if_head=1, wake=False)
-    (blob,) = (key for key in place.blobs.kept if key.session == "sesn_1")
+    (blob,) = (key for key in place.blobs.kept if key.owner == "sesn_1")
     place.blobs.kept[blob] = b"y" * 70_000
     with pytest.raises(BlobDamaged, match=blob.name):
         await place.store.read(KEY)
@@ -183,7 +183,7 @@ async def test_upkeep_moves_and_deletes_by_age_and_only_if_told_to(place: Place)
         await Upkeep(place.rows, place.blobs, place.freezer, retention, clock, delete).when_due()
         assert (place.blobs.kept, deleted) == ({}, [])
     await Upkeep(place.rows, place.blobs, place.freezer, Retention(5), clock, delete).when_due()
-    assert {key.session for key in place.blobs.kept} == {"sesn_1", "sesn_2"}
+    assert {key.owner for key in place.blobs.kept} == {"sesn_1", "sesn_2"}
     await place.store.read(KEY)
     await Upkeep(place.rows, place.blobs, place.freezer, Retention(None, 5), clock, delete).when_due()
     assert set(deleted) == {KEY, OTHER}, "cold ones, too"

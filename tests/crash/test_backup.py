@@ -26,6 +26,7 @@ from outrider.testing.server_process import end_sandboxes
 TOOLSET: Any = [{"type": "agent_toolset_20260401"}]
 WAITS = "echo run >> count; echo begun > begun; while [ ! -e go ]; do sleep 0.05; done"
 CANARY = "canary-of-a-backup-5b1f"
+FILE = b"a,b\n" * 500_000
 LARGE = "a large message " * 10_000
 
 
@@ -120,7 +121,7 @@ def test_a_backup_of_a_server_at_work_goes_on_elsewhere(stage: Stage, new_databa
             done.wait(seconds=40)
             busy.say("go")
             begun(data)
-            before = ids(done), ids(busy)
+            file, before = busy.client.beta.files.upload(file=("table.csv", FILE)), (ids(done), ids(busy))
             assert (data / "node").exists()
             with load.at_work():
                 acknowledged = list(load.said)
@@ -140,11 +141,17 @@ def test_a_backup_of_a_server_at_work_goes_on_elsewhere(stage: Stage, new_databa
         try:
             with serving(again, environment(stage) | named(second)) as server:
                 client = server.client(max_retries=4)
+                is_whole(client, file, again)
                 goes_on(Talk(client, done.id), Talk(client, busy.id), before)
                 takes_more(Talk(client, load.talk.id), acknowledged)
                 takes_more(new_talk(server, "loaded"), [])
         finally:
             end_sandboxes(again)
+
+
+def is_whole(client: Any, file: Any, data: Path) -> None:
+    assert client.beta.files.retrieve_metadata(file.id) == file
+    assert [one.read_bytes() for one in data.rglob(f"blobs/*/??/{file.id}/*")] == [FILE]
 
 
 def takes_more(loaded: Talk, acknowledged: list[str]) -> None:

@@ -10,6 +10,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
+import test_files_kill
 import test_log_size_kill
 import test_vault_kill
 from kill_matrix import Cell, cells, run, sample
@@ -43,7 +44,8 @@ def test_the_points_listed_in_code_and_tried_are_the_same() -> None:
     assert points_in_code() == faults.POINTS
     for store, signal in product(STORES, (KILLED, FROZEN)):
         known = {cell.point for cell in cells(store) if cell.signal == signal}
-        assert known | set(test_log_size_kill.POINTS) | set(test_vault_kill.POINTS) == faults.POINTS
+        elsewhere = {*test_log_size_kill.POINTS, *test_vault_kill.POINTS, *test_files_kill.POINTS}
+        assert known | elsewhere == faults.POINTS
 
 
 def test_a_sample_holds_no_point_twice_and_changes_with_its_seed() -> None:

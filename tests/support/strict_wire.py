@@ -14,8 +14,10 @@ import httpx2
 from anthropic.pagination import SyncBidirectionalPageCursor, SyncPage, SyncPageCursor
 from anthropic.types import ModelInfo
 from anthropic.types.beta import (
+    BetaDeletedFile,
     BetaEnvironment,
     BetaEnvironmentDeleteResponse,
+    BetaFileMetadata,
     BetaManagedAgentsAgent,
     BetaManagedAgentsDeletedSession,
     BetaManagedAgentsDeletedVault,
@@ -66,6 +68,10 @@ ROUTES: tuple[tuple[str, str, Any], ...] = (
     ("GET", r"/v1/sessions/[^/]+(/threads/[^/]+)?/events", SyncPageCursor[BetaManagedAgentsSessionEvent]),
     ("GET", r"/v1/sessions/[^/]+/threads", SyncPageCursor[Thread]),
     ("GET", r"/v1/sessions/[^/]+/threads/[^/]+", Thread),
+    ("POST", r"/v1/files", BetaFileMetadata),
+    ("GET", r"/v1/files/[^/]+", BetaFileMetadata),
+    ("GET", r"/v1/files", SyncPageCursor[BetaFileMetadata]),
+    ("DELETE", r"/v1/files/[^/]+", BetaDeletedFile),
     ("GET", r"/v1/models", SyncPage[ModelInfo]),
     ("GET", r"/v1/models/.+", ModelInfo),
 )
@@ -188,7 +194,7 @@ class StrictTransport(httpx2.HTTPTransport):
         if _is_stream(response):
             assert isinstance(response.stream, httpx2.SyncByteStream)
             response.stream = _Watched(response.stream, _Frames(self._inspector, request))
-        else:
+        elif not _is_content(request, response):
             self._inspector.body(request, response.status_code, response.headers, response.read())
         return response
 
@@ -205,9 +211,14 @@ class StrictAsyncTransport(httpx2.AsyncHTTPTransport):
         if _is_stream(response):
             assert isinstance(response.stream, httpx2.AsyncByteStream)
             response.stream = _WatchedAsync(response.stream, _Frames(self._inspector, request))
-        else:
+        elif not _is_content(request, response):
             self._inspector.body(request, response.status_code, response.headers, await response.aread())
         return response
+
+
+def _is_content(request: httpx2.Request, response: httpx2.Response) -> bool:
+    """Bytes of a file: no type of the SDK's."""
+    return request.url.path.endswith("/content") and response.status_code == 200
 
 
 def _is_stream(response: httpx2.Response) -> bool:

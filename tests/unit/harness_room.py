@@ -28,6 +28,7 @@ from outrider.ports.records import SessionRecord
 from outrider.session import events
 from outrider.session.events import EventFactory
 from outrider.session.feed import Feed
+from outrider.testing.memory_blobs import MemoryBlobs
 from outrider.testing.memory_declarations import MemoryDeclarations
 from outrider.testing.memory_log import MemoryStore
 from outrider.testing.memory_sandbox import MemorySandboxes
@@ -170,8 +171,8 @@ class Room:
             return None
 
         return Services(
-            Settings(data=Path("/nonexistent")), self.store, self.store, self.store, MemorySecrets(),
-            MemoryDeclarations(), self.store,
+            Settings(data=Path("/nonexistent")), self.store, self.store, self.store, self.store, MemoryBlobs(),
+            MemorySecrets(), MemoryDeclarations(), self.store,
             self.feed, Rings(self.doorbell), self.models, self.ids, self.clock, nothing, lambda: True, nothing,
         )  # fmt: skip
 

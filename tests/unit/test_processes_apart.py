@@ -31,6 +31,7 @@ from outrider.session.events import EventFactory
 from outrider.session.feed import Feed
 from outrider.testing.doorbell_suite import EXCHANGE_CONTRACTS
 from outrider.testing.exchange_trial import ExchangeContract, ExchangeTrial, OnCommit, until
+from outrider.testing.memory_blobs import MemoryBlobs
 from outrider.testing.memory_declarations import MemoryDeclarations
 from outrider.testing.memory_log import MemoryStore
 from outrider.testing.memory_sandbox import MemorySandboxes
@@ -126,8 +127,8 @@ class Part:
             return None
 
         services = Services(
-            Settings(data=Path("/nonexistent")), self.store, self.store, self.store, MemorySecrets(),
-            MemoryDeclarations(), self.store,
+            Settings(data=Path("/nonexistent")), self.store, self.store, self.store, self.store, MemoryBlobs(),
+            MemorySecrets(), MemoryDeclarations(), self.store,
             self.feed, RemoteDispatch(self.exchange), self.models, self.ids, self.clock, nothing, lambda: True, nothing,
         )  # fmt: skip
         await send_once(services, key, requests, allow_system=False, keep=lambda _: None)

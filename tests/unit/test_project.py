@@ -53,6 +53,7 @@ OWNERS = {
     "obstore": {"store"},
     "opentelemetry": {"telemetry"},
     "prometheus_client": {"telemetry"},
+    "python_multipart": {"api"},
     "pydantic": {"testing", "wire"},
     "rich": {"cli"},
     "sqlite3": {"store", "vault"},

@@ -58,6 +58,19 @@ class StreamReply:
     close: Callable[[], None] = field(default=lambda: None)
 
 
+@dataclass(frozen=True, slots=True)
+class FileReply:
+    """A file's bytes in pieces, of which there are `size`. `filename` may hold any character that names may."""
+
+    pieces: AsyncIterator[bytes]
+    size: int
+    media_type: str
+    filename: str
+
+
+Answered = Reply | StreamReply | FileReply
+
+
 def keep_nothing(_body: bytes) -> None:
     """For requests that change nothing."""
 
@@ -73,8 +86,8 @@ class Answers:
         self._under_way: dict[str, asyncio.Future[None]] = {}
 
     async def once(
-        self, request: Request, key: ApiKey, body: bytes, answer: Callable[[Keep], Awaitable[Reply | StreamReply]]
-    ) -> Reply | StreamReply:
+        self, request: Request, key: ApiKey, body: bytes, answer: Callable[[Keep], Awaitable[Answered]]
+    ) -> Answered:
         """The stored answer to this request, or `answer()`'s, stored before it is given."""
         if request.method != "POST":
             return await answer(keep_nothing)
@@ -100,9 +113,7 @@ class Answers:
         while (earlier := self._under_way.get(name)) is not None:
             await asyncio.wait([earlier])
 
-    async def _run(
-        self, place: _Place, answer: Callable[[Keep], Awaitable[Reply | StreamReply]]
-    ) -> Reply | StreamReply:
+    async def _run(self, place: _Place, answer: Callable[[Keep], Awaitable[Answered]]) -> Answered:
         def keep(body: bytes) -> KeptAnswer | None:
             return None if len(body) > LARGEST else place.kept(self._clock.now(), body)
 

@@ -16,6 +16,7 @@ from outrider.api.routes import (
     credentials,
     environments,
     events,
+    files,
     host,
     models,
     places,
@@ -31,6 +32,7 @@ S = "/v1/sessions/{session_id}"
 T = S + "/threads/{thread_id}"
 V = "/v1/vaults/{vault_id}"
 C = V + "/credentials/{credential_id}"
+F = "/v1/files/{file_id}"
 
 ROUTES: tuple[tuple[str, str, Handler], ...] = (  # looked through in order: what is asked most comes first
     ("POST", S + "/events", events.send_events),
@@ -76,11 +78,16 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (  # looked through in order: wha
 PLAIN_ROUTES: tuple[tuple[str, str, Handler], ...] = (  # without the beta header: not of that beta, or our own
     ("GET", "/v1/models", models.list_models),
     ("GET", "/v1/models/{model_id:path}", models.get_model),
+    ("GET", "/v1/files", files.list_files),
+    ("GET", F, files.get),
+    ("GET", F + "/content", files.content),
+    ("DELETE", F, files.delete),
     ("GET", "/outrider/v1/host", host.get_host),
     ("POST", "/outrider/v1/sessions/{session_id}/move", places.move),
     ("GET", "/outrider/v1/sessions/{session_id}/repair", repair.get_repair),
     ("POST", "/outrider/v1/sessions/{session_id}/repair", repair.repair),
 )
+STREAMED_ROUTES: tuple[tuple[str, str, Handler], ...] = (("POST", "/v1/files", files.upload),)  # plain ones, too
 
 
 def create_app(services: Services, readiness: Readiness) -> Starlette:
@@ -99,6 +106,10 @@ def create_app(services: Services, readiness: Readiness) -> Starlette:
 
     routes = [Route(path, endpoints.endpoint(path, handler), methods=[method]) for method, path, handler in ROUTES]
     routes += [Route(p, endpoints.endpoint(p, handler, beta=False), methods=[m]) for m, p, handler in PLAIN_ROUTES]
+    routes += [
+        Route(p, endpoints.endpoint(p, handler, beta=False, streamed=True), methods=[m])
+        for m, p, handler in STREAMED_ROUTES
+    ]
     routes += health.routes(readiness)
     return Starlette(routes=routes, exception_handlers={404: no_route, 405: no_route})
 

@@ -6,15 +6,17 @@ This is one of the two places that catch everything: an unforeseen error is logg
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
 from outrider import subject
-from outrider.api.answers import Answers, Keep, Reply, StreamReply
+from outrider.api.answers import Answered, Answers, FileReply, Keep, StreamReply, keep_nothing
+from outrider.api.answers import Reply as Reply
 from outrider.api.auth import Authenticator, require_beta
 from outrider.api.services import Services
 from outrider.api.watching import count, watched
@@ -27,10 +29,22 @@ log = logging.getLogger("outrider.api")
 
 
 @dataclass(frozen=True, slots=True)
+class Incoming:
+    """A body that is not read yet. `declared`: its length, 0 when it isn't said. `once` is `Answers.once` for what the
+    body turned out to be."""
+
+    pieces: AsyncIterator[bytes]
+    content_type: str
+    declared: int
+    once: Callable[[bytes, Callable[[Keep], Awaitable[Answered]]], Awaitable[Answered]]
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """One authenticated request, as handlers see it. `keep` makes the answer's record for retries: a handler that
     stores it in its own transaction says so in the reply (`kept`); else it is stored after the handler. `trace` is the
-    traceparent of the request's span, empty when it is not traced."""
+    traceparent of the request's span, empty when it is not traced. `incoming` stands for `body` on routes that read it
+    themselves."""
 
     services: Services
     key: ApiKey
@@ -39,13 +53,14 @@ class Call:
     body: bytes
     keep: Keep
     trace: str = ""
+    incoming: Incoming | None = None
 
     @property
     def workspace(self) -> str:
         return self.key.workspace
 
 
-Handler = Callable[[Call], Awaitable[Reply | StreamReply]]
+Handler = Callable[[Call], Awaitable[Answered]]
 
 
 class Endpoints:
@@ -56,15 +71,19 @@ class Endpoints:
         self._auth = Authenticator(services.records, services.clock)
         self._answers = Answers(services.records, services.clock, shared=services.log.shared)
 
-    def endpoint(self, route: str, handler: Handler, *, beta: bool = True) -> Callable[[Request], Awaitable[Response]]:
-        """`route` is the path's pattern, by which requests are counted."""
+    def endpoint(
+        self, route: str, handler: Handler, *, beta: bool = True, streamed: bool = False
+    ) -> Callable[[Request], Awaitable[Response]]:
+        """`route` is the path's pattern, by which requests are counted. `streamed`: the handler reads the body."""
 
         async def respond(request: Request) -> Response:
             request_id = self._services.ids.new("req")
             subject.name(request=request_id, session=request.path_params.get("session_id", ""))
             with watched(self._services.telemetry, request, route, request_id) as seen:
                 try:
-                    seen.response = await self._answer(request, handler, request_id, seen.trace, beta=beta)
+                    seen.response = await self._answer(
+                        request, handler, request_id, seen.trace, beta=beta, streamed=streamed
+                    )
                 except OutriderError as error:
                     seen.response = error_response(error, request_id)
                 except ClientDisconnect:
@@ -80,20 +99,48 @@ class Endpoints:
         """A request that no route takes."""
         count(self._services.telemetry.meter, request.method, OTHER, status)
 
-    async def _answer(self, request: Request, handler: Handler, request_id: str, trace: str, *, beta: bool) -> Response:
+    async def _answer(
+        self, request: Request, handler: Handler, request_id: str, trace: str, *, beta: bool, streamed: bool
+    ) -> Response:
         key = await self._auth.key(request.headers)
         if beta and self._services.settings.require_beta_header:
             require_beta(request.headers, request.url.path)
-        body = await read_body(request, self._services.settings.limits.body_bytes)
+        about = (self._services, key, request.path_params, request.url.query)
+        if streamed:
+            result = await handler(Call(*about, b"", keep_nothing, trace, self._incoming(request, key)))
+        else:
+            body = await read_body(request, self._services.settings.limits.body_bytes)
 
-        async def answer(keep: Keep) -> Reply | StreamReply:
-            return await handler(Call(self._services, key, request.path_params, request.url.query, body, keep, trace))
+            async def answer(keep: Keep) -> Answered:
+                return await handler(Call(*about, body, keep, trace))
 
-        result = await self._answers.once(request, key, body, answer)
-        headers = {"request-id": request_id, "anthropic-workspace-id": key.workspace}
-        if isinstance(result, StreamReply):
-            return _Stream(result, headers)
-        return Response(result.bytes(), result.status, headers, "application/json")
+            result = await self._answers.once(request, key, body, answer)
+        return _response(result, {"request-id": request_id, "anthropic-workspace-id": key.workspace})
+
+    def _incoming(self, request: Request, key: ApiKey) -> Incoming:
+        async def once(content: bytes, answer: Callable[[Keep], Awaitable[Answered]]) -> Answered:
+            return await self._answers.once(request, key, content, answer)
+
+        declared = int(request.headers.get("content-length", 0))
+        return Incoming(request.stream(), request.headers.get("content-type", ""), declared, once)
+
+
+def _response(result: Answered, headers: dict[str, str]) -> Response:
+    if isinstance(result, StreamReply):
+        return _Stream(result, headers)
+    if isinstance(result, FileReply):
+        return _file(result, headers)
+    return Response(result.bytes(), result.status, headers, "application/json")
+
+
+def _file(reply: FileReply, headers: dict[str, str]) -> Response:
+    """Never shown by a browser as a page of ours, whatever it holds."""
+    about = {
+        "content-length": str(reply.size),
+        "content-disposition": f"attachment; filename*=UTF-8''{quote(reply.filename, safe='')}",
+        "x-content-type-options": "nosniff",
+    }
+    return StreamingResponse(reply.pieces, headers=headers | about, media_type=reply.media_type)
 
 
 class _Stream(StreamingResponse):

@@ -9,8 +9,10 @@ from outrider.api.intake import Intake
 from outrider.clock import Clock
 from outrider.config import Settings
 from outrider.ids import IdSource
+from outrider.ports.blobs import Blobs
 from outrider.ports.declarations import Declarations
 from outrider.ports.doorbell import Dispatch
+from outrider.ports.files import FileRecords
 from outrider.ports.log import EventLog, SessionKey
 from outrider.ports.model import Models
 from outrider.ports.placements import Placements
@@ -38,6 +40,8 @@ class Services:
     log: EventLog
     records: Records
     vaults: VaultRecords
+    files: FileRecords
+    blobs: Blobs
     secrets: Secrets
     declarations: Declarations
     placements: Placements

@@ -33,6 +33,8 @@ class Limits:
     reserve_share: float = 0.05
     reserve_bytes: int = 1024**3
     sandbox_idle: float = 900.0
+    file_bytes: int = 500 * 1024 * 1024
+    file_storage_bytes: int = 1024**4
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ class Settings:
     tls_key: Path | None = None
     require_beta_header: bool = True
     sse_event_names: str = "type"
+    downloadable_uploads: bool = False
     strict_sandbox: bool = False
     first_uid: int = FIRST_UID
     database_url: str | None = None

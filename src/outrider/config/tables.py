@@ -15,6 +15,7 @@ KINDS: dict[str, tuple[type, str]] = {
     "first_uid": WHOLE,
     "behind_proxy": YES_OR_NO,
     "require_beta_header": YES_OR_NO,
+    "downloadable_uploads": YES_OR_NO,
     "strict": YES_OR_NO,
     "shared_workspaces": YES_OR_NO,
     "host_patience": (float, "a number of seconds"),

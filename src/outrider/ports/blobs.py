@@ -1,4 +1,5 @@
-"""Large immutable bytes beside the log: bodies of events and cold logs. Implementations: `store/blobs/`, `testing/`."""
+"""Large immutable bytes beside the log: bodies of events, cold logs, files. Implementations:
+`store/blobs/`, `testing/`."""
 
 from __future__ import annotations
 
@@ -12,37 +13,38 @@ PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 
 @dataclass(frozen=True, slots=True, order=True)
 class BlobKey:
-    """A blob within its session and workspace. Parts are plain words, so that they can be names of files and paths."""
+    """A blob of its owner, a session or file, in a workspace. Parts are plain words, so that they can be names of files
+    and paths."""
 
     workspace: str
-    session: str
+    owner: str
     name: str
 
     def __post_init__(self) -> None:
-        for part in (self.workspace, self.session, self.name):
+        for part in (self.workspace, self.owner, self.name):
             if not PART.fullmatch(part):
                 raise ValueError(f"{part!r} can't be part of a blob's key")
 
     def __str__(self) -> str:
-        return f"{self.workspace}/{self.session}/{self.name}"
+        return f"{self.workspace}/{self.owner}/{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
 class BlobPrefix:
-    """All blobs, those of a workspace, or those of a session in it."""
+    """All blobs, those of a workspace, or those of an owner in it."""
 
     workspace: str | None = None
-    session: str | None = None
+    owner: str | None = None
 
     def __post_init__(self) -> None:
-        if self.session is not None and self.workspace is None:
-            raise ValueError("a session is named together with its workspace")
-        for part in (self.workspace, self.session):
+        if self.owner is not None and self.workspace is None:
+            raise ValueError("an owner is named together with its workspace")
+        for part in (self.workspace, self.owner):
             if part is not None and not PART.fullmatch(part):
                 raise ValueError(f"{part!r} can't be part of a blob's key")
 
     def holds(self, key: BlobKey) -> bool:
-        return self.workspace in (None, key.workspace) and self.session in (None, key.session)
+        return self.workspace in (None, key.workspace) and self.owner in (None, key.owner)
 
 
 @dataclass(frozen=True, slots=True)

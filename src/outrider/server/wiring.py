@@ -105,7 +105,7 @@ async def wired(
             declarations = DeclarationsLink(vault.asks())
             gauges, vault_metrics = {**gauges, **harness_gauges(worker, sandboxes)}, vault.metrics
             delete = deleter(stores, feed, ids, clock, forget)
-            upkeep = Upkeep(stores.rows, stores.blobs, stores.freezer, settings.retention, clock, delete)
+            upkeep = Upkeep(stores.rows, blobs, stores.freezer, settings.retention, clock, delete)
             await stack.enter_async_context(worker.working())
             if isinstance(sandboxes, PlacedSandboxes):
                 await stack.enter_async_context(going_on(sandboxes.keep_all(worker.driving)))
@@ -123,6 +123,8 @@ async def wired(
                 store,
                 store,
                 store,
+                store,
+                blobs,
                 secrets,
                 declarations,
                 store,

@@ -14,6 +14,7 @@ from outrider.config import DATABASE_URL, Settings
 from outrider.errors import InvalidRequest, Overloaded
 from outrider.ports.blobs import Blobs
 from outrider.ports.cold import ColdLogs
+from outrider.ports.files import FileRecords
 from outrider.ports.log import EventLog
 from outrider.ports.placements import Placements
 from outrider.ports.records import Records
@@ -30,7 +31,7 @@ PAUSE_SECONDS = 1.0
 log = logging.getLogger("outrider.store")
 
 
-class Store(EventLog, Records, VaultRecords, ColdLogs, Placements, Protocol):
+class Store(EventLog, Records, VaultRecords, FileRecords, ColdLogs, Placements, Protocol):
     """All ports on one set of data. `writer` is the name under which it notifies other processes, if it does."""
 
     default_workspace: str

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from itertools import chain
 from typing import Any
 
+from outrider.ports.files import FileRecord
 from outrider.ports.log import Attendance, HistoryEntry, HistoryQuery, Row, SessionKey, Snapshot
 from outrider.ports.records import AgentRecord, ApiKey, EnvironmentRecord, Page, SessionFilter, SessionRecord
 from outrider.ports.vaults import Change, CredentialRecord, VaultRecord
@@ -24,7 +25,7 @@ def named(key: SessionKey, **values: Any) -> dict[str, Any]:
     return {"workspace": key.workspace, "session": key.session, **values}
 
 
-Record = AgentRecord | EnvironmentRecord | SessionRecord | ApiKey | VaultRecord | CredentialRecord | Change
+Record = AgentRecord | EnvironmentRecord | SessionRecord | ApiKey | VaultRecord | CredentialRecord | Change | FileRecord
 
 
 def fields(record: Record) -> dict[str, Any]:

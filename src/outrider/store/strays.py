@@ -1,28 +1,40 @@
-"""Erases blobs that nothing refers to: what a crash left between a blob and its row, and what deleted sessions left.
+"""Erases blobs that nothing refers to: what a crash left between a blob and its row, and what deleted sessions and
+files left.
 
 A blob is erased only when no append can come to refer to it any more. Order matters: first the blob is seen, then the
 log's counters, then its rows. A session exists before its first blob and never comes back after its deletion; an
-append whose fence has been passed can't succeed; a freeze, which hides rows, raises the epoch.
+append whose fence has been passed can't succeed; a freeze, which hides rows, raises the epoch. A file's bytes are
+announced before they are there, and what leads to them goes for good.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from itertools import islice
+from typing import Protocol
 
 from outrider.ports.blobs import BlobInfo, BlobKey, BlobPrefix, Blobs
 from outrider.ports.cold import Counters
+from outrider.ports.files import FILE, FileRecords, all_of
 from outrider.ports.log import SessionKey
 from outrider.store.bodies import BODY, read_fence, reference
 from outrider.store.cold import SEGMENT, Rows
 
+
+class Owners(Rows, FileRecords, Protocol):
+    """The records that lead to blobs."""
+
+
 ROWS_AT_ONCE = 200
 
 
-async def sweep(store: Rows, blobs: Blobs, prefix: BlobPrefix | None = None) -> int:
+async def sweep(store: Owners, blobs: Blobs, prefix: BlobPrefix | None = None) -> int:
     """Returns how many were erased. May run beside everything else, in several processes."""
     erased = 0
     async for session, names in _by_session(blobs.list(prefix or BlobPrefix())):
+        if session.session.startswith(f"{FILE}_"):
+            erased += await _erase_unless_known(store, blobs, session.workspace, session.session)
+            continue
         strays = await _strays(store, session, names)
         for name in strays:
             await blobs.delete(BlobKey(session.workspace, session.session, name))
@@ -30,12 +42,18 @@ async def sweep(store: Rows, blobs: Blobs, prefix: BlobPrefix | None = None) -> 
     return erased
 
 
+async def _erase_unless_known(store: FileRecords, blobs: Blobs, workspace: str, owner: str) -> int:
+    if await store.owns_bytes(workspace, owner):
+        return 0
+    return await blobs.delete_all(all_of(workspace, owner))
+
+
 async def _by_session(found: AsyncIterator[BlobInfo]) -> AsyncIterator[tuple[SessionKey, list[str]]]:
-    """Neighbours in the list that belong together; a session may come more than once."""
+    """Neighbours in the list that belong together; an owner, which may be a file, may come more than once."""
     session: SessionKey | None = None
     names: list[str] = []
     async for info in found:
-        of = SessionKey(info.key.workspace, info.key.session)
+        of = SessionKey(info.key.workspace, info.key.owner)
         if session is not None and of != session:
             yield session, names
             names = []

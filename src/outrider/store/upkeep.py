@@ -1,4 +1,5 @@
-"""What the store needs from time to time: strays erased, resting logs moved to the blob store, old sessions deleted.
+"""What the store needs from time to time: strays and expired files erased, resting logs moved to the blob store, old
+sessions deleted.
 
 Every process with a store may do it; what two do at once is done once. Ages of sessions are policy: they are read off
 the wall clock, and nothing but the moment depends on them.
@@ -14,11 +15,14 @@ from outrider.clock import Clock, rfc3339
 from outrider.config import Retention
 from outrider.errors import OutriderError
 from outrider.ports.blobs import Blobs
+from outrider.ports.files import all_of
 from outrider.ports.log import SessionKey
-from outrider.store.cold import Freezer, Rows
-from outrider.store.strays import sweep
+from outrider.store.cold import Freezer
+from outrider.store.strays import Owners, sweep
 
 SWEEP_SECONDS = 3600.0
+EXPIRED_DAYS = 30  # for which a file's record outlives its bytes
+UPLOAD_DAYS = 1  # the longest that bytes may be on their way
 BATCH = 100
 
 log = logging.getLogger("outrider.store")
@@ -29,7 +33,7 @@ class Upkeep:
 
     def __init__(
         self,
-        store: Rows,
+        store: Owners,
         blobs: Blobs,
         freezer: Freezer,
         retention: Retention,
@@ -49,6 +53,7 @@ class Upkeep:
         if self._clock.monotonic() < self._due:
             return
         self._due = self._clock.monotonic() + SWEEP_SECONDS
+        await self._expire_files()
         if erased := await sweep(self._store, self._blobs):
             log.info("%d blobs that nothing referred to were erased", erased)
         if (days := self._retention.delete_after_days) is not None:
@@ -56,6 +61,13 @@ class Upkeep:
             await self._each(before, lambda key: self._delete(key, before), "deleted", cold_too=True)
         if (days := self._retention.cold_after_days) is not None:
             await self._each(self._days_ago(days), self._freezer.freeze, "moved to the blob store")
+
+    async def _expire_files(self) -> None:
+        """Their bytes become strays. Uploads that ended without a word leave drafts, which no list shows."""
+        await self._store.expire_files(self._clock.now(), forget=self._days_ago(EXPIRED_DAYS))
+        for announced in await self._store.abandon_files(self._days_ago(UPLOAD_DAYS)):
+            await self._blobs.delete_all(all_of(announced.workspace, announced.id))
+            await self._store.forget_announced(announced)
 
     def _days_ago(self, days: float) -> str:
         return rfc3339(datetime.fromisoformat(self._clock.now()).astimezone(UTC) - timedelta(days=days))

@@ -7,15 +7,17 @@ import io
 import os
 import stat
 import tarfile
-from collections.abc import Iterable, Iterator
+import tempfile
+from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import zstandard
 
 from outrider.errors import InvalidRequest
-from outrider.ports.blobs import BlobKey, Blobs, read_whole
+from outrider.ports.blobs import BlobKey, Blobs
 
+PIECE = 1024 * 1024
 LEFT_OUT = frozenset({"state.json", "state.json.new", "shim.log"})  # of processes that will not be there
 
 
@@ -23,10 +25,13 @@ async def pack_blobs(blobs: Blobs, keys: list[BlobKey], to: Path) -> None:
     with to.open("wb") as file, zstandard.ZstdCompressor().stream_writer(file) as squeezed:
         with tarfile.open(fileobj=squeezed, mode="w|") as tar:
             for key in keys:
-                content = await read_whole(blobs, key)
-                entry = tarfile.TarInfo(str(key))
-                entry.size = len(content)
-                tar.addfile(entry, io.BytesIO(content))
+                with tempfile.TemporaryFile(dir=to.parent) as whole:  # an entry begins with its size
+                    async for piece in blobs.get(key):
+                        whole.write(piece)
+                    entry = tarfile.TarInfo(str(key))
+                    entry.size = whole.tell()
+                    whole.seek(0)
+                    tar.addfile(entry, whole)
 
 
 async def put_blobs(packed: Path, blobs: Blobs) -> None:
@@ -35,8 +40,13 @@ async def put_blobs(packed: Path, blobs: Blobs) -> None:
             for entry in tar:
                 content = tar.extractfile(entry)
                 if content is not None:
-                    await blobs.put(BlobKey(*entry.name.split("/")), content.read())
+                    await blobs.put(BlobKey(*entry.name.split("/")), _pieces(content))
     await blobs.close()
+
+
+async def _pieces(content: IO[bytes]) -> AsyncIterator[bytes]:
+    while piece := content.read(PIECE):
+        yield piece
 
 
 def pack(directory: Path, to: Path) -> None:

@@ -16,6 +16,7 @@ from outrider.ports.records import (
     SessionRecord,
     StoredAnswer,
 )
+from outrider.testing.memory_files import MemoryFiles
 from outrider.testing.memory_vaults import MemoryVaults
 from outrider.testing.paging import one_page
 
@@ -39,7 +40,7 @@ class Kept:
         return len(self.rows) if self.segment is None else self.cold_head
 
 
-class MemoryRecords(MemoryVaults):
+class MemoryRecords(MemoryVaults, MemoryFiles):
     """The part of `Records` that writes no log; `MemoryStore` adds the rest."""
 
     def __init__(self) -> None:
@@ -48,7 +49,6 @@ class MemoryRecords(MemoryVaults):
         self._agents: dict[tuple[str, str], list[AgentRecord]] = {}  # versions, oldest first
         self._environments: dict[tuple[str, str], EnvironmentRecord] = {}
         self._keys: dict[str, ApiKey] = {}
-        self._answers: dict[tuple[str, str], tuple[str, StoredAnswer]] = {}
 
     async def put_agent(self, record: AgentRecord, *, if_version: int | None) -> None:
         place = (record.workspace, record.id)

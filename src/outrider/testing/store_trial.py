@@ -8,6 +8,7 @@ from typing import Protocol
 
 from outrider.errors import OutriderError
 from outrider.ports.cold import ColdLogs
+from outrider.ports.files import FileRecords
 from outrider.ports.log import EventLog, Lease, NewEvent, Row, SessionKey
 from outrider.ports.placements import Placements
 from outrider.ports.records import Records, SessionRecord
@@ -16,7 +17,7 @@ from outrider.ports.vaults import VaultRecords
 THREAD = "sthr_primary"
 
 
-class Store(EventLog, Records, VaultRecords, ColdLogs, Placements, Protocol):
+class Store(EventLog, Records, VaultRecords, FileRecords, ColdLogs, Placements, Protocol):
     """All ports on one set of data."""
 
     default_workspace: str

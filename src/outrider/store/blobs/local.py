@@ -1,4 +1,4 @@
-"""Blobs as files of one directory: `workspace/xx/session/name`, where xx spreads the sessions. Files have mode 0600.
+"""Blobs as files of one directory: `workspace/xx/owner/name`, where xx spreads the owners. Files have mode 0600.
 
 A file is written beside its place, flushed, and renamed; so it is whole or absent, whatever dies.
 """
@@ -87,34 +87,34 @@ class LocalBlobs:
         """There is nothing to let go of."""
 
     def _place(self, key: BlobKey) -> Path:
-        return self._session(key.workspace, key.session) / key.name
+        return self._of(key.workspace, key.owner) / key.name
 
-    def _session(self, workspace: str, session: str) -> Path:
-        spread = hashlib.sha256(session.encode()).hexdigest()[:2]
-        return self._directory / workspace / spread / session
+    def _of(self, workspace: str, owner: str) -> Path:
+        spread = hashlib.sha256(owner.encode()).hexdigest()[:2]
+        return self._directory / workspace / spread / owner
 
     def _delete_all(self, prefix: BlobPrefix) -> int:
         count = sum(1 for _ in self._found(prefix))
-        for session in self._sessions(prefix):
-            shutil.rmtree(session, ignore_errors=not session.exists())
+        for owner in self._owners(prefix):
+            shutil.rmtree(owner, ignore_errors=not owner.exists())
         return count
 
-    def _sessions(self, prefix: BlobPrefix) -> list[Path]:
-        if prefix.workspace is not None and prefix.session is not None:
-            found = self._session(prefix.workspace, prefix.session)
+    def _owners(self, prefix: BlobPrefix) -> list[Path]:
+        if prefix.workspace is not None and prefix.owner is not None:
+            found = self._of(prefix.workspace, prefix.owner)
             return [found] if found.is_dir() else []
         return sorted(self._directory.glob(f"{prefix.workspace or '*'}/??/*"))
 
     def _found(self, prefix: BlobPrefix) -> Iterator[BlobInfo]:
-        """Drafts that a dead process left are no blobs; they go with their session."""
-        for session in self._sessions(prefix):
-            for file in sorted(session.glob("*")):
+        """Drafts that a dead process left are no blobs; they go with their owner."""
+        for owner in self._owners(prefix):
+            for file in sorted(owner.glob("*")):
                 try:
                     size = file.stat().st_size
                 except FileNotFoundError:
                     continue
                 if not file.name.startswith(DRAFT):
-                    yield BlobInfo(BlobKey(session.parents[1].name, session.name, file.name), size)
+                    yield BlobInfo(BlobKey(owner.parents[1].name, owner.name, file.name), size)
 
 
 def _some(found: Iterator[BlobInfo]) -> list[BlobInfo]:

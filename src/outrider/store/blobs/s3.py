@@ -123,7 +123,7 @@ class S3Blobs:
     async def list(self, prefix: BlobPrefix) -> AsyncIterator[BlobInfo]:
         import obstore
 
-        start = "/".join(part for part in (prefix.workspace, prefix.session) if part)
+        start = "/".join(part for part in (prefix.workspace, prefix.owner) if part)
         pages = obstore.list(self._store, prefix=start or None, return_arrow=False)  # pyright: ignore[reportUnknownMemberType]
         while True:
             async with _asking(start, CALL_SECONDS):

@@ -18,6 +18,7 @@ import zstandard
 from outrider.errors import Internal, InvalidRequest
 from outrider.ports.blobs import BlobKey
 from outrider.ports.cold import Segment
+from outrider.ports.files import content_of
 from outrider.store import queries
 from outrider.store.bodies import reference
 from outrider.store.copied import EPOCHS_ROOM
@@ -80,12 +81,13 @@ async def copy(url: str, to: Path) -> Copy:
             sequences = {row["name"]: row["last"] for row in await _ask(link, "sequences")}
             segments = await _ask(link, "segments")
             outside = await _ask(link, "outside")
+            files = await _ask(link, "owned_by_files") if "files" in tables else []  # an older schema has none
     facts = {
         "schema": version,
         "tables": {name: {"columns": columns, "rows": rows[name]} for name, columns in tables.items()},
         "sequences": sequences,
     }
-    return Copy(facts, _blobs(segments, outside), {(row["workspace"], row["session"]) for row in segments})
+    return Copy(facts, _blobs(segments, outside, files), {(row["workspace"], row["session"]) for row in segments})
 
 
 async def check_empty(url: str) -> None:
@@ -174,8 +176,8 @@ async def _pieces(file: BinaryIO, patience: asyncio.Timeout) -> AsyncGenerator[b
             yield piece
 
 
-def _blobs(segments: list[Any], outside: list[Any]) -> list[BlobKey]:
-    found: set[BlobKey] = set()
+def _blobs(segments: list[Any], outside: list[Any], files: list[Any]) -> list[BlobKey]:
+    found = {content_of(workspace, blob) for workspace, blob in files}
     for workspace, session, text in segments:
         if (segment := Segment.read(text)) is not None:
             found.add(BlobKey(workspace, session, segment.name))

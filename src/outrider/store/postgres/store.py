@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 
 from outrider.ids import IdSource, MonotonicIds
+from outrider.store.files import StoredFiles
 from outrider.store.placements import StoredPlacements
 from outrider.store.postgres import connections, poolers, problems
 from outrider.store.postgres.cold import PostgresCold
@@ -23,8 +24,8 @@ from outrider.store.steps import Recorded
 from outrider.store.vaults import StoredVaults
 
 
-class PostgresStore(PostgresLog, PostgresRecords, PostgresCold, StoredVaults, StoredPlacements):
-    """Implements `EventLog`, `Records`, `VaultRecords`, `ColdLogs` and `Placements`. Made by `open`.
+class PostgresStore(PostgresLog, PostgresRecords, PostgresCold, StoredVaults, StoredFiles, StoredPlacements):
+    """Implements `EventLog`, `Records`, `VaultRecords`, `FileRecords`, `ColdLogs` and `Placements`. Made by `open`.
 
     `on_commit` gets a session's new rows that this process has written, in order, in the event loop and before their
     appender goes on; `on_delete` gets the key of a session that it has erased. Other processes hear of both by the

@@ -9,6 +9,7 @@ from pathlib import Path
 from outrider.errors import Internal, InvalidRequest
 from outrider.ports.blobs import BlobKey
 from outrider.ports.cold import Segment
+from outrider.ports.files import content_of
 from outrider.store.bodies import reference
 from outrider.store.copied import EPOCHS_ROOM
 from outrider.store.scripts import shipped
@@ -45,7 +46,7 @@ def check(database: Path) -> int:
 
 
 def blobs_of(database: Path) -> list[BlobKey]:
-    """The blobs that the copy's rows refer to, each once."""
+    """The blobs that the copy's rows and files refer to, each once."""
     found: set[BlobKey] = set()
     with closing(sqlite3.connect(f"file:{database}?mode=ro&immutable=1", uri=True)) as db:
         for workspace, session, segment in db.execute("SELECT workspace, session, segment FROM heads"):
@@ -59,6 +60,9 @@ def blobs_of(database: Path) -> list[BlobKey]:
             if (row := reference(body)) is None:
                 raise Internal(f"A row of session {session} can't be read.")
             found.add(BlobKey(workspace, session, row.blob))
+        if db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'files'").fetchall():  # an older copy has none
+            for workspace, blob in db.execute("SELECT workspace, blob FROM files WHERE blob IS NOT NULL"):
+                found.add(content_of(workspace, blob))
     return sorted(found)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from outrider.ids import IdSource, MonotonicIds
+from outrider.store.files import StoredFiles
 from outrider.store.placements import StoredPlacements
 from outrider.store.shapes import OnBatch, OnCommit, OnDelete
 from outrider.store.sqlite import connections, problems
@@ -23,8 +24,8 @@ from outrider.store.steps import Recorded
 from outrider.store.vaults import StoredVaults
 
 
-class SqliteStore(SqliteLog, SqliteRecords, SqliteCold, StoredVaults, StoredPlacements):
-    """Implements `EventLog`, `Records`, `VaultRecords`, `ColdLogs` and `Placements`. Made by `open`.
+class SqliteStore(SqliteLog, SqliteRecords, SqliteCold, StoredVaults, StoredFiles, StoredPlacements):
+    """Implements `EventLog`, `Records`, `VaultRecords`, `FileRecords`, `ColdLogs` and `Placements`. Made by `open`.
 
     `on_commit` gets a session's new rows, in order, in the event loop and before their appender goes on; `on_delete`
     gets an erased session's key; `on_batch`, in another thread, each commit's number of jobs and seconds.

@@ -40,3 +40,7 @@ UPDATE wakes SET worker = NULL WHERE worker IS NOT NULL;
 -- name: outdate
 -- Whoever owned a session, also since the copy was made, is refused.
 UPDATE heads SET epoch = epoch + :room;
+
+-- name: owned_by_files
+-- Whose bytes lie in the blob store.
+SELECT DISTINCT workspace, blob FROM files WHERE blob IS NOT NULL;

@@ -1,0 +1,104 @@
+"""Durable records of files; their bytes lie in the blob store under (workspace, `blob`, CONTENT).
+
+Bytes are announced before they are written, and a record is added when they are whole: bytes that no record and no
+announcement leads to are nobody's, and may be erased.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Protocol
+
+from outrider.ports.blobs import BlobKey, BlobPrefix
+from outrider.ports.log import KeptAnswer
+from outrider.ports.records import Page
+
+CONTENT = "content"
+FILE = "file"
+"""What the ids of files, and so the owners of their bytes, begin with."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """`session` is its scope, None for what was uploaded. `blob` owns the bytes, None once they are gone: the file has
+    expired. `counted`: it takes part of the workspace's storage."""
+
+    workspace: str
+    id: str
+    created_at: str
+    expires_at: str | None
+    session: str | None
+    filename: str
+    mime_type: str
+    size: int
+    downloadable: bool
+    counted: bool
+    blob: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """Bytes that somebody writes, or was writing, under the owner `id`."""
+
+    workspace: str
+    id: str
+
+
+def content_of(workspace: str, blob: str) -> BlobKey:
+    return BlobKey(workspace, blob, CONTENT)
+
+
+def all_of(workspace: str, blob: str) -> BlobPrefix:
+    """With the drafts that a dead process left."""
+    return BlobPrefix(workspace, blob)
+
+
+class FileRecords(Protocol):
+    """Every call on files names the workspace; another workspace's id behaves like an unknown one (NotFound or
+    None)."""
+
+    async def announce_file(self, workspace: str, file_id: str, at: str) -> None:
+        """Bytes of this owner are going to be written. Raises Conflict for an id that was used."""
+        ...
+
+    async def add_file(self, record: FileRecord, *, most_bytes: int, keep: KeptAnswer | None = None) -> None:
+        """Whole bytes that were announced under the file's own id become a file, and `keep` is stored. Raises
+        InvalidRequest (`storage_quota_exceeded`) when the workspace's counted files would hold more than `most_bytes`,
+        Overloaded when the announcement was given up meanwhile."""
+        ...
+
+    async def file(self, workspace: str, file_id: str) -> FileRecord | None: ...
+
+    async def files(self, workspace: str, page: Page, *, session: str | None = None) -> list[FileRecord]:
+        """By (created_at, id); those of a session only, if one is named."""
+        ...
+
+    async def files_named(self, workspace: str, ids: Collection[str]) -> list[FileRecord]:
+        """Those of these ids that there are, newest first."""
+        ...
+
+    async def delete_file(self, workspace: str, file_id: str) -> str | None:
+        """Returns the owner of its bytes unless another file has the same ones. Raises NotFound."""
+        ...
+
+    async def expire_files(self, now: str, *, forget: str) -> int:
+        """Files that have expired lose their bytes; the records of those that expired at or before `forget` go.
+        Returns how many were changed."""
+        ...
+
+    async def abandon_files(self, before: str) -> list[Announced]:
+        """What was announced before that time can't become a file any more. All that is in this state."""
+        ...
+
+    async def forget_announced(self, announced: Announced) -> None:
+        """Its bytes are gone. An unknown one is no error."""
+        ...
+
+    async def owns_bytes(self, workspace: str, blob: str) -> bool:
+        """Whether a file or an announcement leads to this owner's bytes."""
+        ...
+
+    async def stored_bytes(self, workspace: str) -> int:
+        """What the workspace's counted files hold together."""
+        ...

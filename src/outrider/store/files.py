@@ -1,0 +1,125 @@
+"""Files and their announcements, on every store. No byte of a file comes by here."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import partial
+from typing import Any
+
+from outrider.errors import Conflict, InvalidRequest, NotFound, Overloaded
+from outrider.ports.files import Announced, FileRecord
+from outrider.ports.log import KeptAnswer
+from outrider.ports.records import Page
+from outrider.store import shapes
+from outrider.store.steps import Recorded, Steps, first, rows, run
+
+NO_STORAGE = "The workspace's files would hold more than its storage allows; delete some first. Nothing was stored."
+
+
+class StoredFiles(Recorded):
+    """Implements `FileRecords`."""
+
+    async def announce_file(self, workspace: str, file_id: str, at: str) -> None:
+        await self._walks.walk(partial(_announce, names={"workspace": workspace, "id": file_id, "at": at}))
+
+    async def add_file(self, record: FileRecord, *, most_bytes: int, keep: KeptAnswer | None = None) -> None:
+        await self._walks.walk(partial(_add, record=record, most_bytes=most_bytes, keep=keep))
+
+    async def file(self, workspace: str, file_id: str) -> FileRecord | None:
+        return next(iter(await self._reads.one("file", {"workspace": workspace, "id": file_id}, _files)), None)
+
+    async def files(self, workspace: str, page: Page, *, session: str | None = None) -> list[FileRecord]:
+        name = shapes.ordered("files" if session is None else "files_of_session", descending=page.descending)
+        return await self._reads.fetch(name, {**shapes.page_values(workspace, page), "session": session}, _files)
+
+    async def files_named(self, workspace: str, ids: Collection[str]) -> list[FileRecord]:
+        found = [await self.file(workspace, one) for one in set(ids)]
+        there = [record for record in found if record is not None]
+        return sorted(there, key=lambda record: (record.created_at, record.id), reverse=True)
+
+    async def delete_file(self, workspace: str, file_id: str) -> str | None:
+        return await self._walks.walk(partial(_delete, names={"workspace": workspace, "id": file_id}))
+
+    async def expire_files(self, now: str, *, forget: str) -> int:
+        return await self._walks.walk(partial(_expire, now=now, forget=forget))
+
+    async def abandon_files(self, before: str) -> list[Announced]:
+        await self._walks.walk(partial(run, "abandon_announced", {"before": before}))
+        return await self._reads.fetch(
+            "abandoned_files", {}, lambda found: [Announced(row[0], row[1]) for row in found]
+        )
+
+    async def forget_announced(self, announced: Announced) -> None:
+        names = {"workspace": announced.workspace, "id": announced.id}
+        await self._walks.walk(partial(run, "forget_announced", names))
+
+    async def owns_bytes(self, workspace: str, blob: str) -> bool:
+        return await self._reads.one("owns_bytes", {"workspace": workspace, "blob": blob}, bool)
+
+    async def stored_bytes(self, workspace: str) -> int:
+        return await self._reads.one(
+            "stored_bytes", {"workspace": workspace}, lambda found: found[0][0] if found else 0
+        )
+
+
+def _files(found: list[Any]) -> list[FileRecord]:
+    return [_file(*row) for row in found]
+
+
+def _file(*values: Any) -> FileRecord:
+    """SQLite has no booleans."""
+    *named, downloadable, counted, blob = values
+    return FileRecord(*named, downloadable=bool(downloadable), counted=bool(counted), blob=blob)
+
+
+def _announce(names: dict[str, str]) -> Steps[None]:
+    if (yield from first("file_known", names)) is not None:
+        raise Conflict(f"File {names['id']} exists already.")
+    yield from run("announce_file", names)
+
+
+def _add(record: FileRecord, most_bytes: int, keep: KeptAnswer | None) -> Steps[None]:
+    values = {**shapes.fields(record), "most_bytes": most_bytes}
+    if (yield from run("take_announced", values)) != 1:
+        raise Overloaded("The upload took too long and was given up. Nothing was stored.")
+    yield from run("open_storage", values)
+    if record.counted and (yield from run("grow_storage", values)) != 1:
+        raise InvalidRequest(NO_STORAGE, error_code="storage_quota_exceeded")
+    yield from run("insert_file", values)
+    if keep is not None:
+        yield from run("put_answer", _answer(record.workspace, keep))
+
+
+def _answer(workspace: str, keep: KeptAnswer) -> dict[str, Any]:
+    names = {"workspace": workspace, "idempotency": keep.name, "at": keep.at}
+    return {**names, "status": keep.answer.status, "body": keep.answer.body, "retries": int(keep.retry)}
+
+
+def _delete(names: dict[str, str]) -> Steps[str | None]:
+    if (yield from run("hold_file", names)) != 1:
+        raise NotFound(f"File {names['id']} not found.")
+    (record,) = _files((yield from rows("file", names)))
+    return (yield from erase(record))
+
+
+def erase(record: FileRecord) -> Steps[str | None]:
+    """The owner of its bytes unless another file has the same ones. The record must be held."""
+    values = shapes.fields(record)
+    yield from run("delete_file", values)
+    if record.counted:
+        yield from run("shrink_storage", values)
+    if record.blob is None or (yield from first("blob_in_use", values)) is not None:
+        return None
+    return record.blob
+
+
+def _expire(now: str, forget: str) -> Steps[int]:
+    found = _files((yield from rows("expired_files", {"now": now, "forget": forget})))
+    for record in found:
+        if (yield from run("hold_file", shapes.fields(record))) != 1:
+            continue  # deleted meanwhile
+        if (yield from run("expire_file", shapes.fields(record))) == 1 and record.counted:
+            yield from run("shrink_storage", shapes.fields(record))
+        if record.expires_at is not None and record.expires_at <= forget:
+            yield from run("delete_file", shapes.fields(record))
+    return len(found)

@@ -1,0 +1,84 @@
+"""Files and their announcements in memory, for tests and trials."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from outrider.errors import Conflict, InvalidRequest, NotFound, Overloaded
+from outrider.ports.files import Announced, FileRecord
+from outrider.ports.log import KeptAnswer, StoredAnswer
+from outrider.ports.records import Page
+from outrider.testing.paging import newest_first, one_stretch
+
+
+class MemoryFiles:
+    """Implements `FileRecords`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._answers: dict[tuple[str, str], tuple[str, StoredAnswer]] = {}
+        self._files: dict[tuple[str, str], FileRecord] = {}
+        self._announced: dict[tuple[str, str], tuple[str, bool]] = {}  # when, and whether it was given up
+
+    async def announce_file(self, workspace: str, file_id: str, at: str) -> None:
+        if (workspace, file_id) in self._announced or (workspace, file_id) in self._files:
+            raise Conflict(f"File {file_id} exists already.")
+        self._announced[workspace, file_id] = (at, False)
+
+    async def add_file(self, record: FileRecord, *, most_bytes: int, keep: KeptAnswer | None = None) -> None:
+        place = (record.workspace, record.id)
+        if self._announced.get(place, ("", True))[1]:
+            raise Overloaded("The upload took too long and was given up. Nothing was stored.")
+        if record.counted and await self.stored_bytes(record.workspace) + record.size > most_bytes:
+            raise InvalidRequest("The workspace's files would hold too much.", error_code="storage_quota_exceeded")
+        del self._announced[place]
+        self._files[place] = record
+        if keep is not None:
+            self._answers[record.workspace, keep.name] = (keep.at, keep.answer)
+
+    async def file(self, workspace: str, file_id: str) -> FileRecord | None:
+        return self._files.get((workspace, file_id))
+
+    async def files(self, workspace: str, page: Page, *, session: str | None = None) -> list[FileRecord]:
+        wanted = [r for r in self._of(workspace) if session in (None, r.session)]
+        return one_stretch(wanted, page)
+
+    def _of(self, workspace: str) -> list[FileRecord]:
+        return [record for record in self._files.values() if record.workspace == workspace]
+
+    async def files_named(self, workspace: str, ids: Collection[str]) -> list[FileRecord]:
+        return newest_first(record for record in self._of(workspace) if record.id in ids)
+
+    async def delete_file(self, workspace: str, file_id: str) -> str | None:
+        gone = self._files.pop((workspace, file_id), None)
+        if gone is None:
+            raise NotFound(f"File {file_id} not found.")
+        return None if gone.blob in {record.blob for record in self._of(workspace)} else gone.blob
+
+    async def expire_files(self, now: str, *, forget: str) -> int:
+        changed = 0
+        for place, record in list(self._files.items()):
+            at = record.expires_at
+            if at is not None and at <= forget:
+                del self._files[place]
+                changed += 1
+            elif at is not None and at <= now and record.blob is not None:
+                self._files[place] = replace(record, blob=None, counted=False)
+                changed += 1
+        return changed
+
+    async def abandon_files(self, before: str) -> list[Announced]:
+        for place, (at, _) in self._announced.items():
+            if at < before:
+                self._announced[place] = (at, True)
+        return [Announced(*place) for place, (_, abandoned) in self._announced.items() if abandoned]
+
+    async def forget_announced(self, announced: Announced) -> None:
+        self._announced.pop((announced.workspace, announced.id), None)
+
+    async def owns_bytes(self, workspace: str, blob: str) -> bool:
+        return (workspace, blob) in self._announced or blob in {record.blob for record in self._of(workspace)}
+
+    async def stored_bytes(self, workspace: str) -> int:
+        return sum(record.size for record in self._of(workspace) if record.counted)

@@ -1,0 +1,84 @@
+"""What becomes of the bytes of files: strays are erased, expired files lose theirs, and nothing else does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from outrider.clock import ManualClock
+from outrider.config import Retention
+from outrider.ports.blobs import BlobKey, BlobPrefix
+from outrider.ports.files import content_of
+from outrider.ports.log import SessionKey
+from outrider.store.blobs.local import DRAFT, LocalBlobs
+from outrider.store.cold import Freezer
+from outrider.store.upkeep import Upkeep
+from outrider.testing.files_suite import A, added, at, file
+from outrider.testing.memory_log import MemoryStore
+
+DAY = 86_400.0
+pytestmark = pytest.mark.anyio
+
+
+class Place:
+    """A store and a blob store, and the upkeep of both by a clock."""
+
+    def __init__(self, directory: Path) -> None:
+        self.store, self.blobs, self.clock = MemoryStore(), LocalBlobs(directory), ManualClock()
+
+    async def keep_up(self, days: float = 0.1) -> list[str]:
+        """What is left after so many days."""
+
+        async def delete(_key: SessionKey, _before: str) -> bool:
+            return False
+
+        self.clock.advance(days * DAY)
+        freezer = Freezer(self.store, self.blobs)
+        await Upkeep(self.store, self.blobs, freezer, Retention(), self.clock, delete).when_due()
+        return sorted([info.key.owner async for info in self.blobs.list(BlobPrefix())])
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path / "blobs")
+
+
+async def test_bytes_to_which_no_record_leads_are_erased_and_no_others(place: Place) -> None:
+    for name in ("file_1", "file_2", "file_3"):
+        await place.blobs.put(content_of(A, name), b"x")
+    await added(place.store, file("file_1"))
+    await place.store.announce_file(A, "file_2", place.clock.now())
+    assert await place.keep_up() == ["file_1", "file_2"]
+    await place.store.delete_file(A, "file_1")
+    assert await place.keep_up() == ["file_2"]
+
+
+async def test_an_upload_that_ended_without_a_word_leaves_nothing_a_day_later(place: Place, tmp_path: Path) -> None:
+    await place.store.announce_file(A, "file_1", place.clock.now())
+    await place.blobs.put(content_of(A, "file_1"), b"x")
+    (whole,) = (tmp_path / "blobs").rglob("content")
+    draft = whole.rename(whole.with_name(f"{DRAFT}1-1"))
+    await place.keep_up(0.9)
+    assert draft.exists()
+    await place.keep_up(0.2)
+    assert not draft.parent.exists()
+    assert not await place.store.owns_bytes(A, "file_1")
+
+
+async def test_an_expired_file_loses_its_bytes_unless_another_has_the_same(place: Place) -> None:
+    for name in ("file_1", "file_2"):
+        await place.blobs.put(content_of(A, name), b"x")
+        await added(place.store, replace(file(name), expires_at=at(1)))
+    await added(place.store, replace(file("file_3"), blob="file_2"))
+    assert await place.keep_up(1) == ["file_2"]
+    assert (await place.store.file(A, "file_1")) is not None
+    await place.keep_up(30)
+    assert (await place.store.file(A, "file_1")) is None
+    assert await place.keep_up() == ["file_2"]
+
+
+async def test_blobs_of_sessions_are_not_taken_for_files(place: Place) -> None:
+    await place.blobs.put(BlobKey(A, "sesn_gone", "body.c0.a.1"), b"x")
+    assert await place.keep_up() == []

@@ -1,0 +1,118 @@
+"""Kills the API process around each step of an upload and a deletion: what is listed has its bytes, a retry makes no
+second file, and bytes without a record are swept."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import anthropic
+import pytest
+from kill_matrix import FILES
+from live_server import KEY
+
+from outrider.clock import ManualClock
+from outrider.config import Retention
+from outrider.ports.blobs import BlobPrefix, read_whole
+from outrider.ports.files import content_of
+from outrider.ports.log import SessionKey
+from outrider.ports.records import Page
+from outrider.store.blobs.local import LocalBlobs
+from outrider.store.cold import Freezer
+from outrider.store.sqlite import SqliteStore
+from outrider.store.upkeep import Upkeep
+from outrider.testing.server_process import ServerProcess, data_directory, running_server
+from outrider.testing.stops import Stops
+
+POINTS = sorted(f"{place}.{when}" for place in FILES for when in ("before", "after"))
+DEADLINE = 30.0
+
+
+@pytest.fixture(scope="module")
+def stops() -> Generator[Stops]:
+    with Stops() as stops:
+        yield stops
+
+
+@pytest.fixture(scope="module")
+def server(stops: Stops) -> Generator[ServerProcess]:
+    with data_directory() as data:
+        data.mkdir(mode=0o711)
+        (data / "config.toml").write_text("[server]\ndownloadable_uploads = true\n")
+        with running_server(data, environment={"OUTRIDER_API_KEY": KEY}, faults=stops.theirs) as server:
+            server.until_up()
+            yield server
+
+
+def killed_at(server: ServerProcess, stops: Stops, point: str, act: Callable[[], object]) -> None:
+    """Kill the process that comes to the point while this is done; its client sees a broken connection."""
+    failures: list[BaseException] = []
+
+    def attempt() -> None:
+        try:
+            act()
+        except anthropic.APIConnectionError as error:
+            failures.append(error)
+
+    stops.want(point)
+    client = threading.Thread(target=attempt)
+    client.start()
+    stop = stops.held(DEADLINE)
+    assert stop is not None, f"nobody came to {point}"
+    before = server.children()
+    (role,) = (role for role, pid in before.items() if pid == stop.pid)
+    os.kill(stop.pid, signal.SIGKILL)
+    server.until_replaced(role, stop.pid)
+    client.join(DEADLINE)
+    stops.run()
+    server.until_up()
+    assert len(failures) == 1
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.anyio
+async def test_killed_at_any_step_no_file_is_doubled_or_without_its_bytes(server: ServerProcess, stops: Stops) -> None:
+    url = server.until_up()
+    expected: dict[str, bytes] = {}
+    with anthropic.Anthropic(base_url=url, api_key=KEY, max_retries=0) as client:
+        for point in POINTS:
+            content = os.urandom(100_000)
+            if point.startswith("file.delete"):
+                doomed = client.files.upload(file=("doomed", content)).id
+                killed_at(server, stops, point, lambda doomed=doomed: client.files.delete(doomed))
+                left = [one.id for one in client.files.list(ids=[doomed]).data]
+                assert left == ([doomed] if point.endswith("before") else [])
+                if left:
+                    client.files.delete(doomed)
+                continue
+            killed_at(server, stops, point, lambda content=content: client.files.upload(file=("kept", content)))
+            again = client.files.upload(file=("kept", content), extra_headers={"x-stainless-retry-count": "1"})
+            expected[again.id] = content
+        assert {one.id for one in client.files.list()} == expected.keys()
+        for name, content in expected.items():
+            assert client.files.download(name).read() == content
+    server.end()
+    await nothing_is_left_over(server.data, expected)
+
+
+async def nothing_is_left_over(data: Path, expected: dict[str, bytes]) -> None:
+    """Two days later, by the upkeep's clock."""
+    blobs, clock = LocalBlobs(data / "blobs"), ManualClock()
+    clock.advance(10 * 365 * 86_400)
+
+    async def delete(_key: SessionKey, _before: str) -> bool:
+        return False
+
+    async with await SqliteStore.open(data / "outrider.db") as store:
+        await Upkeep(store, blobs, Freezer(store, blobs), Retention(), clock, delete).when_due()
+        records = await store.files(store.default_workspace, Page(limit=99))
+        assert {record.id for record in records} == expected.keys()
+        for record in records:
+            assert record.blob is not None
+            assert await read_whole(blobs, content_of(record.workspace, record.blob)) == expected[record.id]
+        assert {info.key.owner async for info in blobs.list(BlobPrefix())} == expected.keys()
+        assert {place.name for place in (data / "blobs").glob("*/??/file_*")} == expected.keys()
+        assert await store.stored_bytes(store.default_workspace) == 100_000 * len(expected)
