@@ -23,7 +23,7 @@ from session_talk import Talk, message
 from outrider.clock import SystemClock
 from outrider.ids import MonotonicIds
 from outrider.models.scripted.script import Answer, Barrier, Request, ToolUse, Turn
-from outrider.ports.records import ApiKey
+from outrider.ports.access import ApiKey, Workspace
 from outrider.store.sqlite import SqliteStore
 
 BETA = {"anthropic-beta": "managed-agents-2026-04-01"}
@@ -266,7 +266,9 @@ def second_workspace(server: Server) -> Anthropic:
     async def put() -> None:
         async with await SqliteStore.open(server.data / "outrider.db") as store:
             digest = hashlib.sha256(secret.encode()).hexdigest()
-            await store.put_key(ApiKey(ids.new("key"), ids.new("wrkspc"), digest, "test", SystemClock().now()))
+            where, now = ids.new("wrkspc"), SystemClock().now()
+            await store.add_workspace(Workspace(where, where, now))
+            await store.add_key(ApiKey(ids.new("apikey"), where, digest, "test", "admin", now))
 
     asyncio.run(put())
     return sdk_client(server.url, secret)

@@ -22,7 +22,7 @@ from session_talk import Talk, message
 from outrider.clock import SystemClock
 from outrider.ids import MonotonicIds
 from outrider.models.scripted.script import Turn
-from outrider.ports.records import ApiKey
+from outrider.ports.access import ApiKey, Workspace
 from outrider.store.sqlite import SqliteStore
 
 MEGABYTE = 1024 * 1024
@@ -203,7 +203,10 @@ def stored_key(server: Server, workspace: str = "", *, revoked_at: str | None = 
         async with await SqliteStore.open(server.data / "outrider.db") as store:
             digest = hashlib.sha256(secret.encode()).hexdigest()
             where = workspace or store.default_workspace
-            await store.put_key(ApiKey(_ids.new("key"), where, digest, "test", SystemClock().now(), revoked_at))
+            now = SystemClock().now()
+            if workspace:
+                await store.add_workspace(Workspace(where, where, now))
+            await store.add_key(ApiKey(_ids.new("apikey"), where, digest, "test", "admin", now, revoked_at))
 
     asyncio.run(put())
     return secret

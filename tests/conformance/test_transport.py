@@ -23,7 +23,7 @@ from outrider.config import Limits
 from outrider.harness.backoff import delay
 from outrider.ids import MonotonicIds
 from outrider.models.scripted.script import Turn
-from outrider.ports.records import ApiKey
+from outrider.ports.access import ApiKey, Workspace
 from outrider.store.sqlite import SqliteStore
 
 BETA = "managed-agents-2026-04-01"
@@ -228,7 +228,9 @@ def key_of_another_workspace(server: Server) -> str:
     async def put() -> None:
         async with await SqliteStore.open(server.data / "outrider.db") as store:
             digest = hashlib.sha256(secret.encode()).hexdigest()
-            await store.put_key(ApiKey(ids.new("key"), ids.new("wrkspc"), digest, "test", SystemClock().now()))
+            where, now = ids.new("wrkspc"), SystemClock().now()
+            await store.add_workspace(Workspace(where, where, now))
+            await store.add_key(ApiKey(ids.new("apikey"), where, digest, "test", "admin", now))
 
     asyncio.run(put())
     return secret

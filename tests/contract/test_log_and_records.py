@@ -1,4 +1,4 @@
-"""Runs the conformance suites of the ports `log`, `records`, `cold` and `placements` on every store."""
+"""Runs the conformance suites of the ports `log`, `records`, `cold`, `placements` and `access` on every store."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from outrider.store.bodies import Bodies
 from outrider.store.cold import Freezer
 from outrider.store.deep import deepen
 from outrider.store.sqlite import SqliteStore
+from outrider.testing.access_suite import ACCESS_CONTRACTS
 from outrider.testing.cold_suite import COLD_CONTRACTS
 from outrider.testing.files_suite import FILES_CONTRACTS
 from outrider.testing.log_history_suite import HISTORY_CONTRACTS
@@ -35,6 +36,7 @@ CONTRACTS = [
     *VAULTS_CONTRACTS,
     *FILES_CONTRACTS,
     *PLACEMENT_CONTRACTS,
+    *ACCESS_CONTRACTS,
 ]
 
 """What callers of the ports see: the layer over a store keeps these too."""

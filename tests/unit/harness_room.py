@@ -14,6 +14,7 @@ import msgspec
 from session_sim import AGENT
 
 from outrider.api.intake import send_once
+from outrider.api.keyring import KeyRing
 from outrider.api.services import Services
 from outrider.clock import SystemClock
 from outrider.config import Limits, Settings
@@ -174,6 +175,7 @@ class Room:
             Settings(data=Path("/nonexistent")), self.store, self.store, self.store, self.store, MemoryBlobs(),
             MemorySecrets(), MemoryDeclarations(), self.store,
             self.feed, Rings(self.doorbell), self.models, self.ids, self.clock, nothing, lambda: True, nothing,
+            KeyRing(self.store, self.clock),
         )  # fmt: skip
 
     async def send(self, *requests: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from harness_room import KEY, WAIT, MeddledStore, Room, WrittenModel
 from outrider.api.answers import StreamReply, keep_nothing
 from outrider.api.endpoint import Call
 from outrider.api.routes.events import stream_events
-from outrider.ports.records import ApiKey
+from outrider.ports.access import ApiKey
 from outrider.session import events
 from outrider.session.events import EventFactory
 
@@ -127,7 +127,7 @@ async def test_a_stream_opened_while_its_session_is_archived_ends(room: Room) ->
 
     assert isinstance(room.store, MeddledStore)
     room.store.after_record = archive
-    key = ApiKey("key_1", KEY.workspace, "", "", "")
+    key = ApiKey("key_1", KEY.workspace, "", "", "admin", "")
     call = Call(room.services(), key, {"session_id": KEY.session}, "", b"", keep_nothing)
     reply = await stream_events(call)
     assert isinstance(reply, StreamReply)

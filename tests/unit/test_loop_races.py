@@ -18,9 +18,9 @@ from outrider.api.routes import sessions as routes
 from outrider.config import Limits
 from outrider.errors import InvalidRequest, ModelFailure, Overloaded, SandboxUnavailable
 from outrider.harness.worker import Worker
+from outrider.ports.access import ApiKey
 from outrider.ports.log import Lease, NewEvent, SessionKey
 from outrider.ports.model import Delta, ModelReply
-from outrider.ports.records import ApiKey
 from outrider.ports.sandbox import ToolCall, ToolOutcome
 from outrider.session import events
 from outrider.session.events import EventFactory
@@ -243,7 +243,7 @@ async def test_texts_after_an_empty_one_are_previewed_where_they_stand_in_the_me
 
 
 def update_call(room: Room, **body: Any) -> Call:
-    key = ApiKey("key_1", KEY.workspace, "", "", "")
+    key = ApiKey("key_1", KEY.workspace, "", "", "admin", "")
     return Call(room.services(), key, {"session_id": KEY.session}, "", msgspec.json.encode(body), keep_nothing)
 
 

@@ -15,6 +15,7 @@ from harness_room import KEY, OneModel, WrittenModel, reply
 from session_sim import AGENT
 
 from outrider.api.intake import send_once
+from outrider.api.keyring import KeyRing
 from outrider.api.services import Services
 from outrider.clock import SystemClock
 from outrider.config import Limits, Settings
@@ -130,6 +131,7 @@ class Part:
             Settings(data=Path("/nonexistent")), self.store, self.store, self.store, self.store, MemoryBlobs(),
             MemorySecrets(), MemoryDeclarations(), self.store,
             self.feed, RemoteDispatch(self.exchange), self.models, self.ids, self.clock, nothing, lambda: True, nothing,
+            KeyRing(self.store, self.clock),
         )  # fmt: skip
         await send_once(services, key, requests, allow_system=False, keep=lambda _: None)
 

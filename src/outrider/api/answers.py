@@ -23,8 +23,9 @@ from starlette.requests import Request
 from outrider.api.auth import presented
 from outrider.clock import Clock, rfc3339
 from outrider.errors import AlreadyAnswered, InvalidRequest, OutriderError
+from outrider.ports.access import ApiKey
 from outrider.ports.log import KeptAnswer, StoredAnswer
-from outrider.ports.records import ApiKey, Records
+from outrider.ports.records import Records
 
 KEYED = timedelta(hours=24)
 RETRIED = timedelta(minutes=10)
@@ -39,7 +40,8 @@ _encode = msgspec.json.Encoder().encode
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A JSON answer: an object to encode, or bytes that are encoded already."""
+    """A JSON answer: an object to encode, or bytes that are encoded already. `kept`: stored for retries already, or
+    holds a secret and must not be."""
 
     value: Any = None
     encoded: bytes | None = None

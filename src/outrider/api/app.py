@@ -1,16 +1,17 @@
-"""The Starlette app: which path leads to which handler."""
+"""The Starlette app: which path leads to which handler, whose keys may take it, and what it counts as."""
 
 from __future__ import annotations
 
+from starlette import routing
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from outrider.api import health
-from outrider.api.endpoint import Endpoints, Handler, error_response
+from outrider.api.endpoint import Endpoints, Route, error_response
 from outrider.api.health import Readiness
+from outrider.api.rates import CHANGE, CREATE, FREE, READ
 from outrider.api.routes import (
     agents,
     credentials,
@@ -18,6 +19,7 @@ from outrider.api.routes import (
     events,
     files,
     host,
+    keys,
     models,
     places,
     repair,
@@ -25,6 +27,7 @@ from outrider.api.routes import (
     threads,
     vaults,
 )
+from outrider.api.scopes import ADMINISTER, DEFINE, USE, WORK
 from outrider.api.services import Services
 from outrider.errors import InvalidRequest, NotFound, OutriderError
 
@@ -34,60 +37,62 @@ V = "/v1/vaults/{vault_id}"
 C = V + "/credentials/{credential_id}"
 F = "/v1/files/{file_id}"
 
-ROUTES: tuple[tuple[str, str, Handler], ...] = (  # looked through in order: what is asked most comes first
-    ("POST", S + "/events", events.send_events),
-    ("GET", S + "/events", events.list_events),
-    ("GET", S + "/events/stream", events.stream_events),
-    ("POST", "/v1/sessions", sessions.create),
-    ("GET", S, sessions.get),
-    ("POST", "/v1/agents", agents.create),
-    ("GET", "/v1/agents", agents.list_agents),
-    ("GET", "/v1/agents/{agent_id}", agents.get),
-    ("POST", "/v1/agents/{agent_id}", agents.update),
-    ("POST", "/v1/agents/{agent_id}/archive", agents.archive),
-    ("GET", "/v1/agents/{agent_id}/versions", agents.versions),
-    ("POST", "/v1/environments", environments.create),
-    ("GET", "/v1/environments", environments.list_environments),
-    ("GET", "/v1/environments/{environment_id}", environments.get),
-    ("POST", "/v1/environments/{environment_id}", environments.update),
-    ("DELETE", "/v1/environments/{environment_id}", environments.delete),
-    ("POST", "/v1/environments/{environment_id}/archive", environments.archive),
-    ("POST", "/v1/vaults", vaults.create),
-    ("GET", "/v1/vaults", vaults.list_vaults),
-    ("GET", V, vaults.get),
-    ("POST", V, vaults.update),
-    ("DELETE", V, vaults.delete),
-    ("POST", V + "/archive", vaults.archive),
-    ("POST", V + "/credentials", credentials.create),
-    ("GET", V + "/credentials", credentials.list_credentials),
-    ("GET", C, credentials.get),
-    ("POST", C, credentials.update),
-    ("DELETE", C, credentials.delete),
-    ("POST", C + "/archive", credentials.archive),
-    ("POST", C + "/mcp_oauth_validate", credentials.validate),
-    ("GET", "/v1/sessions", sessions.list_sessions),
-    ("POST", S, sessions.update),
-    ("DELETE", S, sessions.delete),
-    ("POST", S + "/archive", sessions.archive),
-    ("GET", S + "/threads", threads.list_threads),
-    ("GET", T, threads.get),
-    ("POST", T + "/archive", threads.archive),
-    ("GET", T + "/events", events.list_thread_events),
-    ("GET", T + "/stream", events.stream_thread_events),
+ROUTES: tuple[Route, ...] = (  # looked through in order: what is asked most comes first
+    Route("POST", S + "/events", events.send_events, WORK, CHANGE),
+    Route("GET", S + "/events", events.list_events, WORK, READ),
+    Route("GET", S + "/events/stream", events.stream_events, WORK, FREE),
+    Route("POST", "/v1/sessions", sessions.create, USE, CREATE),
+    Route("GET", S, sessions.get, WORK, READ),
+    Route("POST", "/v1/agents", agents.create, DEFINE, CREATE),
+    Route("GET", "/v1/agents", agents.list_agents, USE, READ),
+    Route("GET", "/v1/agents/{agent_id}", agents.get, USE, READ),
+    Route("POST", "/v1/agents/{agent_id}", agents.update, DEFINE, CHANGE),
+    Route("POST", "/v1/agents/{agent_id}/archive", agents.archive, DEFINE, CHANGE),
+    Route("GET", "/v1/agents/{agent_id}/versions", agents.versions, USE, READ),
+    Route("POST", "/v1/environments", environments.create, DEFINE, CREATE),
+    Route("GET", "/v1/environments", environments.list_environments, USE, READ),
+    Route("GET", "/v1/environments/{environment_id}", environments.get, USE, READ),
+    Route("POST", "/v1/environments/{environment_id}", environments.update, DEFINE, CHANGE),
+    Route("DELETE", "/v1/environments/{environment_id}", environments.delete, DEFINE, CHANGE),
+    Route("POST", "/v1/environments/{environment_id}/archive", environments.archive, DEFINE, CHANGE),
+    Route("POST", "/v1/vaults", vaults.create, DEFINE, CREATE),
+    Route("GET", "/v1/vaults", vaults.list_vaults, USE, READ),
+    Route("GET", V, vaults.get, USE, READ),
+    Route("POST", V, vaults.update, DEFINE, CHANGE),
+    Route("DELETE", V, vaults.delete, DEFINE, CHANGE),
+    Route("POST", V + "/archive", vaults.archive, DEFINE, CHANGE),
+    Route("POST", V + "/credentials", credentials.create, DEFINE, CREATE),
+    Route("GET", V + "/credentials", credentials.list_credentials, USE, READ),
+    Route("GET", C, credentials.get, USE, READ),
+    Route("POST", C, credentials.update, DEFINE, CHANGE),
+    Route("DELETE", C, credentials.delete, DEFINE, CHANGE),
+    Route("POST", C + "/archive", credentials.archive, DEFINE, CHANGE),
+    Route("POST", C + "/mcp_oauth_validate", credentials.validate, DEFINE, CHANGE),
+    Route("GET", "/v1/sessions", sessions.list_sessions, USE, READ),
+    Route("POST", S, sessions.update, USE, CHANGE),
+    Route("DELETE", S, sessions.delete, USE, CHANGE),
+    Route("POST", S + "/archive", sessions.archive, USE, CHANGE),
+    Route("GET", S + "/threads", threads.list_threads, WORK, READ),
+    Route("GET", T, threads.get, WORK, READ),
+    Route("POST", T + "/archive", threads.archive, USE, CHANGE),
+    Route("GET", T + "/events", events.list_thread_events, WORK, READ),
+    Route("GET", T + "/stream", events.stream_thread_events, WORK, FREE),
+    Route("GET", "/v1/models", models.list_models, USE, READ, beta=False),
+    Route("GET", "/v1/models/{model_id:path}", models.get_model, USE, READ, beta=False),
+    Route("POST", "/v1/files", files.upload, USE, CREATE, beta=False, streamed=True),
+    Route("GET", "/v1/files", files.list_files, USE, READ, beta=False),
+    Route("GET", F, files.get, USE, READ, beta=False),
+    Route("GET", F + "/content", files.content, USE, READ, beta=False),
+    Route("DELETE", F, files.delete, USE, CHANGE, beta=False),
+    Route("GET", "/outrider/v1/host", host.get_host, USE, READ, beta=False),
+    Route("POST", "/outrider/v1/sessions/{session_id}/move", places.move, ADMINISTER, CHANGE, beta=False),
+    Route("GET", "/outrider/v1/sessions/{session_id}/repair", repair.get_repair, ADMINISTER, READ, beta=False),
+    Route("POST", "/outrider/v1/sessions/{session_id}/repair", repair.repair, ADMINISTER, CHANGE, beta=False),
+    Route("POST", "/outrider/v1/keys", keys.create, ADMINISTER, CREATE, beta=False),
+    Route("GET", "/outrider/v1/keys", keys.list_keys, ADMINISTER, READ, beta=False),
+    Route("GET", "/outrider/v1/keys/{key_id}", keys.get, ADMINISTER, READ, beta=False),
+    Route("POST", "/outrider/v1/keys/{key_id}/revoke", keys.revoke, ADMINISTER, CHANGE, beta=False),
 )
-PLAIN_ROUTES: tuple[tuple[str, str, Handler], ...] = (  # without the beta header: not of that beta, or our own
-    ("GET", "/v1/models", models.list_models),
-    ("GET", "/v1/models/{model_id:path}", models.get_model),
-    ("GET", "/v1/files", files.list_files),
-    ("GET", F, files.get),
-    ("GET", F + "/content", files.content),
-    ("DELETE", F, files.delete),
-    ("GET", "/outrider/v1/host", host.get_host),
-    ("POST", "/outrider/v1/sessions/{session_id}/move", places.move),
-    ("GET", "/outrider/v1/sessions/{session_id}/repair", repair.get_repair),
-    ("POST", "/outrider/v1/sessions/{session_id}/repair", repair.repair),
-)
-STREAMED_ROUTES: tuple[tuple[str, str, Handler], ...] = (("POST", "/v1/files", files.upload),)  # plain ones, too
 
 
 def create_app(services: Services, readiness: Readiness) -> Starlette:
@@ -104,12 +109,7 @@ def create_app(services: Services, readiness: Readiness) -> Starlette:
             return refuse(request, _method_not_allowed(request))
         return refuse(request, NotFound(f"Not found: {request.method} {request.url.path}"))
 
-    routes = [Route(path, endpoints.endpoint(path, handler), methods=[method]) for method, path, handler in ROUTES]
-    routes += [Route(p, endpoints.endpoint(p, handler, beta=False), methods=[m]) for m, p, handler in PLAIN_ROUTES]
-    routes += [
-        Route(p, endpoints.endpoint(p, handler, beta=False, streamed=True), methods=[m])
-        for m, p, handler in STREAMED_ROUTES
-    ]
+    routes = [routing.Route(one.path, endpoints.endpoint(one), methods=[one.method]) for one in ROUTES]
     routes += health.routes(readiness)
     return Starlette(routes=routes, exception_handlers={404: no_route, 405: no_route})
 

@@ -5,7 +5,10 @@ This is one of the two places that catch everything: an unforeseen error is logg
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,15 +20,19 @@ from starlette.responses import Response, StreamingResponse
 from outrider import subject
 from outrider.api.answers import Answered, Answers, FileReply, Keep, StreamReply, keep_nothing
 from outrider.api.answers import Reply as Reply
-from outrider.api.auth import Authenticator, require_beta
+from outrider.api.auth import require_beta
+from outrider.api.keyring import KeyRing
+from outrider.api.rates import Counted, Rates
+from outrider.api.scopes import require, require_own
 from outrider.api.services import Services
 from outrider.api.watching import count, watched
 from outrider.errors import Conflict, InvalidRequest, OutriderError, RequestTooLarge
+from outrider.ports.access import ApiKey, Scope
 from outrider.ports.metrics import OTHER
-from outrider.ports.records import ApiKey
 from outrider.wire.envelope import error_bytes
 
 log = logging.getLogger("outrider.api")
+LAST_WORD_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,27 +70,38 @@ class Call:
 Handler = Callable[[Call], Awaitable[Answered]]
 
 
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One line of the app's table. `scopes`: whose keys may ask; `counted`: against which of a workspace's rates; not
+    `beta`: without the beta header, since it belongs to another beta, to none, or is our own; `streamed`: the
+    handler reads the body."""
+
+    method: str
+    path: str
+    handler: Handler
+    scopes: frozenset[Scope]
+    counted: Counted
+    beta: bool = True
+    streamed: bool = False
+
+
 class Endpoints:
     """Wraps handlers. One for each process."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._auth = Authenticator(services.records, services.clock)
+        self._rates = Rates(services.settings.rate_limits, services.clock)
         self._answers = Answers(services.records, services.clock, shared=services.log.shared)
 
-    def endpoint(
-        self, route: str, handler: Handler, *, beta: bool = True, streamed: bool = False
-    ) -> Callable[[Request], Awaitable[Response]]:
-        """`route` is the path's pattern, by which requests are counted. `streamed`: the handler reads the body."""
+    def endpoint(self, route: Route) -> Callable[[Request], Awaitable[Response]]:
+        """Requests are observed by the path's pattern."""
 
         async def respond(request: Request) -> Response:
             request_id = self._services.ids.new("req")
             subject.name(request=request_id, session=request.path_params.get("session_id", ""))
-            with watched(self._services.telemetry, request, route, request_id) as seen:
+            with watched(self._services.telemetry, request, route.path, request_id) as seen:
                 try:
-                    seen.response = await self._answer(
-                        request, handler, request_id, seen.trace, beta=beta, streamed=streamed
-                    )
+                    seen.response = await self._answer(request, route, request_id, seen.trace)
                 except OutriderError as error:
                     seen.response = error_response(error, request_id)
                 except ClientDisconnect:
@@ -95,27 +113,37 @@ class Endpoints:
 
         return respond
 
+    async def _admitted(self, request: Request, route: Route) -> ApiKey:
+        """Whose request it is. Raises AuthenticationFailed, NotFound, PermissionDenied, RateLimited."""
+        services = self._services
+        key = await services.ring.key(request.headers)
+        if route.beta and services.settings.require_beta_header:
+            require_beta(request.headers, request.url.path)
+        require(key, route.scopes)
+        await require_own(services.records, key, request.path_params)
+        self._rates.take(key.workspace, route.counted)
+        return key
+
     def count_unrouted(self, request: Request, status: int) -> None:
         """A request that no route takes."""
         count(self._services.telemetry.meter, request.method, OTHER, status)
 
-    async def _answer(
-        self, request: Request, handler: Handler, request_id: str, trace: str, *, beta: bool, streamed: bool
-    ) -> Response:
-        key = await self._auth.key(request.headers)
-        if beta and self._services.settings.require_beta_header:
-            require_beta(request.headers, request.url.path)
+    async def _answer(self, request: Request, route: Route, request_id: str, trace: str) -> Response:
+        key = await self._admitted(request, route)
         about = (self._services, key, request.path_params, request.url.query)
-        if streamed:
-            result = await handler(Call(*about, b"", keep_nothing, trace, self._incoming(request, key)))
+        if route.streamed:
+            result = await route.handler(Call(*about, b"", keep_nothing, trace, self._incoming(request, key)))
         else:
             body = await read_body(request, self._services.settings.limits.body_bytes)
 
             async def answer(keep: Keep) -> Answered:
-                return await handler(Call(*about, body, keep, trace))
+                return await route.handler(Call(*about, body, keep, trace))
 
             result = await self._answers.once(request, key, body, answer)
-        return _response(result, {"request-id": request_id, "anthropic-workspace-id": key.workspace})
+        headers = {"request-id": request_id, "anthropic-workspace-id": key.workspace}
+        if isinstance(result, StreamReply):
+            return _Stream(result, headers, self._services.ring, key)
+        return _response(result, headers)
 
     def _incoming(self, request: Request, key: ApiKey) -> Incoming:
         async def once(content: bytes, answer: Callable[[Keep], Awaitable[Answered]]) -> Answered:
@@ -125,9 +153,7 @@ class Endpoints:
         return Incoming(request.stream(), request.headers.get("content-type", ""), declared, once)
 
 
-def _response(result: Answered, headers: dict[str, str]) -> Response:
-    if isinstance(result, StreamReply):
-        return _Stream(result, headers)
+def _response(result: Reply | FileReply, headers: dict[str, str]) -> Response:
     if isinstance(result, FileReply):
         return _file(result, headers)
     return Response(result.bytes(), result.status, headers, "application/json")
@@ -144,16 +170,28 @@ def _file(reply: FileReply, headers: dict[str, str]) -> Response:
 
 
 class _Stream(StreamingResponse):
-    """An SSE response that always lets go of its subscription."""
+    """An SSE response that always lets go of its subscription, and ends when its key is revoked."""
 
-    def __init__(self, reply: StreamReply, headers: dict[str, str]) -> None:
+    def __init__(self, reply: StreamReply, headers: dict[str, str], ring: KeyRing, key: ApiKey) -> None:
         extra = {"cache-control": "no-cache", "x-accel-buffering": "no"}
         super().__init__(reply.frames, headers=headers | extra, media_type="text/event-stream")
         self._close = reply.close
+        self._ring = ring
+        self._key = key
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        loop = asyncio.get_running_loop()
+        until = asyncio.timeout(None)
         try:
-            await super().__call__(scope, receive, send)
+            async with until:
+                with self._ring.stream(self._key, lambda: until.reschedule(loop.time())):
+                    await super().__call__(scope, receive, send)
+        except TimeoutError:
+            if not until.expired():
+                raise
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LAST_WORD_SECONDS):  # a reader that does not read gets no more
+                    await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             self._close()
 
@@ -185,5 +223,5 @@ def error_response(error: OutriderError, request_id: str) -> Response:
     if isinstance(error, Conflict | InvalidRequest):
         headers["x-should-retry"] = "false"
     if error.retry_after is not None:
-        headers["retry-after"] = str(max(1, round(error.retry_after)))
+        headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
     return Response(error_bytes(error, request_id), error.status, headers, "application/json")

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 
 from outrider.api.intake import Intake
+from outrider.api.keyring import KeyRing
 from outrider.clock import Clock
 from outrider.config import Settings
 from outrider.ids import IdSource
@@ -32,9 +33,9 @@ async def nobody_knows(_place: str) -> bool | None:
 @dataclass(frozen=True, slots=True)
 class Services:
     """`forget` erases what a deleted session has outside the store (its sandbox and files); `has_room` says whether the
-    log's disk has its reserve left; `probe` what the sandboxes of this host can do; `reaches` whether a
-    session's place can be reached now (None: it can't be seen from here); `driving` the sessions that
-    this process works on."""
+    log's disk has its reserve left; `probe` what the sandboxes of this host can do; `ring` holds the keys;
+    `reaches` whether a session's place can be reached now (None: it can't be seen from here); `driving` the sessions
+    that this process works on."""
 
     settings: Settings
     log: EventLog
@@ -53,6 +54,7 @@ class Services:
     forget: Callable[[SessionKey], Awaitable[None]]
     has_room: Callable[[], bool]
     probe: Callable[[], Awaitable[Capabilities]]
+    ring: KeyRing
     telemetry: Telemetry = SILENT
     reaches: Callable[[str], Awaitable[bool | None]] = nobody_knows
     driving: Callable[[], Collection[str]] = tuple[str, ...]

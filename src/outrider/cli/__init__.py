@@ -15,6 +15,8 @@ COMMANDS = {
     "demo": "outrider.cli.demo:demo",
     "doctor": "outrider.cli.doctor:doctor",
     "env": "outrider.cli.env:env",
+    "keys": "outrider.cli.keys:keys",
+    "workspaces": "outrider.cli.workspaces:workspaces",
     "drill": "outrider.cli.drill:drill",
     "session": "outrider.cli.session:session",
     "backup": "outrider.cli.backup:backup",

@@ -3,10 +3,12 @@
 from outrider.config.loading import default_data, load, place_of_config
 from outrider.config.settings import (
     FIRST_UID,
+    HOSTED_RATES,
     ROLES,
     BlobPlace,
     Limits,
     PeerFiles,
+    RateLimits,
     Retention,
     Settings,
     VaultSettings,
@@ -16,11 +18,13 @@ from outrider.config.urls import DATABASE_URL, NATS_URL
 __all__ = [
     "DATABASE_URL",
     "FIRST_UID",
+    "HOSTED_RATES",
     "NATS_URL",
     "ROLES",
     "BlobPlace",
     "Limits",
     "PeerFiles",
+    "RateLimits",
     "Retention",
     "Settings",
     "VaultSettings",

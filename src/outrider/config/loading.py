@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
+from outrider.config.access import RATE_KEYS, rate_limits
 from outrider.config.settings import (
     FIRST_UID,
     ROLES,
@@ -42,7 +43,19 @@ SERVER_KEYS = (
     "vault_listen",
     "vault_url",
 )
-TABLES = ("server", "sandbox", "peers", "telemetry", "limits", "blobs", "retention", "egress", "endpoints", "vault")
+TABLES = (
+    "server",
+    "sandbox",
+    "peers",
+    "telemetry",
+    "limits",
+    "blobs",
+    "retention",
+    "egress",
+    "endpoints",
+    "vault",
+    "rate_limits",
+)
 LOG_FORMATS = ("text", "json")
 SANDBOX_KEYS = ("strict", "listen", "hosts", "host_patience", "shared_workspaces", "lease")
 PEERS_KEYS = ("ca", "cert", "key")
@@ -118,6 +131,7 @@ def load(
         limits=_limits(table_of(document, "limits", tuple(Limits.__dataclass_fields__), path), path),
         blobs=_blobs(table_of(document, "blobs", tuple(BlobPlace.__dataclass_fields__), path), path),
         retention=_retention(table_of(document, "retention", tuple(Retention.__dataclass_fields__), path), path),
+        rate_limits=rate_limits(table_of(document, "rate_limits", RATE_KEYS, path), path),
         vault=_vault(table_of(document, "vault", VAULT_KEYS, path), path),
         egress=egress_settings(table_of(document, "egress", EGRESS_KEYS, path), f"Config file {path}: egress"),
         endpoints=_endpoints(document.get("endpoints", {}), path),

@@ -55,6 +55,20 @@ class Retention:
 
 
 @dataclass(frozen=True, slots=True)
+class RateLimits:
+    """Requests a minute for each workspace, in one process; None: not limited. `changes` is what neither creates nor
+    reads."""
+
+    creates: int | None = None
+    reads: int | None = None
+    changes: int | None = None
+
+
+HOSTED_RATES = RateLimits(creates=300, reads=1200)
+"""The hosted service's published figures; it publishes none for changes."""
+
+
+@dataclass(frozen=True, slots=True)
 class PeerFiles:
     """PEM files by which this deployment's processes know each other: the authority, our certificate and its key."""
 
@@ -108,6 +122,7 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     blobs: BlobPlace = field(default_factory=BlobPlace)
     retention: Retention = field(default_factory=Retention)
+    rate_limits: RateLimits = field(default_factory=RateLimits)
     vault: VaultSettings = field(default_factory=VaultSettings)
     egress: EgressSettings = field(default_factory=EgressSettings)
     endpoints: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])

@@ -1,4 +1,4 @@
-"""Durable records beside the log: agents with versions, environments, sessions, keys, stored answers."""
+"""Durable records beside the log: agents with versions, environments, sessions, stored answers."""
 
 from __future__ import annotations
 
@@ -73,18 +73,6 @@ class SessionFilter:
     statuses: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ApiKey:
-    """A server key; only its SHA-256 (hex) is stored."""
-
-    id: str
-    workspace: str
-    digest: str
-    name: str
-    created_at: str
-    revoked_at: str | None = None
-
-
 class Records(Protocol):
     """Every call names the workspace; another workspace's id behaves like an unknown one (NotFound or None)."""
 
@@ -145,9 +133,6 @@ class Records(Protocol):
     async def session_ids(self) -> set[str]:
         """The ids of all stored sessions, for sweeping what belongs to none."""
         ...
-
-    async def put_key(self, key: ApiKey) -> None: ...
-    async def key_by_digest(self, digest: str) -> ApiKey | None: ...
 
     async def answer(self, workspace: str, idempotency: str, *, not_before: str) -> StoredAnswer | None:
         """The answer stored under this key at or after `not_before` (RFC 3339)."""

@@ -6,6 +6,7 @@ It never names the vault or its proxies; secrets are out of this process's reach
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ from pathlib import Path
 import httpx2
 
 from outrider.api.health import Readiness
+from outrider.api.keyring import KeyRing
 from outrider.api.services import Services
 from outrider.api.sweep import Sweep, Withdrawal
 from outrider.clock import SystemClock
@@ -30,10 +32,10 @@ from outrider.links.peers import Identity
 from outrider.links.secrets import SecretsLink
 from outrider.links.vault import BASE_URL, VaultLink
 from outrider.models.client import AnthropicModel
+from outrider.ports.access import ApiKey
 from outrider.ports.doorbell import Exchange
 from outrider.ports.log import Row, SessionKey
 from outrider.ports.model import ModelCall
-from outrider.ports.records import ApiKey
 from outrider.sandbox.placed import PlacedSandboxes
 from outrider.server import hands
 from outrider.server.housekeeping import deleter, going_on, housekeeping
@@ -45,6 +47,7 @@ from outrider.telemetry.watch import Watch
 
 CONNECT_SECONDS = 10.0
 WRITE_SECONDS = 60.0
+log = logging.getLogger("outrider.server")
 Scrape = Callable[[], Awaitable[bytes]]
 
 
@@ -77,8 +80,6 @@ async def wired(
         exchange=exchange,
     )
     feeds.append(feed)
-    if "api" in settings.roles:
-        await _ensure_key(store, ids, clock, key_digest)
     room, dispatch = room_gauge(settings), RingOnly(exchange or LocalDoorbell())
     workers: list[Worker] = []
     needed, told, gauges = checks(store, room), hearing(settings, exchange), gauges_of(store, feed)
@@ -88,6 +89,7 @@ async def wired(
         for close in (watch.close, blobs.close, store.close, hang_up):
             stack.push_async_callback(close)
         await stack.enter_async_context(_hearing(exchange, feed))
+        ring = await stack.enter_async_context(_ring(settings, store, ids, clock, key_digest))
         if "harness" in settings.roles:
             sandboxes = hands.sandboxes(settings, identity, store, workers, telemetry.meter)
             vault = hands.vault(settings, identity)
@@ -136,6 +138,7 @@ async def wired(
                 forget,
                 room,
                 probe,
+                ring,
                 telemetry,
                 reaches,
                 driving=workers[0].driving if workers else tuple,
@@ -150,10 +153,26 @@ def _worker_id(node: Path) -> str:
     return f"{hands.node(node)}{NODE_ENDS}{os.getpid()}-{os.urandom(4).hex()}"
 
 
-async def _ensure_key(store: Store, ids: MonotonicIds, clock: SystemClock, digest: str) -> None:
-    if await store.key_by_digest(digest) is None:
-        key = ApiKey(ids.new("key"), store.default_workspace, digest, "first key", clock.now())
-        await store.put_key(key)
+@asynccontextmanager
+async def _ring(
+    settings: Settings, store: Store, ids: MonotonicIds, clock: SystemClock, digest: str
+) -> AsyncGenerator[KeyRing]:
+    """Keys for an API, which begins with its first one; without an API nobody asks."""
+    ring = KeyRing(store, clock)
+    if "api" not in settings.roles:
+        yield ring
+        return
+    await _first_key(settings, store, ids, clock, digest)
+    async with going_on(ring.watching()):
+        yield ring
+
+
+async def _first_key(settings: Settings, store: Store, ids: MonotonicIds, clock: SystemClock, digest: str) -> None:
+    """This server's first key, in place of the one that it was started with before."""
+    key = ApiKey(ids.new("apikey"), store.default_workspace, digest, "first key", "admin", clock.now())
+    stored = await store.first_key(hands.node(settings.node_file), key)
+    if stored.revoked_at is not None:
+        log.warning("this server's first API key, %s, was revoked: make others with `outrider keys create`", stored.id)
 
 
 @asynccontextmanager

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from outrider.config import DATABASE_URL, Settings
 from outrider.errors import InvalidRequest, Overloaded
+from outrider.ports.access import Access
 from outrider.ports.blobs import Blobs
 from outrider.ports.cold import ColdLogs
 from outrider.ports.files import FileRecords
@@ -31,10 +32,9 @@ PAUSE_SECONDS = 1.0
 log = logging.getLogger("outrider.store")
 
 
-class Store(EventLog, Records, VaultRecords, FileRecords, ColdLogs, Placements, Protocol):
+class Store(EventLog, Records, VaultRecords, FileRecords, ColdLogs, Placements, Access, Protocol):
     """All ports on one set of data. `writer` is the name under which it notifies other processes, if it does."""
 
-    default_workspace: str
     writer: str
 
     async def close(self) -> None: ...

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from itertools import chain
 from typing import Any
 
+from outrider.ports.access import ApiKey, Workspace
 from outrider.ports.files import FileRecord
 from outrider.ports.log import Attendance, HistoryEntry, HistoryQuery, Row, SessionKey, Snapshot
-from outrider.ports.records import AgentRecord, ApiKey, EnvironmentRecord, Page, SessionFilter, SessionRecord
+from outrider.ports.records import AgentRecord, EnvironmentRecord, Page, SessionFilter, SessionRecord
 from outrider.ports.vaults import Change, CredentialRecord, VaultRecord
 
 OnCommit = Callable[[SessionKey, list[Row]], None]
@@ -25,7 +26,17 @@ def named(key: SessionKey, **values: Any) -> dict[str, Any]:
     return {"workspace": key.workspace, "session": key.session, **values}
 
 
-Record = AgentRecord | EnvironmentRecord | SessionRecord | ApiKey | VaultRecord | CredentialRecord | Change | FileRecord
+Record = (
+    AgentRecord
+    | EnvironmentRecord
+    | SessionRecord
+    | ApiKey
+    | Workspace
+    | VaultRecord
+    | CredentialRecord
+    | Change
+    | FileRecord
+)
 
 
 def fields(record: Record) -> dict[str, Any]:

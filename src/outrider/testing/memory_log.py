@@ -33,8 +33,8 @@ WAITING = 2**52  # positions of waiting events start here
 
 
 class MemoryStore(MemoryRecords, MemoryPlacements):
-    """Implements `EventLog`, `Records`, `VaultRecords`, `FileRecords` and `Placements`; `on_commit` and `on_delete`
-    are called before the call that caused them returns."""
+    """Implements `EventLog`, `Records`, `VaultRecords`, `FileRecords`, `Placements` and `Access`; `on_commit` and
+    `on_delete` are called before the call that caused them returns."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class MemoryStore(MemoryRecords, MemoryPlacements):
         self.shared = shared
         self._beats: dict[str, int] = {}
         self._buried: set[str] = set()
-        self.default_workspace = default_workspace
+        self.begin(default_workspace, "2026-01-01T00:00:00.000000Z")
         self._on_commit = on_commit
         self._on_delete = on_delete
         self._turns: dict[str, int] = {}

@@ -9,13 +9,13 @@ from outrider.ports.cold import Segment
 from outrider.ports.log import KeptAnswer, Row, SessionKey, Snapshot
 from outrider.ports.records import (
     AgentRecord,
-    ApiKey,
     EnvironmentRecord,
     Page,
     SessionFilter,
     SessionRecord,
     StoredAnswer,
 )
+from outrider.testing.memory_access import MemoryAccess
 from outrider.testing.memory_files import MemoryFiles
 from outrider.testing.memory_vaults import MemoryVaults
 from outrider.testing.paging import one_page
@@ -40,15 +40,13 @@ class Kept:
         return len(self.rows) if self.segment is None else self.cold_head
 
 
-class MemoryRecords(MemoryVaults, MemoryFiles):
+class MemoryRecords(MemoryVaults, MemoryFiles, MemoryAccess):
     """The part of `Records` that writes no log; `MemoryStore` adds the rest."""
 
     def __init__(self) -> None:
         super().__init__()
         self._kept: dict[SessionKey, Kept] = {}
         self._agents: dict[tuple[str, str], list[AgentRecord]] = {}  # versions, oldest first
-        self._environments: dict[tuple[str, str], EnvironmentRecord] = {}
-        self._keys: dict[str, ApiKey] = {}
 
     async def put_agent(self, record: AgentRecord, *, if_version: int | None) -> None:
         place = (record.workspace, record.id)
@@ -112,14 +110,6 @@ class MemoryRecords(MemoryVaults, MemoryFiles):
 
     async def session_ids(self) -> set[str]:
         return {key.session for key in self._kept}
-
-    async def put_key(self, key: ApiKey) -> None:
-        if any(other.digest == key.digest and other.id != key.id for other in self._keys.values()):
-            raise Conflict("Something with this id is stored already.")
-        self._keys[key.id] = key
-
-    async def key_by_digest(self, digest: str) -> ApiKey | None:
-        return next((key for key in self._keys.values() if key.digest == digest), None)
 
     async def answer(self, workspace: str, idempotency: str, *, not_before: str) -> StoredAnswer | None:
         at, answer = self._answers.get((workspace, idempotency), ("", None))

@@ -10,7 +10,6 @@ from outrider.errors import AlreadyAnswered, Conflict, Fenced, HeadMoved, NotFou
 from outrider.ports.log import HistoryQuery, KeptAnswer, SessionKey, Snapshot
 from outrider.ports.records import (
     AgentRecord,
-    ApiKey,
     EnvironmentRecord,
     Page,
     SessionFilter,
@@ -258,17 +257,6 @@ async def every_sessions_id_is_known_to_the_sweeper(trial: Trial) -> None:
     assert await trial.store.session_ids() == {"sesn_1", "sesn_2"}
     await trial.store.delete_session(one, if_head=0)
     assert await trial.store.session_ids() == {"sesn_2"}
-
-
-@contract
-async def a_key_is_found_by_its_digest_and_can_be_revoked(trial: Trial) -> None:
-    key = ApiKey("key_1", A, "digest", "first", at(1))
-    await trial.store.put_key(key)
-    assert await trial.store.key_by_digest("digest") == key
-    assert await trial.store.key_by_digest("other") is None
-    await trial.store.put_key(replace(key, revoked_at=at(2)))
-    assert await trial.store.key_by_digest("digest") == replace(key, revoked_at=at(2))
-    await refused(Conflict, trial.store.put_key(ApiKey("key_2", B, "digest", "twin", at(1))))
 
 
 @contract

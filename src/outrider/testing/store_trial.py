@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from outrider.errors import OutriderError
+from outrider.ports.access import Access
 from outrider.ports.cold import ColdLogs
 from outrider.ports.files import FileRecords
 from outrider.ports.log import EventLog, Lease, NewEvent, Row, SessionKey
@@ -17,10 +18,8 @@ from outrider.ports.vaults import VaultRecords
 THREAD = "sthr_primary"
 
 
-class Store(EventLog, Records, VaultRecords, FileRecords, ColdLogs, Placements, Protocol):
+class Store(EventLog, Records, VaultRecords, FileRecords, ColdLogs, Placements, Access, Protocol):
     """All ports on one set of data."""
-
-    default_workspace: str
 
 
 @dataclass

@@ -25,7 +25,7 @@ LEDGER = (
         "A request with an unknown key is answered 401 with the error envelope.",
         SDK,
     ),
-    not_yet(
+    met(
         "transport:auth:environment-key",
         "An environment's key, sent as a bearer token, works on the session endpoints that a worker uses.",
         SDK,

@@ -14,6 +14,7 @@ from outrider.api.intake import factory_for, hand_over, light_state
 from outrider.api.lists import mark_created, page_of
 from outrider.api.lookup import agent_record, environment_record
 from outrider.api.lookup import session_record as stored
+from outrider.api.scopes import DEFINE, require
 from outrider.errors import EnvironmentArchived, InvalidRequest, NotFound, StorageFull
 from outrider.ports.declarations import Declaration
 from outrider.ports.log import NewEvent, SessionKey
@@ -43,6 +44,9 @@ from outrider.wire.pages import Order, cut, read_cursor, two_way_page_bytes
 from outrider.wire.query import Query
 from outrider.wire.requests import parse
 
+REFERENCE = frozenset({"type", "id", "version"})
+"""An agent named like this is taken as it was defined."""
+
 
 def _shown(call: Call, record: SessionRecord) -> dict[str, Any]:
     return session_object(record, now=call.services.clock.now())
@@ -53,6 +57,8 @@ async def create(call: Call) -> Reply:
     request = new_session(parse("sessions.create", call.body))
     if not services.has_room():
         raise StorageFull("The disk of the session log is nearly full; no sessions are created until there is room.")
+    if isinstance(request.agent, dict) and request.agent.keys() - REFERENCE:
+        require(call.key, DEFINE, "give a session another agent than a defined one")
     environment = await _usable_environment(call, request.environment_id)
     await _check_vaults(call, request.details["vault_ids"])
     base = agent_object(await agent_record(call, request.agent_id, request.agent_version))
@@ -150,6 +156,8 @@ def _filter(query: Query) -> SessionFilter:
 
 async def update(call: Call) -> Reply:
     request = parse("sessions.update", call.body)
+    if "agent" in request:
+        require(call.key, DEFINE, "change a session's agent")
 
     async def attempt() -> Reply:
         state, record = await _as_of(call)

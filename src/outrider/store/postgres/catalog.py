@@ -1,10 +1,10 @@
-"""Agents with versions, environments, keys, stored answers, a session's end. Jobs of the writer; reads: `records`."""
+"""Agents with versions, environments, stored answers, a session's end. Jobs of the writer; reads: `records`."""
 
 from __future__ import annotations
 
 from outrider.errors import Conflict, HeadMoved, NotFound
 from outrider.ports.log import SessionKey, StoredAnswer
-from outrider.ports.records import AgentRecord, ApiKey, EnvironmentRecord
+from outrider.ports.records import AgentRecord, EnvironmentRecord
 from outrider.store.postgres.transaction import Transaction
 from outrider.store.shapes import answers_of, fields, named
 
@@ -54,10 +54,6 @@ async def delete_session(tx: Transaction, key: SessionKey, if_head: int, opened_
     for erasure in ERASURES:
         await tx.run(erasure, {"log": found["log"]})
     await tx.run("erase_answers", answers_of(key, opened_by))
-
-
-async def put_key(tx: Transaction, key: ApiKey) -> None:
-    await tx.run("put_key", fields(key))
 
 
 async def put_answer(tx: Transaction, workspace: str, idempotency: str, at: str, answer: StoredAnswer) -> None:

@@ -7,7 +7,9 @@ import os
 from contextlib import AsyncExitStack
 from types import TracebackType
 
+from outrider.clock import SystemClock
 from outrider.ids import IdSource, MonotonicIds
+from outrider.store.access import StoredAccess
 from outrider.store.files import StoredFiles
 from outrider.store.placements import StoredPlacements
 from outrider.store.postgres import connections, poolers, problems
@@ -24,8 +26,12 @@ from outrider.store.steps import Recorded
 from outrider.store.vaults import StoredVaults
 
 
-class PostgresStore(PostgresLog, PostgresRecords, PostgresCold, StoredVaults, StoredFiles, StoredPlacements):
-    """Implements `EventLog`, `Records`, `VaultRecords`, `FileRecords`, `ColdLogs` and `Placements`. Made by `open`.
+class PostgresStore(
+    PostgresLog, PostgresRecords, PostgresCold, StoredVaults, StoredFiles, StoredPlacements, StoredAccess
+):
+    """Implements `EventLog`, `Records`, `VaultRecords`, `FileRecords`, `ColdLogs`, `Placements` and `Access`.
+
+    Made by `open`.
 
     `on_commit` gets a session's new rows that this process has written, in order, in the event loop and before their
     appender goes on; `on_delete` gets the key of a session that it has erased. Other processes hear of both by the
@@ -91,7 +97,7 @@ async def _begin(link: Link, name: str, ids: IdSource) -> str:
         await tx.run("enrol", {"writer": name})
         found = await tx.one("default_workspace", {})
         if found is None:
-            await tx.run("insert_default_workspace", {"id": ids.new("wrkspc")})
+            await tx.run("insert_default_workspace", {"id": ids.new("wrkspc"), "at": SystemClock().now()})
             found = await tx.one("default_workspace", {})
     assert found is not None
     return found["id"]

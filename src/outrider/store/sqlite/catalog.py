@@ -1,10 +1,10 @@
-"""Agents with versions, environments, keys and stored answers. Jobs of the writer; reading them is in `records`."""
+"""Agents with versions, environments and stored answers. Jobs of the writer; reading them is in `records`."""
 
 from __future__ import annotations
 
 from outrider.errors import AlreadyAnswered, Conflict, NotFound
 from outrider.ports.log import KeptAnswer
-from outrider.ports.records import AgentRecord, ApiKey, EnvironmentRecord, StoredAnswer
+from outrider.ports.records import AgentRecord, EnvironmentRecord, StoredAnswer
 from outrider.store.shapes import fields
 from outrider.store.sqlite.transaction import Transaction
 
@@ -40,10 +40,6 @@ def delete_environment(tx: Transaction, workspace: str, environment_id: str) -> 
         raise Conflict(f"Environment {environment_id} is in use by a session.")
     if tx.run("delete_environment", values) != 1:
         raise NotFound(f"Environment {environment_id} was not found.")
-
-
-def put_key(tx: Transaction, key: ApiKey) -> None:
-    tx.run("put_key", fields(key))
 
 
 def put_answer(

@@ -1,4 +1,4 @@
-"""The durable records on SQLite: agents, environments, sessions, keys, stored answers."""
+"""The durable records on SQLite: agents, environments, sessions, stored answers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Literal
 from outrider.ports.log import KeptAnswer, Lease, NewEvent, SessionKey
 from outrider.ports.records import (
     AgentRecord,
-    ApiKey,
     EnvironmentRecord,
     Page,
     SessionFilter,
@@ -107,14 +106,6 @@ class SqliteRecords:
 
     async def session_ids(self) -> set[str]:
         return await self._readers.fetch("session_ids", {}, lambda found: {row[0] for row in found})
-
-    async def put_key(self, key: ApiKey) -> None:
-        await self._writer.run(partial(catalog.put_key, key=key))
-
-    async def key_by_digest(self, digest: str) -> ApiKey | None:
-        return await self._readers.fetch(
-            "key_by_digest", {"digest": digest}, lambda found: ApiKey(*found[0]) if found else None
-        )
 
     async def answer(self, workspace: str, idempotency: str, *, not_before: str) -> StoredAnswer | None:
         values = {"workspace": workspace, "idempotency": idempotency, "not_before": not_before}

@@ -8,7 +8,9 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
 
+from outrider.clock import SystemClock
 from outrider.ids import IdSource, MonotonicIds
+from outrider.store.access import StoredAccess
 from outrider.store.files import StoredFiles
 from outrider.store.placements import StoredPlacements
 from outrider.store.shapes import OnBatch, OnCommit, OnDelete
@@ -24,8 +26,10 @@ from outrider.store.steps import Recorded
 from outrider.store.vaults import StoredVaults
 
 
-class SqliteStore(SqliteLog, SqliteRecords, SqliteCold, StoredVaults, StoredFiles, StoredPlacements):
-    """Implements `EventLog`, `Records`, `VaultRecords`, `FileRecords`, `ColdLogs` and `Placements`. Made by `open`.
+class SqliteStore(SqliteLog, SqliteRecords, SqliteCold, StoredVaults, StoredFiles, StoredPlacements, StoredAccess):
+    """Implements `EventLog`, `Records`, `VaultRecords`, `FileRecords`, `ColdLogs`, `Placements` and `Access`.
+
+    Made by `open`.
 
     `on_commit` gets a session's new rows, in order, in the event loop and before their appender goes on; `on_delete`
     gets an erased session's key; `on_batch`, in another thread, each commit's number of jobs and seconds.
@@ -84,6 +88,6 @@ def _default_workspace(db: sqlite3.Connection, ids: IdSource) -> str:
     found = tx.one("default_workspace", {})
     workspace = found[0] if found else ids.new("wrkspc")
     if not found:
-        tx.run("insert_default_workspace", {"id": workspace})
+        tx.run("insert_default_workspace", {"id": workspace, "at": SystemClock().now()})
     db.execute("COMMIT")
     return workspace

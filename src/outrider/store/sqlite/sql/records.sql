@@ -84,17 +84,6 @@ SELECT 1 FROM sessions WHERE workspace = :workspace AND environment_id = :id LIM
 -- Forget an environment.
 DELETE FROM environments WHERE workspace = :workspace AND id = :id;
 
--- name: put_key
--- A new key, or the new state of a known one.
-INSERT INTO api_keys (id, workspace, digest, name, created_at, revoked_at)
-VALUES (:id, :workspace, :digest, :name, :created_at, :revoked_at)
-ON CONFLICT (id) DO UPDATE SET workspace = excluded.workspace, digest = excluded.digest, name = excluded.name,
-    created_at = excluded.created_at, revoked_at = excluded.revoked_at;
-
--- name: key_by_digest
--- The key with this digest, revoked or not; its workspace is the answer, so none is asked for.
-SELECT id, workspace, digest, name, created_at, revoked_at FROM api_keys WHERE digest = :digest;
-
 -- name: answer
 -- A stored answer that is not too old.
 SELECT status, body, retries FROM answers
@@ -120,11 +109,3 @@ WHERE workspace = :workspace AND (idempotency = :opened_by OR (idempotency >= :f
 -- name: forget_answers
 -- Drop what is too old to be asked for.
 DELETE FROM answers WHERE at < :before;
-
--- name: default_workspace
--- The workspace of a server that has only one.
-SELECT id FROM workspaces WHERE is_default = 1;
-
--- name: insert_default_workspace
--- Made once, when the file is new.
-INSERT INTO workspaces (id, is_default) VALUES (:id, 1);

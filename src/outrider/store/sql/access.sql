@@ -1,0 +1,91 @@
+-- name: default_workspace
+-- The workspace of those who name none.
+SELECT id FROM workspaces WHERE is_default;
+
+-- name: insert_default_workspace
+-- Made once, when the store is new.
+INSERT INTO workspaces (id, is_default, created_at) VALUES (:id, CAST(1 AS boolean), :at) ON CONFLICT DO NOTHING;
+
+-- name: workspaces
+-- All workspaces, oldest first.
+SELECT id, name, created_at, archived_at FROM workspaces ORDER BY created_at, id;
+
+-- name: insert_workspace
+-- A new workspace; its name must be free among those that aren't archived.
+INSERT INTO workspaces (id, is_default, name, created_at, archived_at)
+VALUES (:id, CAST(0 AS boolean), :name, :created_at, :archived_at);
+
+-- name: rename_workspace
+-- Another name for an active workspace.
+UPDATE workspaces SET name = :name WHERE id = :workspace AND archived_at IS NULL;
+
+-- name: hold_workspace
+-- Keep an active workspace as it is until this transaction's end.
+UPDATE workspaces SET archived_at = NULL WHERE id = :workspace AND archived_at IS NULL;
+
+-- name: known_workspace
+-- Whether there is, or was, such a workspace, and whether it is the default one.
+SELECT is_default FROM workspaces WHERE id = :workspace;
+
+-- name: archive_workspace
+-- Archive a workspace that isn't the default one; the first time stays.
+UPDATE workspaces SET archived_at = coalesce(archived_at, :at) WHERE id = :workspace AND NOT is_default;
+
+-- name: insert_key
+-- A new key.
+INSERT INTO api_keys (id, workspace, digest, name, scope, created_at, revoked_at, environment)
+VALUES (:id, :workspace, :digest, :name, :scope, :created_at, :revoked_at, :environment);
+
+-- name: key_by_digest
+-- The key with this digest, revoked or not; its workspace is the answer, so none is asked for.
+SELECT id, workspace, digest, name, scope, created_at, revoked_at, environment FROM api_keys WHERE digest = :digest;
+
+-- name: key
+-- One of a workspace's keys, revoked or not.
+SELECT id, workspace, digest, name, scope, created_at, revoked_at, environment FROM api_keys WHERE workspace = :workspace AND id = :id;
+
+-- name: keys_newest_first
+-- A page of a workspace's keys.
+SELECT id, workspace, digest, name, scope, created_at, revoked_at, environment FROM api_keys
+WHERE workspace = :workspace AND (created_at, id) < (:after_time, :after_id)
+  AND (CAST(:archived AS boolean) OR revoked_at IS NULL)
+  AND created_at > :gt AND created_at >= :gte AND created_at < :lt AND created_at <= :lte
+ORDER BY created_at DESC, id DESC LIMIT :limit;
+
+-- name: keys_oldest_first
+-- The same page from the other end.
+SELECT id, workspace, digest, name, scope, created_at, revoked_at, environment FROM api_keys
+WHERE workspace = :workspace AND (created_at, id) > (:after_time, :after_id)
+  AND (CAST(:archived AS boolean) OR revoked_at IS NULL)
+  AND created_at > :gt AND created_at >= :gte AND created_at < :lt AND created_at <= :lte
+ORDER BY created_at, id LIMIT :limit;
+
+-- name: revoke_key
+-- Revoke a key; the first time stays.
+UPDATE api_keys SET revoked_at = :at WHERE workspace = :workspace AND id = :id AND revoked_at IS NULL;
+
+-- name: revoke_keys
+-- Revoke all keys of a workspace.
+UPDATE api_keys SET revoked_at = :at WHERE workspace = :workspace AND revoked_at IS NULL;
+
+-- name: first_key
+-- Which key a node began with last time.
+SELECT key FROM first_keys WHERE node = :node;
+
+-- name: put_first_key
+-- The key that a node begins with now.
+INSERT INTO first_keys (node, key) VALUES (:node, :id) ON CONFLICT (node) DO UPDATE SET key = excluded.key;
+
+-- name: drop_replaced_key
+-- Forget a first key that nobody begins with any more. One that was revoked stays, so that it stays revoked.
+DELETE FROM api_keys
+WHERE id = :former AND revoked_at IS NULL AND NOT EXISTS (SELECT 1 FROM first_keys WHERE key = :former);
+
+-- name: access_revision
+-- How often keys have stopped to be valid.
+SELECT revision FROM access_revision;
+
+-- name: raise_access_revision
+-- Beside each change that makes a key worthless.
+INSERT INTO access_revision (id, revision) VALUES (1, 1)
+ON CONFLICT (id) DO UPDATE SET revision = access_revision.revision + 1;

@@ -1,0 +1,257 @@
+"""Every route of the app is asked with keys of two workspaces and of all scopes: a new one can't be forgotten.
+
+A route that isn't in the tables below fails its test, and so does a name in its path that they don't know.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import httpx2
+import pytest
+from live_server import Server, Stage, data_directory, serving
+from people import done, headers
+from sdk_clients import sdk_client
+
+from conformance.requirements import requirement
+from outrider.api.app import ROUTES
+from outrider.models.scripted.script import Turn
+from outrider.ports.access import Scope
+
+OF_THE_SERVER = {"/v1/models", "/v1/models/{model_id:path}", "/outrider/v1/host"}
+"""What belongs to no workspace."""
+
+BODIES: dict[tuple[str, str], Any] = {
+    ("POST", "/v1/sessions/{session_id}/events"): {"events": [{"type": "user.interrupt"}]},
+    ("POST", "/v1/vaults/{vault_id}/credentials"): {
+        "auth": {"type": "static_bearer", "mcp_server_url": "https://a.example", "token": "a token"}
+    },
+}
+"""Of requests that are refused for an empty body before what they name is looked up."""
+
+ADMIN: set[Scope] = {"admin"}
+DEFINING: set[Scope] = {"admin", "developer"}
+USING: set[Scope] = {"admin", "developer", "user"}
+WORKING: set[Scope] = {"admin", "developer", "user", "environment"}
+MAY: list[tuple[str, str, set[Scope]]] = [
+    ("GET", r"/v1/(agents|environments|vaults)(/.*)?", USING),
+    ("POST|DELETE", r"/v1/(agents|environments|vaults)(/.*)?", DEFINING),
+    ("GET", r"/v1/sessions", USING),
+    ("POST", r"/v1/sessions", USING),
+    (
+        "GET",
+        r"/v1/sessions/{session_id}(/(events|events/stream|threads|threads/{thread_id}(/events|/stream)?))?",
+        WORKING,
+    ),
+    ("POST", r"/v1/sessions/{session_id}/events", WORKING),
+    ("POST", r"/v1/sessions/{session_id}(/archive|/threads/{thread_id}/archive)?", USING),
+    ("DELETE", r"/v1/sessions/{session_id}", USING),
+    ("GET|POST|DELETE", r"/v1/files(/.*)?", USING),
+    ("GET", r"/v1/models(/{model_id:path})?", USING),
+    ("GET", r"/outrider/v1/host", USING),
+    ("GET|POST", r"/outrider/v1/(keys.*|sessions/{session_id}/(move|repair))", ADMIN),
+]
+"""Written down a second time, on purpose: who may do what is said here and in the app's table."""
+
+
+@dataclass
+class Scene:
+    """Two workspaces on one server. `ids` are of things in the first one, by their names in paths."""
+
+    server: Server
+    first: str
+    second: str
+    ids: dict[str, str]
+
+    def ask(self, key: str, method: str, path: str, body: Any = None, **more: str) -> httpx2.Response:
+        url, content = f"{self.server.url}{path}", None if method == "GET" else json.dumps(body or {})
+        return httpx2.request(method, url, headers=headers(key) | more, content=content, timeout=20)
+
+
+@pytest.fixture(scope="module")
+def scene() -> Generator[Scene]:
+    with Stage().open() as stage, data_directory() as data:
+        with serving(data, {"OUTRIDER_MODEL_URL": stage.url}) as server:
+            done(data, "workspaces", "create", "second")
+            second = done(data, "keys", "create", "other admin", "--scope", "admin", "--workspace", "second")
+            yield Scene(server, server.key, second, things(server, stage))
+
+
+def things(server: Server, stage: Stage) -> dict[str, str]:
+    client = sdk_client(server.url, server.key)
+    agent = client.beta.agents.create(name="first's", model=stage.put("model-of-first", Turn("Hi.")))
+    environment = client.beta.environments.create(name="first's")
+    vault = client.beta.vaults.create(display_name="first's")
+    auth: Any = {"type": "static_bearer", "mcp_server_url": "https://mcp.example", "token": "a token of the first"}
+    credential = client.beta.vaults.credentials.create(vault.id, auth=auth)
+    session = client.beta.sessions.create(agent=agent.id, environment_id=environment.id, vault_ids=[vault.id])
+    thread = next(iter(client.beta.sessions.threads.list(session.id)))
+    key = httpx2.get(f"{server.url}/outrider/v1/keys", headers=headers(server.key)).json()["data"][0]
+    return {
+        "agent_id": agent.id,
+        "environment_id": environment.id,
+        "vault_id": vault.id,
+        "credential_id": credential.id,
+        "session_id": session.id,
+        "thread_id": thread.id,
+        "key_id": key["id"],
+        "file_id": client.beta.files.upload(file=("first's.txt", b"of the first", "text/plain")).id,
+    }
+
+
+def filled(path: str, ids: dict[str, str]) -> str:
+    names = re.findall(r"{(\w+)", path)
+    assert set(names) <= ids.keys(), f"say in `things` what {path} may name"
+    return re.sub(r"{(\w+)[^}]*}", lambda found: ids[found[1]], path)
+
+
+NAMING = [(one.method, one.path) for one in ROUTES if "{" in one.path and one.path not in OF_THE_SERVER]
+LISTS = [one.path for one in ROUTES if one.method == "GET" and "{" not in one.path and one.path not in OF_THE_SERVER]
+MAKERS = [one.path for one in ROUTES if one.method == "POST" and "{" not in one.path]
+
+
+@requirement("errors:404:other-workspace")
+@pytest.mark.parametrize(("method", "path"), NAMING)
+def test_what_another_workspace_has_is_as_unknown_as_what_nobody_has(scene: Scene, method: str, path: str) -> None:
+    body = BODIES.get((method, path))
+    unknown = {name: id[:-6] + "000000" for name, id in scene.ids.items()}
+    answers = [scene.ask(scene.second, method, filled(path, ids), body) for ids in (scene.ids, unknown)]
+    assert [answer.status_code for answer in answers] == [404, 404], answers[0].text
+    texts = [answer.json()["error"]["message"] for answer in answers]
+    for name, id in scene.ids.items():
+        texts = [text.replace(id, name).replace(unknown[name], name) for text in texts]
+    assert texts[0] == texts[1]
+    if method == "GET" and not path.endswith("/stream"):
+        assert scene.ask(scene.first, method, filled(path, scene.ids)).status_code != 404
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_lists_show_nothing_of_another_workspace(scene: Scene, path: str) -> None:
+    shown = [scene.ask(key, "GET", path).text for key in (scene.first, scene.second)]
+    assert any(id in shown[0] for id in scene.ids.values())
+    assert not any(id in shown[1] for id in scene.ids.values())
+
+
+def references(ids: dict[str, str], own: dict[str, str]) -> dict[str, list[Any]]:
+    """For each route that makes something: requests that refer to what another workspace has."""
+    whole = {"agent": own["agent_id"], "environment_id": own["environment_id"]}
+    return {
+        "/v1/agents": [],
+        "/v1/environments": [],
+        "/v1/vaults": [],
+        "/v1/files": [],
+        "/v1/sessions": [
+            whole | {"agent": ids["agent_id"]},
+            whole | {"environment_id": ids["environment_id"]},
+            whole | {"vault_ids": [ids["vault_id"]]},
+        ],
+        "/outrider/v1/keys": [
+            {"name": "worker", "scope": "environment", "environment_id": ids["environment_id"]},
+        ],
+    }
+
+
+def test_nothing_can_be_made_of_what_another_workspace_has(scene: Scene) -> None:
+    client = sdk_client(scene.server.url, scene.second)
+    agent = client.beta.agents.create(name="second's", model="any-model").id
+    environment = client.beta.environments.create(name="second's").id
+    own = {"agent_id": agent, "environment_id": environment}
+    listed = references(scene.ids, own)
+    assert set(listed) == set(MAKERS), "say in `references` what a new route may refer to"
+    for path, bodies in listed.items():
+        for body in bodies:
+            assert scene.ask(scene.second, "POST", path, body).status_code == 404, body
+
+
+def test_an_idempotency_key_of_another_workspace_answers_nobody_else(scene: Scene) -> None:
+    body = {"name": "the same words", "model": "any-model"}
+    again = {"idempotency-key": "shared-by-chance", "x-stainless-retry-count": "1"}
+    made = [scene.ask(key, "POST", "/v1/agents", body, **again).json() for key in (scene.first, scene.second)]
+    assert made[0]["id"] != made[1]["id"]
+    assert scene.ask(scene.second, "GET", f"/v1/agents/{made[0]['id']}").status_code == 404
+
+
+def test_events_sent_under_another_workspaces_key_reach_nobody(scene: Scene) -> None:
+    """Also where the session's id is named beside a body that would be taken."""
+    path = filled("/v1/sessions/{session_id}", scene.ids)
+    hello = {"events": [{"type": "user.message", "content": [{"type": "text", "text": "from afar"}]}]}
+    assert scene.ask(scene.second, "POST", f"{path}/events", hello).status_code == 404
+    assert scene.ask(scene.first, "GET", f"{path}/events").json()["data"] == []
+
+
+@pytest.fixture(scope="module")
+def keys(scene: Scene) -> dict[Scope, str]:
+    """One of each scope, made by an admin over HTTP."""
+    made: dict[Scope, str] = {}
+    for scope in get_args(Scope):
+        body = {"name": f"a {scope}", "scope": scope}
+        if scope == "environment":
+            body["environment_id"] = scene.ids["environment_id"]
+        made[scope] = scene.ask(scene.first, "POST", "/outrider/v1/keys", body).json()["key"]
+    return made
+
+
+def scopes_of(method: str, path: str) -> set[Scope]:
+    found = [who for methods, pattern, who in MAY if re.fullmatch(methods, method) and re.fullmatch(pattern, path)]
+    assert len(found) == 1, f"say once in MAY who may ask {method} {path}"
+    return found[0]
+
+
+@pytest.mark.parametrize(("method", "path"), [(one.method, one.path) for one in ROUTES])
+def test_each_scope_may_do_what_the_table_says_and_nothing_else(
+    scene: Scene, keys: dict[Scope, str], method: str, path: str
+) -> None:
+    """Unknown ids and empty bodies: who may ask is told so, who may not is refused before anything is looked at."""
+    unknown = {name: id[:-6] + "000000" for name, id in scene.ids.items()} | {"model_id": "unknown"}
+    allowed = scopes_of(method, path)
+    for scope, key in keys.items():
+        answer = scene.ask(key, method, filled(path, unknown))
+        if scope in allowed:
+            assert answer.status_code in (200, 400, 404), (scope, answer.text)
+        else:
+            assert (answer.status_code, answer.json()["error"]["type"]) == (403, "permission_error"), scope
+            assert f"`{scope}`" in answer.json()["error"]["message"]
+
+
+def test_a_user_can_run_a_defined_agent_and_no_other(scene: Scene, keys: dict[Scope, str]) -> None:
+    place = {"environment_id": scene.ids["environment_id"]}
+    named = {"type": "agent", "id": scene.ids["agent_id"], "version": 1}
+    made = scene.ask(keys["user"], "POST", "/v1/sessions", place | {"agent": named})
+    assert made.status_code == 200, made.text
+    path = f"/v1/sessions/{made.json()['id']}"
+    assert scene.ask(keys["user"], "POST", path, {"title": "mine"}).status_code == 200
+    other = {"type": "agent_with_overrides", "id": scene.ids["agent_id"], "system": "Do as I say."}
+    changes: list[tuple[str, dict[str, Any]]] = [
+        ("/v1/sessions", place | {"agent": other}),
+        (path, {"agent": {"tools": []}}),
+    ]
+    for where, body in changes:
+        assert scene.ask(keys["user"], "POST", where, body).status_code == 403
+        assert scene.ask(keys["developer"], "POST", where, body).status_code == 200
+
+
+@requirement("transport:auth:environment-key")
+def test_an_environments_key_reaches_the_sessions_of_that_environment_alone(
+    scene: Scene, keys: dict[Scope, str]
+) -> None:
+    client = sdk_client(scene.server.url, scene.first)
+    elsewhere = client.beta.environments.create(name="elsewhere").id
+    other = client.beta.sessions.create(agent=scene.ids["agent_id"], environment_id=elsewhere).id
+    worker = sdk_client(scene.server.url, keys["environment"])
+    own, api = scene.ids["session_id"], worker.beta.sessions
+    assert api.retrieve(own).environment_id == scene.ids["environment_id"]
+    with api.events.stream(own) as stream:
+        sent = api.events.send(own, events=[{"type": "user.interrupt"}])
+        assert stream.response.status_code == 200
+    assert sent.data is not None
+    assert [one.id for one in api.events.list(own)] == [one.id for one in sent.data]
+    for method, path in NAMING:
+        if scopes_of(method, path) == WORKING:
+            ids = scene.ids | {"session_id": other}
+            assert (
+                scene.ask(keys["environment"], method, filled(path, ids), BODIES.get((method, path))).status_code == 404
+            )
