@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,17 @@ class Deployment:
     data: Path
 
     def pids(self) -> dict[str, int]:
-        return json.loads((self.data / "server.json").read_text())["children"]
+        return self._facts()["children"]
+
+    def kill_all(self) -> None:
+        """As if its host had died."""
+        facts = self._facts()
+        for pid in (facts["supervisor"], *facts["children"].values()):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def _facts(self) -> dict[str, Any]:
+        return json.loads((self.data / "server.json").read_text())
 
     async def agent(self, **more: Any) -> str:
         return (await self.client.post("/v1/agents", {"name": "bench", "model": "fast", **more}))["id"]

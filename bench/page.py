@@ -37,11 +37,12 @@ def _rows(figures: dict[str, Any]) -> list[tuple[str, str, str]]:
         rows += _latency(figures["latency"])
     if "store" in figures:
         rows += _store(figures["store"])
+    if "postgres" in figures:
+        rows += _postgres(figures["postgres"])
     if "sandbox" in figures:
         rows += _sandbox(figures["sandbox"])
     if "recovery" in figures:
-        found = figures["recovery"]["killed harness to next event, same host"]
-        rows.append(("killed harness to next event of its session", _times(found), "p95 1 s"))
+        rows += _recovery(figures["recovery"])
     if "wake" in figures:
         rows.append(("wake of a session with 10,000 events", _times(figures["wake"][WAKE]), "15 ms"))
     if "readers" in figures:
@@ -80,6 +81,25 @@ def _store(found: dict[str, Any]) -> list[tuple[str, str, str]]:
         ("durable append, 64 sessions", f"{many['events_per_s']:,} events/s", "20,000 events/s"),
         ("one `fdatasync` of 8 kB on this disk, for comparison", f"p50 {found['fdatasync_8k_ms']} ms", ""),
     ]
+
+
+def _postgres(found: dict[str, Any]) -> list[tuple[str, str, str]]:
+    many, reading = found["many_sessions"], found["1,000 live readers"]
+    return [
+        ("durable append to PostgreSQL, one writer", _times(found["one_writer"]), ""),
+        ("durable append to PostgreSQL, 64 sessions", f"{many['events_per_s']:,} events/s", "20,000 events/s"),
+        (
+            "1,000 live stream readers, log on PostgreSQL",
+            f"{_times(reading)}, {reading['lost']} lost",
+            "p95 50 ms, 0 lost",
+        ),
+    ]
+
+
+def _recovery(found: dict[str, Any]) -> list[tuple[str, str, str]]:
+    rows = [("killed harness to next event of its session", "killed harness to next event, same host", "p95 1 s")]
+    rows.append(("killed host to next event at another host", "killed host to next event, other host", "p95 5 s"))
+    return [(what, _times(found[name]), target) for what, name, target in rows if name in found]
 
 
 def _sandbox(found: dict[str, Any]) -> list[tuple[str, str, str]]:

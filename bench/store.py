@@ -23,10 +23,13 @@ import uvloop
 from outrider.ids import MonotonicIds
 from outrider.ports.log import HistoryQuery, Lease, NewEvent, SessionKey, Snapshot
 from outrider.ports.records import SessionRecord
+from outrider.store.postgres import PostgresStore
 from outrider.store.sqlite import SqliteStore
 from outrider.testing.store_trial import bury_all
 
 IDS = MonotonicIds()
+REST_SECONDS = 5.0  # in which the store gets ready for more, as in any server that has been up for a moment
+Store = SqliteStore | PostgresStore
 AT = "2026-01-01T00:00:00.000000Z"
 BODY = json.dumps(
     {"type": "agent.message", "content": [{"type": "text", "text": "x" * 600}], "processed_at": AT}
@@ -46,13 +49,14 @@ def measure(
 async def _measure(single: int, sessions: int, each: int, long: int, directory: Path | None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(dir=directory) as folder:
         async with await SqliteStore.open(Path(folder) / "bench.db") as store:
+            await asyncio.sleep(REST_SECONDS)
             return {
                 "machine": _machine(),
                 "body_bytes": len(BODY),
                 "fdatasync_8k_ms": _sync(Path(folder) / "probe"),
-                "one_writer": await _one_writer(store, single),
-                "many_sessions": await _many(store, sessions, each, 1),
-                "many_sessions_5_events": await _many(store, sessions, each // 5, 5),
+                "one_writer": await appends_by_one(store, single),
+                "many_sessions": await appends_by_many(store, sessions, each, 1),
+                "many_sessions_5_events": await appends_by_many(store, sessions, each // 5, 5),
                 "session_create": await _create(store, 500),
                 "claim_append_release": await _turns(store, 500),
                 "long_session": await _long(store, long),
@@ -95,7 +99,7 @@ def _record(name: str, workspace: str) -> SessionRecord:
     )
 
 
-async def _owned(store: SqliteStore, name: str) -> Lease:
+async def _owned(store: Store, name: str) -> Lease:
     await store.create_session(_record(name, store.default_workspace), [], wake=True)
     (lease,) = await store.claim("bench", limit=1, key=SessionKey(store.default_workspace, name))
     return lease
@@ -105,7 +109,7 @@ def _events(count: int) -> list[NewEvent]:
     return [NewEvent(IDS.new("sevt"), "agent.message", BODY, "sthr_1", True, AT) for _ in range(count)]
 
 
-async def _appends(store: SqliteStore, lease: Lease, count: int, events: int, taken: list[float]) -> Lease:
+async def _appends(store: Store, lease: Lease, count: int, events: int, taken: list[float]) -> Lease:
     for _ in range(count):
         new = _events(events)
         start = time.perf_counter()
@@ -114,14 +118,14 @@ async def _appends(store: SqliteStore, lease: Lease, count: int, events: int, ta
     return lease
 
 
-async def _one_writer(store: SqliteStore, count: int) -> dict[str, float]:
+async def appends_by_one(store: Store, count: int) -> dict[str, float]:
     taken: list[float] = []
     lease = await _owned(store, "sesn_one")
     await _appends(store, lease, count, 1, taken)
     return {**_summary(taken), "events_per_s": round(count / sum(taken))}
 
 
-async def _many(store: SqliteStore, sessions: int, each: int, events: int) -> dict[str, float]:
+async def appends_by_many(store: Store, sessions: int, each: int, events: int) -> dict[str, float]:
     leases = [await _owned(store, f"sesn_many{events}_{n}") for n in range(sessions)]
     taken: list[float] = []
     start = time.perf_counter()

@@ -17,15 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from bench.about import about
+from bench.database import database
 from bench.scale import running, stored
 from bench.scale.page import write_page
-from outrider.testing.postgres_server import postgres_server
 
 RESULTS = Path(__file__).parent.parent / "results" / "scale.json"
 STORED = "10,1000,100000,1000000"
 AT_ONCE = [1, 10, 100, 1000]
 PROCESSES = (1, 2, 4)
-DATABASE = {"shared_buffers": "512MB", "max_wal_size": "8GB", "max_connections": "100"}
 
 
 def main() -> None:
@@ -49,7 +48,7 @@ def _stored_sqlite(counts: list[int]) -> dict[str, Any]:
 
 
 def _stored_postgres(counts: list[int]) -> dict[str, Any]:
-    with _place() as place, _database() as url:
+    with _place() as place, database() as url:
         return asyncio.run(stored.measure(place, counts, url))
 
 
@@ -61,7 +60,7 @@ def _running_sqlite(_counts: list[int]) -> dict[str, Any]:
 def _running_postgres(_counts: list[int]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for processes in PROCESSES:
-        with _place() as place, _database() as url:
+        with _place() as place, database() as url:
             found[str(processes)] = asyncio.run(running.measure(place, processes, AT_ONCE, url))
     return found
 
@@ -79,15 +78,6 @@ def _place() -> Generator[Path]:
     with tempfile.TemporaryDirectory(prefix="outrider-scale-") as name:
         Path(name).chmod(0o711)
         yield Path(name)
-
-
-@contextmanager
-def _database() -> Generator[str]:
-    """A database of its own on a server of its own, whose writes are durable."""
-    with postgres_server() as server:
-        server.stop()
-        server.start(**DATABASE)
-        yield server.url(server.database(), tcp=True)
 
 
 main()

@@ -114,6 +114,8 @@ def _stored(tx: Transaction, log: int, events: list[NewEvent]) -> bool:
     """Whether all events are in the log already. Raises Conflict when only some are."""
     if not events:
         return False
+    if len(events) == 1:  # nearly always
+        return tx.one("is_stored", {"log": log, "id": events[0].id}) is not None
     ids = {event.id for event in events}
     row = tx.one("count_stored", {"log": log, "ids": json.dumps(list(ids))})
     count = row[0] if row else 0

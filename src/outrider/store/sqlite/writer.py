@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from outrider import faults
 from outrider.errors import Internal, OutriderError
 from outrider.store.shapes import OnBatch, OnCommit, OnDelete
-from outrider.store.sqlite import problems
+from outrider.store.sqlite import connections, problems
 from outrider.store.sqlite.connections import BUSY_MILLISECONDS
 from outrider.store.sqlite.transaction import Transaction
 from outrider.store.steps import Steps
@@ -27,7 +27,7 @@ T = TypeVar("T")
 Job = Callable[[Transaction], T]
 
 BATCH = 512
-SCRUB_SECONDS = 0.2
+QUIET_SECONDS = 0.2  # without a job, before the log of changes is seen to
 # ValueError and OverflowError: values that SQLite can't hold, such as text with a lone surrogate.
 FAILURES = (sqlite3.Error, OSError, OutriderError, ValueError, OverflowError)
 
@@ -78,6 +78,7 @@ class Writer:
         self._queue: SimpleQueue[list[_Ticket] | None] = SimpleQueue()
         self._closing = False
         self._scrub = False
+        self._short = True
         self._broken = False  # known in the event loop only, so that nothing can be asked for unseen
         self._thread = threading.Thread(target=self._work, name="outrider-store-writer", daemon=True)
         self._thread.start()
@@ -140,11 +141,14 @@ class Writer:
         return batch
 
     def _next_tickets(self) -> list[_Ticket] | None:
-        while self._scrub:
+        while self._scrub or self._short:
             try:
-                return self._queue.get(timeout=SCRUB_SECONDS)
+                return self._queue.get(timeout=QUIET_SECONDS)
             except Empty:
-                self._scrub = not self._empty_wal()
+                if self._scrub:
+                    self._scrub = not self._empty_wal()
+                else:
+                    self._short = connections.lengthen_wal(self._db, self._path)
         return self._queue.get()
 
     def _commit(self, batch: list[_Ticket]) -> None:
@@ -187,6 +191,7 @@ class Writer:
             self._db.execute(f"PRAGMA busy_timeout={BUSY_MILLISECONDS}").fetchall()
         except sqlite3.Error:
             return False
+        self._short = self._short or not busy
         return not busy
 
     def _deliver(self, batch: list[_Ticket]) -> None:

@@ -24,6 +24,10 @@ UPDATE heads SET head = head + :count WHERE log = :log;
 INSERT INTO events (log, seq, id, workspace, type, thread, public, epoch, processed_at, processes, body)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
+-- name: is_stored
+-- Whether a log holds this id already.
+SELECT 1 FROM events WHERE id = :id AND log = :log;
+
 -- name: count_stored
 -- How many of these ids a log holds already.
 SELECT count(*) FROM events WHERE log = :log AND id IN (SELECT value FROM json_each(:ids));
