@@ -124,6 +124,14 @@ def test_a_journal_is_read_back_with_its_epoch(tmp_path: Path) -> None:
     assert again.outcome("sevt_1") == {"content": [], "is_error": False}
 
 
+def test_an_outcome_that_a_power_cut_left_empty_is_none(tmp_path: Path) -> None:
+    journal = Journal(str(tmp_path))
+    journal.start("sevt_1", 1, "bash")
+    (tmp_path / "outcomes" / "sevt_1").write_bytes(b"")
+    assert journal.started("sevt_1")
+    assert journal.outcome("sevt_1") is None
+
+
 def test_a_spool_stays_bounded_and_keeps_the_end(tmp_path: Path) -> None:
     journal = Journal(str(tmp_path))
     spool = journal.spool("sevt_1")

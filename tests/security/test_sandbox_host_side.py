@@ -310,6 +310,20 @@ async def test_the_outcome_of_a_big_write_and_read_survives_the_trip(host: Sandb
     assert len(image.content[0]["source"]["data"]) == 4_000_000
 
 
+async def test_a_long_result_that_can_not_be_kept_is_shown_in_part_and_ends_nothing(host: SandboxHost) -> None:
+    hands = Hands(host.driver(), "sesn_a")
+    await hands.bash("kept=yes")
+    in_the_way = host.own("sesn_a") / "results" / "sevt_long.txt"
+    in_the_way.mkdir()
+    command = {"command": "echo begin; head -c 101000 /dev/zero | tr '\\0' x; echo end"}
+    said = text(await hands.outcome("bash", command, id="sevt_long"), is_error=False)
+    in_the_way.rmdir()
+    assert (said[:5], said[-3:]) == ("begin", "end")
+    assert "could not be kept" in said
+    assert len(said) < 10_000
+    assert await hands.bash("echo $kept") == "yes"
+
+
 @pytest.fixture
 async def small_disk(anyio_backend: str) -> AsyncIterator[SandboxHost]:
     """A host whose data lies on a file system of 64 MB."""

@@ -86,6 +86,8 @@ class Journal:
                 return json.load(file)
         except FileNotFoundError:
             return self._unwritten.get(call)
+        except ValueError:
+            return None  # a power cut left it torn: the call was started, and its outcome isn't known
 
     def spool(self, call: str) -> Spool:
         return Spool(os.path.join(self._directory, "spool", call))

@@ -45,9 +45,9 @@ def clean(text: str) -> str:
     return _ESCAPES.sub("", text).replace("\x00", "").rstrip("\n")
 
 
-def preview(text: str, path: str) -> str:
-    """Both ends of a long result, and where the whole lies."""
+def preview(text: str, whole: str) -> str:
+    """Both ends of a long result, and what became of the whole."""
     return (
-        f"{text[:PREVIEW_CHARACTERS]}\n\n[... {len(text):,} characters in all; the whole result is in {path} ...]\n\n"
+        f"{text[:PREVIEW_CHARACTERS]}\n\n[... {len(text):,} characters in all; {whole} ...]\n\n"
         f"{text[-PREVIEW_CHARACTERS:]}"
     )

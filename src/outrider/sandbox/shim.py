@@ -219,15 +219,21 @@ class Shim:
         text = "\n".join(texts)
         if len(text) <= output.RESULT_CHARACTERS:
             return outcome
-        name = f"{call}.txt"
-        directory = os.path.join(self._own, "results")
-        for old in sorted(os.listdir(directory))[: -KEPT_RESULTS + 1]:
-            os.unlink(os.path.join(directory, old))
-        with open(os.path.join(directory, name), "w", encoding="utf-8", errors="replace") as file:
-            file.write(text)
         others = [block for block in outcome["content"] if block["type"] != "text"]
-        shown = output.preview(text, f"{launcher.RESULTS}/{name}")
+        shown = output.preview(text, self._kept(f"{call}.txt", text))
         return {"content": [worker.files.text_block(shown), *others], "is_error": outcome["is_error"]}
+
+    def _kept(self, name: str, text: str) -> str:
+        """Where the agent finds the whole of a long result."""
+        directory = os.path.join(self._own, "results")
+        try:
+            for old in sorted(os.listdir(directory))[: -KEPT_RESULTS + 1]:
+                os.unlink(os.path.join(directory, old))
+            with open(os.path.join(directory, name), "w", encoding="utf-8", errors="replace") as file:
+                file.write(text)
+        except OSError as error:  # a full disk must not end what else runs here
+            return f"the whole result could not be kept: {error.strerror}"
+        return f"the whole result is in {launcher.RESULTS}/{name}"
 
     def _interrupt(self, request: dict[str, Any], reply: Reply) -> None:
         if self._fenced(request["epoch"], reply):
