@@ -6,16 +6,19 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from outrider.models.scripted import running
 from outrider.ports.log import EventLog
-from outrider.store.postgres import PostgresStore
 from outrider.store.sqlite import SqliteStore
 from outrider.testing.drill import job
 from outrider.testing.drill.fleet import Node
 from outrider.testing.drill.services import Services, serving
 from outrider.testing.drill.settings import Wiring, node_for
 from outrider.testing.drill.shape import Shape
+
+if TYPE_CHECKING:
+    from outrider.store.postgres import PostgresStore
 
 
 @dataclass(slots=True)
@@ -51,4 +54,6 @@ async def deployed(shape: Shape, folder: Path, key: str) -> AsyncGenerator[Deplo
 async def _log(services: Services, first: Node) -> SqliteStore | PostgresStore:
     if services.database is None:
         return await SqliteStore.open(first.data / "outrider.db")
+    from outrider.store.postgres import PostgresStore  # an extra, which a plain install has not
+
     return await PostgresStore.open(services.database.url)

@@ -12,6 +12,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from outrider.errors import InvalidRequest
+from outrider.testing import nats_server as nats
+from outrider.testing import postgres_server as postgres
 from outrider.testing.drill import hosts
 from outrider.testing.drill.shape import Shape
 from outrider.testing.nats_server import nats_server
@@ -65,14 +67,20 @@ async def serving(shape: Shape, folder: Path) -> AsyncGenerator[Services]:
 
 def _postgres(stack: AsyncExitStack) -> str:
     """Started from this thread, on purpose: the server ends with the thread that started it."""
-    server = stack.enter_context(postgres_server())
+    try:
+        server = stack.enter_context(postgres_server())
+    except postgres.NoServer as missing:
+        raise InvalidRequest(f"{missing}; or name a scratch one with --database-url") from missing
     server.stop()
     server.start(max_connections=CONNECTIONS)
     return server.url(server.database(), tcp=True)
 
 
 def _nats(stack: AsyncExitStack) -> str:
-    return stack.enter_context(nats_server()).url
+    try:
+        return stack.enter_context(nats_server()).url
+    except nats.NoServer as missing:
+        raise InvalidRequest(f"{missing}; or name a scratch one with --nats-url") from missing
 
 
 def _issue(place: Path, shape: Shape) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 
 from outrider.errors import InvalidRequest
 
@@ -48,6 +49,8 @@ class Shape:
             raise InvalidRequest(f"roles apart: at least one {missing[0]} is needed")
         if self.apart.get("vault", 1) > 1:
             raise InvalidRequest("roles apart: one vault, because a harness knows one")
+        _check_installed("postgres", "asyncpg", needed=self.store == "postgres")
+        _check_installed("nats", "nats", needed=self.with_nats)
 
     def has_host(self, server: NodeShape) -> bool:
         return self.hosts and server.roles == ("harness",)
@@ -85,3 +88,8 @@ class Load:
             raise InvalidRequest(f"fault {unknown[0]}: one of {', '.join(FAULTS)}")
         if self.sessions < 1 or self.seconds <= 0 or self.every < 0 or self.readers < 0:
             raise InvalidRequest("sessions, minutes, every and readers can't be negative, nor the first two zero")
+
+
+def _check_installed(extra: str, driver: str, *, needed: bool) -> None:
+    if needed and find_spec(driver) is None:
+        raise InvalidRequest(f"{extra}: this shape needs the extra `{extra}`: pip install 'outrider[{extra}]'.")
