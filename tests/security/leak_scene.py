@@ -1,14 +1,11 @@
 """A server tree with a canary for a key, before a model that echoes it and an agent that goes looking for it.
 
-Also what looks for the canary afterwards: in memory, environments, open files, whatever encoding.
+What looks for the canary afterwards is in `outrider.testing.leaks`.
 """
 
 from __future__ import annotations
 
-import base64
 import json
-import os
-import re
 import secrets
 import threading
 from collections.abc import Generator, Iterator
@@ -24,7 +21,6 @@ from sdk_clients import sdk_client
 from outrider.testing.server_process import ServerProcess, data_directory, running_server
 
 ATTACK = "env; cat /proc/*/environ /proc/self/mountinfo; ls -la /proc/*/fd /; grep -rs canary /etc /tmp /run /mnt; true"
-CHUNK = 1 << 20
 
 
 @dataclass
@@ -137,54 +133,3 @@ def _stream(block: dict[str, Any]) -> bytes:
         {"type": "message_stop"},
     ]
     return b"".join(b"event: %s\ndata: %s\n\n" % (f["type"].encode(), json.dumps(f).encode()) for f in frames)
-
-
-def disguises(canary: bytes) -> set[bytes]:
-    """The canary and its usual encodings; of base64 the part that does not depend on what stands around it."""
-    found = {canary, canary.hex().encode(), canary.hex().upper().encode(), canary.decode().encode("utf-16-le")}
-    for shift in range(3):
-        whole = len(canary) - (shift and 3 - shift)
-        inner = canary[(3 - shift) % 3 :][: whole - whole % 3]
-        found |= {base64.b64encode(inner), base64.urlsafe_b64encode(inner)}
-    return found
-
-
-def in_memory(pid: int, wanted: set[bytes]) -> set[bytes]:
-    """Which of `wanted` are in the process's readable memory. Raises PermissionError where we may not look."""
-    found: set[bytes] = set()
-    with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
-        for low, high in _readable(pid):
-            found |= _in_region(memory.fileno(), low, high, wanted)
-    return found
-
-
-def _readable(pid: int) -> Iterator[tuple[int, int]]:
-    for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
-        match = re.match(r"([0-9a-f]+)-([0-9a-f]+) r\S+ \S+ \S+ \S+\s*(\[v.*\])?", line)
-        if match and not match[3]:
-            yield int(match[1], 16), int(match[2], 16)
-
-
-def _in_region(fd: int, low: int, high: int, wanted: set[bytes]) -> set[bytes]:
-    found: set[bytes] = set()
-    overlap = max(len(one) for one in wanted)
-    for start in range(low, high, CHUNK):
-        try:
-            data = os.pread(fd, min(CHUNK + overlap, high - start), start)
-        except OSError:
-            continue  # a hole, or a mapping beyond its file's end
-        found |= {one for one in wanted if one in data}
-    return found
-
-
-def in_open_files(pid: int, wanted: set[bytes]) -> set[str]:
-    """Open files (by name) of the process that hold one of `wanted`."""
-    found: set[str] = set()
-    for entry in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            name = os.readlink(entry)
-            if entry.is_file() and any(one in entry.read_bytes() for one in wanted):
-                found.add(name)
-        except FileNotFoundError:
-            continue  # closed meanwhile
-    return found

@@ -17,10 +17,12 @@ from typing import Any
 
 import anthropic
 import pytest
-from leak_scene import disguises, in_memory, model_server
+from leak_scene import model_server
 from sdk_clients import sdk_client
 
 from conformance.oauth_scene import Scene, running_scene
+from outrider.testing.leaks.disguises import disguises
+from outrider.testing.leaks.places import in_memory
 from outrider.testing.server_process import ServerProcess, data_directory, running_server
 
 ROOT = os.geteuid() == 0

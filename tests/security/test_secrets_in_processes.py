@@ -15,7 +15,10 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
-from leak_scene import Scene, disguises, in_memory, in_open_files, scene
+from leak_scene import Scene, scene
+
+from outrider.testing.leaks.disguises import disguises
+from outrider.testing.leaks.places import in_memory, in_open_files
 
 ROOT = os.geteuid() == 0
 ROLES = ["supervisor", "zygote", "server"]

@@ -23,6 +23,7 @@ COMMANDS = {
     "restore": "outrider.cli.backup:restore",
     "tls": "outrider.cli.tls:tls",
     "vault": "outrider.cli.vault:vault",
+    "audit": "outrider.cli.audit:audit",
 }
 
 
