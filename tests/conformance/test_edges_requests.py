@@ -19,6 +19,7 @@ from live_server import Server, Stage
 from sdk_clients import sdk_client
 from session_talk import Talk, message
 
+from conformance.requirements import requirement
 from outrider.clock import SystemClock
 from outrider.ids import MonotonicIds
 from outrider.models.scripted.script import Turn
@@ -170,6 +171,18 @@ def test_a_refused_request_is_not_kept_as_the_answer(play: Play, http: httpx2.Cl
     key = {"idempotency-key": _ids.new("sevt")}
     assert http.post("/v1/environments", json={"name": ""}, headers=key).status_code == 400
     assert http.post("/v1/environments", json={"name": "good"}, headers=key).status_code == 200
+
+
+@requirement("errors:500")
+def test_a_failure_inside_is_500_and_keeps_its_cause_to_itself(play: Play, server: Server, http: httpx2.Client) -> None:
+    talk = play()
+    with closing(sqlite3.connect(server.data / "outrider.db", timeout=10.0)) as db, db:
+        db.execute("UPDATE sessions SET usage = ? WHERE id = ?", (b'{"torn', talk.id))
+    answer = http.get(f"/v1/sessions/{talk.id}")
+    said = error_of(answer, 500, "api_error")
+    assert not any(word in said.lower() for word in ("json", "truncated", "decode", "usage"))
+    assert answer.headers["request-id"] == answer.json()["request_id"]
+    http.delete(f"/v1/sessions/{talk.id}").raise_for_status()
 
 
 def kept_answers(server: Server, word: str) -> int:

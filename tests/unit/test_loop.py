@@ -9,6 +9,7 @@ import pytest
 from harness_room import KEY, Room, WrittenModel, reply, use
 from session_sim import AGENT
 
+from conformance.requirements import requirement
 from outrider.config import Limits
 from outrider.errors import ModelFailure
 from outrider.ports.model import Delta, ModelReply
@@ -361,6 +362,7 @@ async def test_one_cache_mark_stands_after_the_system_and_one_at_the_end() -> No
     assert first.body["tools"] == second.body["tools"]
 
 
+@requirement("emitted:error:unknown_error")
 async def test_a_driver_that_fails_again_and_again_gives_the_turn_up_with_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

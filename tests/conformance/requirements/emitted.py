@@ -317,7 +317,7 @@ LEDGER = (
         SDK,
         "waits for session resources",
     ),
-    not_yet(
+    met(
         "emitted:error:unknown_error",
         "A failure of no other type is `unknown_error`.",
         SDK,

@@ -78,7 +78,7 @@ LEDGER = (
         docs("Errors"),
         "rate limits come later",
     ),
-    not_yet(
+    met(
         "errors:500",
         "A failure inside is 500 `api_error`, without the cause's text.",
         docs("Errors"),
