@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from bench import latency, memory, postgres, readers, recovery, sandbox, store, wake
+from bench import egress, latency, memory, postgres, readers, recovery, sandbox, store, wake
 from bench.about import about
 from bench.deployment import Deployment, deployed
 from bench.page import write_page
@@ -29,6 +29,7 @@ ALONE: dict[str, Callable[[], Any]] = {
     "store": store.measure,
     "postgres": postgres.measure,
     "sandbox": lambda: sandbox.measure(60),
+    "egress": egress.measure,
     "wake": lambda: asyncio.run(wake.measure()),
 }
 

@@ -48,6 +48,11 @@ def _rows(figures: dict[str, Any]) -> list[tuple[str, str, str]]:
     if "readers" in figures:
         found = figures["readers"]["1,000 live readers"]
         rows.append(("1,000 live stream readers", f"{_times(found)}, {found['lost']} lost", "p95 50 ms, 0 lost"))
+    if "egress" in figures:
+        rows += [
+            (f"egress {way}, against the same transfer without it", _share(figures["egress"][way]), target)
+            for way, target in (("tunnel, TLS", "70 %"), ("tunnel, bare bytes", "none"))
+        ]
     if "memory" in figures:
         rows += _memory(figures["memory"]["memory, MB"])
     return rows
@@ -68,6 +73,10 @@ def _latency(found: dict[str, Any]) -> list[tuple[str, str, str]]:
         ("session create", _times(found["session create"]), "p50 1.5 ms, p95 3 ms"),
         ("session create, 16 clients", f"{found['session create, 16 clients']['per_second']}/s", "1,000/s"),
     ]
+
+
+def _share(found: dict[str, Any]) -> str:
+    return f"{found['share']:.0%} ({found['through_mb_s']} of {found['direct_mb_s']} MB/s)"
 
 
 def _times(found: dict[str, Any]) -> str:

@@ -34,6 +34,7 @@ from outrider.errors import OutriderError
 from outrider.ids import MonotonicIds
 from outrider.links import peers as links
 from outrider.links.declarations import SESSIONS
+from outrider.links.egress import RECORD
 from outrider.links.secrets import SECRETS
 from outrider.ports import metrics
 from outrider.ports.telemetry import Meter
@@ -41,7 +42,7 @@ from outrider.proxy import entrance, gate
 from outrider.proxy.credentials import Credentials
 from outrider.proxy.declared import Declared
 from outrider.proxy.desk import Desk
-from outrider.proxy.egress.room import Settle, serving, watching
+from outrider.proxy.egress.room import Room, serving, watching
 from outrider.proxy.model import ModelProxy, Upstream
 from outrider.telemetry.prometheus import PrometheusMeter
 from outrider.vault import keyring, process
@@ -112,7 +113,7 @@ class Ways:
     settings: Settings
     listener: socket.socket
 
-    def served(self, meter: Meter, credentials: Credentials) -> AbstractAsyncContextManager[Settle]:
+    def served(self, meter: Meter, credentials: Credentials) -> AbstractAsyncContextManager[Room]:
         return serving(self.settings, self.listener, meter, SystemClock(), credentials)
 
 
@@ -201,9 +202,10 @@ async def serve(
         stack.callback(epochs.close)
         stack.push_async_callback(_close, models, rekeying)
         egress, declared = None, Declared(Declarations(held))
+        desks: dict[str, gate.Desk] = {SECRETS: Desk(credentials, context).answer, SESSIONS: declared.answer}
         if ways is not None:
-            egress = declared.bounding(await stack.enter_async_context(ways.served(meter, credentials)))
-        desks = {SECRETS: Desk(credentials, context).answer, SESSIONS: declared.answer}
+            room = await stack.enter_async_context(ways.served(meter, credentials))
+            egress, desks[RECORD] = declared.bounding(room.settle), room.answer
         app = gate.app(capabilities, models, MonotonicIds(), desks=desks, meter=meter, scrape=meter.text, egress=egress)
         await _serve_until_told(app, doors)
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from anthropic import Anthropic
+from anthropic import Anthropic, NotFoundError
 from egress_trial import Web
 from live_server import Server, Stage, data_directory, serving
 from session_talk import Talk
@@ -64,6 +67,24 @@ def scene(server: Server, web: Web) -> None:
         assert [SECRET.encode() in head for head in web.seen] == [True, True]
         beyond = ran(talk, "curl -sS -o /dev/null -w '%{http_code}' http://other.example/; true")
         assert beyond.endswith("403")
+        shown(server, talk, web)
+
+
+def shown(server: Server, talk: Talk, web: Web) -> None:
+    """What the operator sees of it."""
+    found = json.loads(talk.client.get(f"/outrider/v1/sessions/{talk.id}/requests?limit=10", cast_to=str))["data"]
+    assert [(one["host"], one["verdict"]) for one in found] == [
+        ("localhost", "allowed"), ("localhost", "allowed"), ("other.example", "refused"),
+    ]  # fmt: skip
+    last = json.loads(talk.client.get(f"/outrider/v1/sessions/{talk.id}/requests?limit=1", cast_to=str))["data"]
+    assert last == found[-1:]
+    with pytest.raises(NotFoundError):
+        talk.client.get("/outrider/v1/sessions/sesn_none/requests", cast_to=str)
+    environment = os.environ | {"OUTRIDER_API_KEY": server.key}
+    command = [sys.executable, "-m", "outrider", "session", "requests", talk.id, "--data", str(server.data)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    assert f"terminated localhost:{web.port}" in done.stdout
+    assert "refused  http       other.example:80" in done.stdout
 
 
 def holding(place: Path, canary: bytes) -> list[str]:

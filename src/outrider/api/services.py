@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
+from typing import Any
 
 from outrider.api.intake import Intake
 from outrider.api.keyring import KeyRing
 from outrider.clock import Clock
 from outrider.config import Settings
+from outrider.errors import NotSupported
 from outrider.ids import IdSource
 from outrider.ports.blobs import Blobs
 from outrider.ports.declarations import Declarations
 from outrider.ports.doorbell import Dispatch
+from outrider.ports.egress import Asked, Requests
 from outrider.ports.files import FileRecords
 from outrider.ports.log import EventLog, SessionKey
 from outrider.ports.model import Models
@@ -28,6 +31,11 @@ from outrider.session.feed import Feed
 async def nobody_knows(_place: str) -> bool | None:
     """Of a session's place, where this process has no way to look."""
     return None
+
+
+async def nothing_kept(_asked: Asked) -> list[dict[str, Any]]:
+    """Of what sandboxes asked of the network, where this process has no way to look."""
+    raise NotSupported("This server can't see what sandboxes asked: ask one with the role harness.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,4 +66,5 @@ class Services:
     telemetry: Telemetry = SILENT
     reaches: Callable[[str], Awaitable[bool | None]] = nobody_knows
     driving: Callable[[], Collection[str]] = tuple[str, ...]
+    requests: Requests = nothing_kept
     intake: Intake = field(default_factory=Intake)

@@ -50,6 +50,26 @@ def tail(session_id: str, once: bool, data: Path | None) -> None:
 
 @session.command()
 @click.argument("session_id")
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 1000), help="At most so many.")
+@data_option
+def requests(session_id: str, limit: int, data: Path | None) -> None:
+    """Print what a session's commands asked of the network: when, where, whether it was let out, and bytes."""
+    import anthropic
+
+    found = address(dict(os.environ), data)
+    client = anthropic.Anthropic(base_url=found.url, api_key=found.key, timeout=60.0)
+    try:
+        said = client.get(f"/outrider/v1/sessions/{session_id}/requests?limit={limit}", cast_to=str)
+    except anthropic.APIError as error:
+        raise click.ClickException(reason(error, found)) from None
+    for one in json.loads(said)["data"]:
+        size = f"{one.get('sent', 0)} B out, {one.get('received', 0)} B in"
+        why = f": {one['reason']}" if one.get("reason") else ""
+        click.echo(f"{one['at']} {one['verdict']:8} {one['how']:10} {one['host']}:{one['port']} ({size}){why}")
+
+
+@session.command()
+@click.argument("session_id")
 @click.option("--apply", is_flag=True, help="Mend what is found, instead of only saying it.")
 @data_option
 def repair(session_id: str, apply: bool, data: Path | None) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx2
 import msgspec
 
 from outrider.errors import Fenced, NotDeclared, Overloaded
 from outrider.links.refusals import REFUSAL_HEADER, REFUSED_DECLARATION
-from outrider.ports.egress import EgressClaim
+from outrider.ports.egress import Asked, EgressClaim
 
 PATH = "/egress"
+RECORD = "/egress/"
+REQUESTS = "requests"
+READ_SECONDS = 30.0
 
 
 class EgressLink:
@@ -29,3 +34,15 @@ class EgressLink:
             raise NotDeclared(response.json()["error"]["message"])
         if response.status_code != 200:
             raise Overloaded(f"The vault refused a claim to the network ({response.status_code}).")
+
+    async def requests(self, asked: Asked) -> list[dict[str, Any]]:
+        """As `Requests`."""
+        content = msgspec.json.encode(asked)
+        try:
+            response = await self._client.post(RECORD + REQUESTS, content=content, timeout=READ_SECONDS)
+        except httpx2.RequestError as error:
+            raise Overloaded(f"The vault does not answer ({type(error).__name__}).", retry_after=1) from error
+        if response.status_code != 200:
+            raise Overloaded(f"The vault refused to show a session's requests ({response.status_code}).")
+        found: list[dict[str, Any]] = response.json()["data"]
+        return found

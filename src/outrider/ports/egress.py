@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -38,6 +39,19 @@ class Egress(Protocol):
     async def claim(self, claim: EgressClaim) -> None:
         """From now on, until the next claim. Raises Fenced, Overloaded."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A session whose requests are asked for: the newest `limit` of them."""
+
+    workspace: str
+    session: str
+    limit: int
+
+
+Requests = Callable[[Asked], Awaitable[list[dict[str, Any]]]]
+"""What a session's sandbox asked of the network, oldest first. Raises Overloaded."""
 
 
 class NoEgress:

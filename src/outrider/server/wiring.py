@@ -16,7 +16,7 @@ import httpx2
 
 from outrider.api.health import Readiness
 from outrider.api.keyring import KeyRing
-from outrider.api.services import Services
+from outrider.api.services import Services, nothing_kept
 from outrider.api.sweep import Sweep, Withdrawal
 from outrider.clock import SystemClock
 from outrider.config import Settings
@@ -84,7 +84,7 @@ async def wired(
     workers: list[Worker] = []
     needed, told, gauges = checks(store, room), hearing(settings, exchange), gauges_of(store, feed)
     forget, probe, vault_metrics, reaches = hands.left_to_harnesses, hands.elsewhere, no_metrics, hands.reaching(store)
-    secrets, declarations, hang_up = hands.api_link(settings, identity)
+    (secrets, declarations, hang_up), requests = hands.api_link(settings, identity), nothing_kept
     async with contextlib.AsyncExitStack() as stack:
         for close in (watch.close, blobs.close, store.close, hang_up):
             stack.push_async_callback(close)
@@ -104,7 +104,7 @@ async def wired(
             workers.append(worker)
             forget, probe, reaches = hands.forgetting(sandboxes), sandboxes.probe, hands.reaching(store, sandboxes)
             needed["vault"], told["sandbox"], secrets = vault.answers, able(sandboxes), SecretsLink(vault.asks())
-            declarations = DeclarationsLink(vault.asks())
+            declarations, requests = DeclarationsLink(vault.asks()), vault.egress.requests
             gauges, vault_metrics = {**gauges, **harness_gauges(worker, sandboxes)}, vault.metrics
             delete = deleter(stores, feed, ids, clock, forget)
             upkeep = Upkeep(stores.rows, blobs, stores.freezer, settings.retention, clock, delete)
@@ -142,6 +142,7 @@ async def wired(
                 telemetry,
                 reaches,
                 driving=workers[0].driving if workers else tuple,
+                requests=requests,
             ),
             next(iter(workers), None),
             Readiness(needed, told),

@@ -42,6 +42,10 @@ class GrowingFile:
     def _numbered(self, number: int) -> Path:
         return self._path.with_name(f"{self._path.name}.{number}") if number else self._path
 
+    def paths(self) -> list[Path]:
+        """The files that are there, newest first."""
+        return [path for number in range(self._files + 1) if (path := self._numbered(number)).exists()]
+
     def close(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)

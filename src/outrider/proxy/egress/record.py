@@ -5,11 +5,16 @@ A line is written when the request or the tunnel has ended.
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from outrider.clock import Clock
+from outrider.errors import InvalidRequest, NotFound
+from outrider.links.egress import REQUESTS
+from outrider.ports.egress import Asked
 from outrider.vault.growing import GrowingFile
 
 FILE = "egress.jsonl"
@@ -45,6 +50,38 @@ class Record:
             entry.at = self._clock.now()
             self._file.note(entry)
 
+    async def answer(self, what: str, body: bytes) -> bytes:
+        """One message of those in `links.egress`. Raises NotFound, InvalidRequest."""
+        if what != REQUESTS:
+            raise NotFound(f"The vault has no record of {what}.")
+        try:
+            asked = msgspec.json.decode(body, type=Asked)
+        except msgspec.DecodeError as error:
+            raise InvalidRequest(f"Not a request for a record: {error}") from error
+        found = [] if self._file is None else await asyncio.to_thread(_newest, self._file.paths(), asked)
+        return b'{"data":[' + b",".join(reversed(found)) + b"]}"
+
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
+
+
+def _newest(files: Sequence[Path], asked: Asked) -> list[bytes]:
+    """Lines of the session, newest first."""
+    found: list[bytes] = []
+    wanted = asked.session.encode()
+    for path in files:
+        for line in reversed(path.read_bytes().splitlines()):
+            if wanted in line and _is_of(line, asked):
+                found.append(line)
+                if len(found) == asked.limit:
+                    return found
+    return found
+
+
+def _is_of(line: bytes, asked: Asked) -> bool:
+    try:
+        entry = msgspec.json.decode(line, type=Entry)
+    except msgspec.DecodeError:
+        return False  # cut short by a crash
+    return (entry.session, entry.workspace) == (asked.session, asked.workspace)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from outrider.clock import Clock, SystemClock
@@ -24,11 +25,19 @@ from outrider.vault.authority import Authority
 Settle = Callable[[EgressClaim], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """`settle` takes the owners' claims; `answer` shows what was asked."""
+
+    settle: Settle
+    answer: Callable[[str, bytes], Awaitable[bytes]]
+
+
 @asynccontextmanager
 async def serving(
     settings: Settings, listener: socket.socket, meter: Meter, clock: Clock, credentials: Credentials
-) -> AsyncGenerator[Settle]:
-    """Serve the sandboxes that come in at `listener`; gives what takes their owners' claims."""
+) -> AsyncGenerator[Room]:
+    """Serve the sandboxes that come in at `listener`."""
     egress = settings.egress
     record = Record(settings.vault_data, clock)
     place = settings.vault_data
@@ -45,7 +54,7 @@ async def serving(
 
     try:
         async with door.open(listener):
-            yield settle
+            yield Room(settle, record.answer)
     finally:
         claims.close()
         record.close()
