@@ -46,6 +46,8 @@ PLACES: frozenset[str] = frozenset(
         "file.put",
         "file.add",
         "file.delete",
+        "output.put",
+        "output.add",
         "cold.freeze",
         "cold.thaw",
     }

@@ -31,7 +31,7 @@ MOVES = frozenset({"blob.put", "cold.put", "cold.freeze", "cold.thaw"})  # kille
 KEEPS = frozenset(
     f"vault.{what}" for what in ("declare", "put", "purge", "tell", "forget", "audit", "refresh", "probe")
 )  # killed in test_vault_kill.py
-FILES = frozenset({"file.put", "file.add", "file.delete"})  # killed in test_files_kill.py
+FILES = frozenset({"file.put", "file.add", "file.delete", "output.put", "output.add"})  # killed in test_files_kill.py
 ELSEWHERE = MOVES | KEEPS | FILES
 TAKEN_OVER = {"store.commit": 10, "api.take": 2, "harness.model": 3, "harness.tool": 2, "harness.interrupt": 1}
 HELD_SECONDS = 15.0

@@ -1,5 +1,5 @@
-"""Kills the API process around each step of an upload and a deletion: what is listed has its bytes, a retry makes no
-second file, and bytes without a record are swept."""
+"""Kills a process around each step of an upload, a deletion, and the collection of an output: what is listed has its
+bytes, nothing is there twice, and bytes without a record are swept."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from pathlib import Path
 import anthropic
 import pytest
 from kill_matrix import FILES
-from live_server import KEY
+from live_server import KEY, Stage
+from session_talk import Talk
 
 from outrider.clock import ManualClock
 from outrider.config import Retention
+from outrider.models.scripted.script import ToolUse, Turn
 from outrider.ports.blobs import BlobPrefix, read_whole
 from outrider.ports.files import content_of
 from outrider.ports.log import SessionKey
@@ -27,6 +29,7 @@ from outrider.store.upkeep import Upkeep
 from outrider.testing.server_process import ServerProcess, data_directory, running_server
 from outrider.testing.stops import Stops
 
+MODEL = "outputs"
 POINTS = sorted(f"{place}.{when}" for place in FILES for when in ("before", "after"))
 DEADLINE = 30.0
 
@@ -39,16 +42,19 @@ def stops() -> Generator[Stops]:
 
 @pytest.fixture(scope="module")
 def server(stops: Stops) -> Generator[ServerProcess]:
-    with data_directory() as data:
+    with data_directory() as data, Stage().open() as stage:
+        stage.put(MODEL, Turn(ToolUse("bash", {"command": "echo kept > /mnt/session/outputs/kept"})), Turn("Done."))
         data.mkdir(mode=0o711)
         (data / "config.toml").write_text("[server]\ndownloadable_uploads = true\n")
-        with running_server(data, environment={"OUTRIDER_API_KEY": KEY}, faults=stops.theirs) as server:
+        environment = {"OUTRIDER_API_KEY": KEY, "OUTRIDER_MODEL_URL": stage.url, "OUTRIDER_MODEL_KEY": "model-key"}
+        with running_server(data, environment=environment, faults=stops.theirs) as server:
             server.until_up()
             yield server
 
 
-def killed_at(server: ServerProcess, stops: Stops, point: str, act: Callable[[], object]) -> None:
-    """Kill the process that comes to the point while this is done; its client sees a broken connection."""
+def killed_at(server: ServerProcess, stops: Stops, point: str, act: Callable[[], object]) -> int:
+    """Kill the process that comes to the point while this is done. Returns how many broken connections its client
+    saw."""
     failures: list[BaseException] = []
 
     def attempt() -> None:
@@ -69,7 +75,7 @@ def killed_at(server: ServerProcess, stops: Stops, point: str, act: Callable[[],
     client.join(DEADLINE)
     stops.run()
     server.until_up()
-    assert len(failures) == 1
+    return len(failures)
 
 
 @pytest.mark.timeout(120)
@@ -78,24 +84,40 @@ async def test_killed_at_any_step_no_file_is_doubled_or_without_its_bytes(server
     url = server.until_up()
     expected: dict[str, bytes] = {}
     with anthropic.Anthropic(base_url=url, api_key=KEY, max_retries=0) as client:
-        for point in POINTS:
+        for point in [point for point in POINTS if point.startswith("file.")]:
             content = os.urandom(100_000)
             if point.startswith("file.delete"):
                 doomed = client.files.upload(file=("doomed", content)).id
-                killed_at(server, stops, point, lambda doomed=doomed: client.files.delete(doomed))
+                assert killed_at(server, stops, point, lambda doomed=doomed: client.files.delete(doomed)) == 1
                 left = [one.id for one in client.files.list(ids=[doomed]).data]
                 assert left == ([doomed] if point.endswith("before") else [])
                 if left:
                     client.files.delete(doomed)
                 continue
-            killed_at(server, stops, point, lambda content=content: client.files.upload(file=("kept", content)))
+            failed = killed_at(
+                server, stops, point, lambda content=content: client.files.upload(file=("kept", content))
+            )
+            assert failed == 1
             again = client.files.upload(file=("kept", content), extra_headers={"x-stainless-retry-count": "1"})
             expected[again.id] = content
+        for point in [point for point in POINTS if point.startswith("output.")]:
+            expected |= collected(server, stops, point, client)
         assert {one.id for one in client.files.list()} == expected.keys()
         for name, content in expected.items():
             assert client.files.download(name).read() == content
     server.end()
     await nothing_is_left_over(server.data, expected)
+
+
+def collected(server: ServerProcess, stops: Stops, point: str, client: anthropic.Anthropic) -> dict[str, bytes]:
+    """What a session leaves whose process is killed while it is collected."""
+    agent = client.beta.agents.create(name="kill", model=MODEL, tools=[{"type": "agent_toolset_20260401"}]).id
+    place = client.beta.environments.create(name="kill").id
+    talk = Talk(client, client.beta.sessions.create(agent=agent, environment_id=place).id)
+    killed_at(server, stops, point, lambda: talk.say("go"))
+    talk.wait()
+    (made,) = client.beta.files.list(scope_id=talk.id).data
+    return {made.id: b"kept\n"}
 
 
 async def nothing_is_left_over(data: Path, expected: dict[str, bytes]) -> None:
@@ -115,4 +137,4 @@ async def nothing_is_left_over(data: Path, expected: dict[str, bytes]) -> None:
             assert await read_whole(blobs, content_of(record.workspace, record.blob)) == expected[record.id]
         assert {info.key.owner async for info in blobs.list(BlobPrefix())} == expected.keys()
         assert {place.name for place in (data / "blobs").glob("*/??/file_*")} == expected.keys()
-        assert await store.stored_bytes(store.default_workspace) == 100_000 * len(expected)
+        assert await store.stored_bytes(store.default_workspace) == sum(map(len, expected.values()))

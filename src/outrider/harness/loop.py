@@ -43,6 +43,7 @@ from outrider.harness.next_action import (
     TakeUp,
     next_action,
 )
+from outrider.harness.outputs import Collects, CollectsNothing
 from outrider.harness.replies import ReplyDraft, reply_rows
 from outrider.harness.telling import Telling
 from outrider.ids import IdSource
@@ -83,6 +84,7 @@ class Hands:
     telemetry: Telemetry = SILENT
     egress: Egress = field(default_factory=NoEgress)
     whereabouts: Callable[[str], Awaitable[Whereabouts]] = always_here
+    outputs: Collects = field(default_factory=CollectsNothing)
 
 
 @dataclass(slots=True)
@@ -214,6 +216,8 @@ class Driver:
 
     async def _end_turn(self, action: EndTurn) -> bool:
         factory = self._journal.factory
+        if self._state.rounds > 0:  # there may be something new in the outputs folder
+            await self._hands.outputs.collect(self._journal.lease)
         if action.error is not None:
             self._journal.stage(factory.error(*action.error, "exhausted"))
         if action.drop_queue:

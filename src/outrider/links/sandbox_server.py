@@ -7,19 +7,20 @@ use of a sandbox is good only until so long after the beat that it answers to: s
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 import socket
 import ssl
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from typing import Any, Protocol
 
 from outrider.errors import CallLost, Fenced, OutriderError, PeerRefused, SandboxUnavailable
 from outrider.links.frames import BEAT_SECONDS, VERSION, Frame, Frames, Gone
 from outrider.links.peers import CONNECT_SECONDS, check_role
-from outrider.ports.sandbox import Sandboxes, ToolCall
+from outrider.ports.sandbox import Output, OutputChanged, Sandboxes, ToolCall
 
 log = logging.getLogger("outrider.sandbox")
 
@@ -29,6 +30,10 @@ class HostSandboxes(Sandboxes, Protocol):
 
     async def keep(self, session: str, until: float) -> None:
         """Its sandbox ends at this time of the monotonic clock, unless it is kept for longer by then."""
+        ...
+
+    async def piece_of_output(self, session: str, output: Output, offset: int) -> bytes:
+        """Empty at the end. Raises as `read_output`."""
         ...
 
     async def stored(self) -> list[str]:
@@ -149,6 +154,8 @@ class _Serving:
                 )
             case "interrupt":
                 return await self._sandboxes.interrupt(session, frame["call_id"], epoch=frame["epoch"])
+            case "outputs" | "output":
+                return await self._outputs(session, frame)
             case "keep":
                 for one in frame["sessions"]:
                     await self._kept(one, frame)
@@ -163,6 +170,16 @@ class _Serving:
                 return asdict(await self._sandboxes.probe())
             case unknown:
                 raise SandboxUnavailable(f"This sandbox host knows no {unknown!r}: it is of another version.")
+
+    async def _outputs(self, session: str, frame: Frame) -> Any:
+        """The list, or a piece of one; None when that was changed."""
+        if frame["op"] == "outputs":
+            return [astuple(one) for one in await self._sandboxes.outputs(session, epoch=frame["epoch"])]
+        try:
+            piece = await self._sandboxes.piece_of_output(session, Output(**frame["output"]), frame["offset"])
+        except OutputChanged:
+            return None
+        return base64.b64encode(piece).decode()
 
     async def _kept(self, session: str, frame: Frame) -> None:
         """Good for one lease after the beat it answers to: a frame that was long on its way counts for nothing."""

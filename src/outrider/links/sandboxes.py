@@ -7,10 +7,11 @@ stays away raises `HostUnreachable` in bounded time. Not promised: which host ha
 from __future__ import annotations
 
 import asyncio
+import base64
 import itertools
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 from outrider.errors import CallLost, Fenced, PeerRefused, SandboxUnavailable
 from outrider.links.frames import BEAT_SECONDS, VERSION, Frame, Frames, Gone, NotTrusted
 from outrider.links.peers import dial
-from outrider.ports.sandbox import Capabilities, ToolCall, ToolOutcome
+from outrider.ports.sandbox import Capabilities, Output, OutputChanged, ToolCall, ToolOutcome
 
 PAUSE_SECONDS = 0.1
 LONGEST_PAUSE = 1.0
@@ -126,6 +127,23 @@ class RemoteSandboxes:
     async def interrupt(self, session: str, call_id: str, *, epoch: int) -> None:
         request = {"op": "interrupt", "session": session, "call_id": call_id, "epoch": epoch}
         await self._ask(request, INTERRUPT_SECONDS)
+
+    async def outputs(self, session: str, *, epoch: int) -> list[Output]:
+        found = await self._ask({"op": "outputs", "session": session, "epoch": epoch}, ANSWER_SECONDS)
+        return [Output(*one) for one in found]
+
+    async def read_output(self, session: str, output: Output) -> AsyncIterator[bytes]:
+        offset = 0
+        while True:
+            request = {"op": "output", "session": session, "output": asdict(output), "offset": offset}
+            found = await self._ask(request, ANSWER_SECONDS)
+            if found is None:
+                raise OutputChanged("it was changed while it was read")
+            piece = base64.b64decode(found)
+            if not piece:
+                return
+            offset += len(piece)
+            yield piece
 
     async def stop(self, session: str) -> None:
         await self._ask({"op": "stop", "session": session}, ANSWER_SECONDS)

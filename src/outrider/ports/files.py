@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from outrider.ports.blobs import BlobKey, BlobPrefix
-from outrider.ports.log import KeptAnswer
+from outrider.ports.log import KeptAnswer, SessionKey
 from outrider.ports.records import Page
 
 CONTENT = "content"
@@ -35,6 +35,16 @@ class FileRecord:
     downloadable: bool
     counted: bool
     blob: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class OutputRecord:
+    """Which file a path of a session's outputs folder became. `mark` and `digest` tell whether it is another by now."""
+
+    path: str
+    file: str
+    mark: str
+    digest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +76,19 @@ class FileRecords(Protocol):
         """Whole bytes that were announced under the file's own id become a file, and `keep` is stored. Raises
         InvalidRequest (`storage_quota_exceeded`) when the workspace's counted files would hold more than `most_bytes`,
         Overloaded when the announcement was given up meanwhile."""
+        ...
+
+    async def add_output(self, record: FileRecord, output: OutputRecord, *, epoch: int, most_bytes: int) -> str | None:
+        """As `add_file`, for its session's owner; what the path had become before is deleted, and the owner of its
+        bytes returned, as by `delete_file`. Raises Fenced when the session has another epoch or is gone."""
+        ...
+
+    async def renew_output(self, key: SessionKey, path: str, mark: str) -> None:
+        """The same bytes under another mark."""
+        ...
+
+    async def outputs(self, key: SessionKey) -> dict[str, OutputRecord]:
+        """What became of a session's outputs, by path; deleted ones too, until the path changes."""
         ...
 
     async def file(self, workspace: str, file_id: str) -> FileRecord | None: ...

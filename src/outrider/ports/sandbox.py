@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+from outrider.errors import Internal
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,19 @@ class Capabilities:
     limits: dict[str, str] = field(default_factory=dict[str, str])
 
 
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A regular file in the outputs folder, by its path in there. `mark` is another once its bytes may be others."""
+
+    path: str
+    size: int
+    mark: str
+
+
+class OutputChanged(Internal):
+    """The file is not the one that was listed any more."""
+
+
 class Sandboxes(Protocol):
     """At most one sandbox a session, made at the first call. The workspace outlives the sandbox.
 
@@ -65,6 +81,17 @@ class Sandboxes(Protocol):
 
     async def interrupt(self, session: str, call_id: str, *, epoch: int) -> None:
         """Kill the call if it runs; its `execute` then returns an error outcome. Unknown ids are ignored."""
+        ...
+
+    async def outputs(self, session: str, *, epoch: int) -> list[Output]:
+        """What the agent has left for its user, a bounded number of files. Starts no sandbox.
+
+        Raises SandboxUnavailable, Fenced.
+        """
+        ...
+
+    def read_output(self, session: str, output: Output) -> AsyncIterator[bytes]:
+        """In pieces. Raises OutputChanged unless they all belong to the file as it was listed; SandboxUnavailable."""
         ...
 
     async def stop(self, session: str) -> None:

@@ -6,6 +6,7 @@ Promised: what `ports.sandbox.Sandboxes` promises, across the death of this proc
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -14,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from outrider.errors import CallLost, Fenced, SandboxUnavailable
 from outrider.ports.metrics import SANDBOX_STARTS
-from outrider.ports.sandbox import Capabilities, ToolCall, ToolOutcome
+from outrider.ports.sandbox import Capabilities, Output, OutputChanged, ToolCall, ToolOutcome
 from outrider.ports.telemetry import Meter, NoMeter
 from outrider.sandbox import room
 from outrider.sandbox.options import SESSION
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, AsyncIterator
 
     from outrider.config import Limits
 
@@ -104,6 +105,28 @@ class BubblewrapSandboxes:
             return  # no shim, so nothing runs
         if "error" in answer:
             raise await self._error(answer)
+
+    async def outputs(self, session: str, *, epoch: int) -> list[Output]:
+        answer = await self._ask(session, {"op": "outputs", "epoch": epoch}, warm=False)
+        if "error" in answer:
+            raise await self._error(answer)
+        return [Output(*found) for found in answer["outputs"]]
+
+    async def read_output(self, session: str, output: Output) -> AsyncIterator[bytes]:
+        offset = 0
+        while piece := await self.piece_of_output(session, output, offset):
+            offset += len(piece)
+            yield piece
+
+    async def piece_of_output(self, session: str, output: Output, offset: int) -> bytes:
+        """From there on; empty at the end. Raises as `read_output`."""
+        request = {"op": "output", "path": output.path, "mark": output.mark, "offset": offset}
+        answer = await self._ask(session, request, warm=False)
+        if "error" in answer:
+            raise await self._error(answer)
+        if "data" not in answer:
+            raise OutputChanged("it was changed while it was read")
+        return base64.b64decode(answer["data"])
 
     async def stop(self, session: str) -> None:
         try:

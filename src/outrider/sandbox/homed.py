@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
 from outrider.errors import CallLost, SandboxUnavailable
 from outrider.ports.placements import Placements, Whereabouts, given_up_host, moved_text
-from outrider.ports.sandbox import Capabilities, Sandboxes, ToolCall, ToolOutcome
+from outrider.ports.sandbox import Capabilities, Output, Sandboxes, ToolCall, ToolOutcome
 
 
 class OwnSandboxes(Sandboxes, Protocol):
@@ -79,6 +79,14 @@ class HomedSandboxes:
     async def interrupt(self, session: str, call_id: str, *, epoch: int) -> None:
         if await self._is_here(session):
             await self._own.interrupt(session, call_id, epoch=epoch)
+
+    async def outputs(self, session: str, *, epoch: int) -> list[Output]:
+        if not await self._is_here(session):
+            raise SandboxUnavailable(f"The files of session {session} are elsewhere.")
+        return await self._own.outputs(session, epoch=epoch)
+
+    def read_output(self, session: str, output: Output) -> AsyncIterator[bytes]:
+        return self._own.read_output(session, output)
 
     async def stop(self, session: str) -> None:
         if await self._is_here(session):

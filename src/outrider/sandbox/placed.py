@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 
 from outrider.errors import CallLost, SandboxUnavailable
 from outrider.links.frames import BEAT_SECONDS
 from outrider.links.sandboxes import HostUnreachable, RemoteSandboxes
 from outrider.ports.placements import Placements, given_up_host, moved_text
-from outrider.ports.sandbox import Capabilities, ToolCall, ToolOutcome
+from outrider.ports.sandbox import Capabilities, Output, OutputChanged, ToolCall, ToolOutcome
 
 log = logging.getLogger("outrider.sandbox")
 
@@ -138,6 +138,17 @@ class PlacedSandboxes:
         host = await self._host_of(session)
         if host is not None:
             await host.interrupt(session, call_id, epoch=epoch)
+
+    async def outputs(self, session: str, *, epoch: int) -> list[Output]:
+        host = await self._host_of(session)
+        return [] if host is None else await host.outputs(session, epoch=epoch)
+
+    async def read_output(self, session: str, output: Output) -> AsyncIterator[bytes]:
+        host = await self._host_of(session)
+        if host is None:
+            raise OutputChanged("its session has left its host")
+        async for piece in host.read_output(session, output):
+            yield piece
 
     async def stop(self, session: str) -> None:
         host = await self._host_of(session)

@@ -20,6 +20,7 @@ from outrider.sandbox import (
     linux,
     namespaces,
     output,
+    outputs,
     process,
     room,
     shell,
@@ -82,6 +83,8 @@ class Shim:
             "interrupt": self._interrupt,
             "status": self._status,
             "keep": self._keep,
+            "outputs": self._list_outputs,
+            "output": self._read_output,
             "stop": self._stop,
         }
         handler = handlers.get(request.get("op", ""))
@@ -102,6 +105,14 @@ class Shim:
             "init": self._box.init if self._box else None,
             "idle": time.monotonic() - self._last_active,
         })  # fmt: skip
+
+    def _list_outputs(self, request: dict[str, Any], reply: Reply) -> None:
+        if not self._fenced(request["epoch"], reply):
+            reply({"outputs": outputs.listed(os.path.join(self._own, "outputs"))})
+
+    def _read_output(self, request: dict[str, Any], reply: Reply) -> None:
+        root = os.path.join(self._own, "outputs")
+        reply(outputs.piece(root, request["path"], request["mark"], request["offset"]))
 
     def _keep(self, request: dict[str, Any], reply: Reply) -> None:
         self._keep_until(request["until"])

@@ -25,6 +25,7 @@ from outrider.doorbell.opening import make_exchange
 from outrider.doorbell.ring_only import RingOnly
 from outrider.endpoints import Endpoints
 from outrider.harness.loop import Hands
+from outrider.harness.outputs import Outputs
 from outrider.harness.worker import NODE_ENDS, Worker
 from outrider.ids import MonotonicIds
 from outrider.links.declarations import DeclarationsLink
@@ -99,6 +100,7 @@ async def wired(
             work = Hands(
                 *(store, feed, model, endpoints, sandboxes, limits, ids, clock, telemetry),
                 *(hands.ways_out(settings, vault, store), hands.whereabouts(sandboxes)),
+                outputs=Outputs(store, blobs, sandboxes, limits, ids, clock),
             )
             dispatch = worker = Worker(work, feed, exchange or LocalDoorbell(), _worker_id(settings.node_file))
             workers.append(worker)

@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol, TypeVar, cast
 from outrider.errors import BlobDamaged, LogCold, NotFound, Overloaded
 from outrider.ports.blobs import BlobPrefix, Blobs
 from outrider.ports.cold import ColdLogs
+from outrider.ports.files import FileRecords, all_of
 from outrider.ports.log import (
     EventLog,
     HistoryEntry,
@@ -27,15 +28,16 @@ from outrider.ports.log import (
     SessionPatch,
     Snapshot,
 )
-from outrider.ports.records import Records, SessionRecord
+from outrider.ports.records import Page, Records, SessionRecord
 from outrider.store.bodies import Bodies, Fence, any_outside, fitting
 from outrider.store.cold import Freezer
 
 T = TypeVar("T")
+EVERY = Page(limit=1_000_000)
 log = logging.getLogger("outrider.store")
 
 
-class Deepened(EventLog, Records, ColdLogs, Protocol):
+class Deepened(EventLog, Records, FileRecords, ColdLogs, Protocol):
     """What the layer needs of a store."""
 
 
@@ -164,9 +166,13 @@ class DeepStore:
         return self._append(SessionKey(record.workspace, record.id), events, Fence(if_head), write)
 
     async def delete_session(self, key: SessionKey, *, if_head: int, opened_by: str = "") -> None:
+        files = await self._store.files(key.workspace, EVERY, session=key.session)
         await self._store.delete_session(key, if_head=if_head, opened_by=opened_by)
         try:
             await self._blobs.delete_all(BlobPrefix(key.workspace, key.session))
+            for blob in {record.blob for record in files if record.blob is not None}:
+                if not await self._store.owns_bytes(key.workspace, blob):
+                    await self._blobs.delete_all(all_of(key.workspace, blob))
         except Overloaded as error:  # the session is gone all the same
             log.warning("session %s: its blobs are left to the next sweep: %s", key.session, error.message)
 

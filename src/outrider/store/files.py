@@ -6,9 +6,9 @@ from collections.abc import Collection
 from functools import partial
 from typing import Any
 
-from outrider.errors import Conflict, InvalidRequest, NotFound, Overloaded
-from outrider.ports.files import Announced, FileRecord
-from outrider.ports.log import KeptAnswer
+from outrider.errors import Conflict, Fenced, InvalidRequest, NotFound, Overloaded
+from outrider.ports.files import Announced, FileRecord, OutputRecord
+from outrider.ports.log import KeptAnswer, SessionKey
 from outrider.ports.records import Page
 from outrider.store import shapes
 from outrider.store.steps import Recorded, Steps, first, rows, run
@@ -24,6 +24,19 @@ class StoredFiles(Recorded):
 
     async def add_file(self, record: FileRecord, *, most_bytes: int, keep: KeptAnswer | None = None) -> None:
         await self._walks.walk(partial(_add, record=record, most_bytes=most_bytes, keep=keep))
+
+    async def add_output(self, record: FileRecord, output: OutputRecord, *, epoch: int, most_bytes: int) -> str | None:
+        return await self._walks.walk(
+            partial(_add_output, record=record, output=output, epoch=epoch, most_bytes=most_bytes)
+        )
+
+    async def renew_output(self, key: SessionKey, path: str, mark: str) -> None:
+        await self._walks.walk(partial(run, "renew_output", shapes.named(key, path=path, mark=mark)))
+
+    async def outputs(self, key: SessionKey) -> dict[str, OutputRecord]:
+        return await self._reads.one(
+            "outputs", shapes.named(key), lambda found: {row[0]: OutputRecord(*row) for row in found}
+        )
 
     async def file(self, workspace: str, file_id: str) -> FileRecord | None:
         return next(iter(await self._reads.one("file", {"workspace": workspace, "id": file_id}, _files)), None)
@@ -88,6 +101,33 @@ def _add(record: FileRecord, most_bytes: int, keep: KeptAnswer | None) -> Steps[
     yield from run("insert_file", values)
     if keep is not None:
         yield from run("put_answer", _answer(record.workspace, keep))
+
+
+def _add_output(record: FileRecord, output: OutputRecord, epoch: int, most_bytes: int) -> Steps[str | None]:
+    names = {"workspace": record.workspace, "session": record.session, "epoch": epoch}
+    if (yield from run("hold_epoch", names)) != 1:
+        raise Fenced(f"Session {record.session} has another owner, or is gone.")
+    before = yield from first("output", {**names, "path": output.path})
+    unused = None if before is None else (yield from _replaced(record.workspace, before[1]))
+    yield from _add(record, most_bytes, None)
+    yield from run("put_output", {**names, **shapes.fields(output)})
+    return unused
+
+
+def _replaced(workspace: str, file_id: str) -> Steps[str | None]:
+    names = {"workspace": workspace, "id": file_id}
+    if (yield from run("hold_file", names)) != 1:
+        return None  # its user has deleted it
+    (record,) = _files((yield from rows("file", names)))
+    return (yield from erase(record))
+
+
+def erase_with_session(key: SessionKey) -> Steps[None]:
+    """All files whose scope it is; their bytes are nobody's then."""
+    for record in _files((yield from rows("all_files_of_session", shapes.named(key)))):
+        if (yield from run("hold_file", shapes.fields(record))) == 1:
+            yield from erase(record)
+    yield from run("erase_outputs", shapes.named(key))
 
 
 def _answer(workspace: str, keep: KeptAnswer) -> dict[str, Any]:

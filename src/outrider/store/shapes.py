@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Any
 
 from outrider.ports.access import ApiKey, Workspace
-from outrider.ports.files import FileRecord
+from outrider.ports.files import FileRecord, OutputRecord
 from outrider.ports.log import Attendance, HistoryEntry, HistoryQuery, Row, SessionKey, Snapshot
 from outrider.ports.records import AgentRecord, EnvironmentRecord, Page, SessionFilter, SessionRecord
 from outrider.ports.vaults import Change, CredentialRecord, VaultRecord
@@ -36,6 +36,7 @@ Record = (
     | CredentialRecord
     | Change
     | FileRecord
+    | OutputRecord
 )
 
 

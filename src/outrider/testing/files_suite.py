@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from outrider.errors import Conflict, InvalidRequest, NotFound, Overloaded
-from outrider.ports.files import Announced, FileRecord
+from outrider.errors import Conflict, Fenced, InvalidRequest, NotFound, Overloaded
+from outrider.ports.files import Announced, FileRecord, OutputRecord
 from outrider.ports.log import KeptAnswer, StoredAnswer
 from outrider.ports.records import Page
 from outrider.testing.store_trial import Contract, Store, Trial, refused
@@ -153,3 +153,58 @@ async def an_expired_file_loses_its_bytes_and_later_its_record(trial: Trial) -> 
     assert await store.expire_files(at(50), forget=at(20)) == 1
     assert [r.id for r in await store.files(A, ALL)] == ["file_1"]
     assert await store.stored_bytes(A) == 10
+
+
+def output(name: str, *, path: str = "a.txt", mark: str = "1", digest: str = "a") -> OutputRecord:
+    return OutputRecord(path, name, mark, digest)
+
+
+async def left(trial: Trial, name: str, path: str = "a.txt", *, epoch: int = 1, size: int = 10) -> str | None:
+    record = replace(file(name, size=size), session="sesn_1", downloadable=True)
+    await trial.store.announce_file(A, name, at(0))
+    return await trial.store.add_output(record, output(name, path=path), epoch=epoch, most_bytes=PLENTY)
+
+
+@contract
+async def an_output_takes_the_place_of_what_its_path_was_before(trial: Trial) -> None:
+    store, key = trial.store, (await trial.owned()).key
+    assert await left(trial, "file_1") is None
+    assert await left(trial, "file_2", "b.txt") is None
+    assert await left(trial, "file_3") == "file_1"
+    assert {r.id for r in await store.files(A, ALL, session="sesn_1")} == {"file_2", "file_3"}
+    assert await store.outputs(key) == {"a.txt": output("file_3"), "b.txt": output("file_2", path="b.txt")}
+    await store.renew_output(key, "a.txt", "2")
+    assert (await store.outputs(key))["a.txt"] == output("file_3", mark="2")
+    await store.delete_file(A, "file_3")
+    assert (await store.outputs(key))["a.txt"] == output("file_3", mark="2"), "or it would come back"
+    assert await left(trial, "file_4") is None
+    assert await store.stored_bytes(A) == 20
+
+
+@contract
+async def an_output_is_added_by_its_sessions_owner_only(trial: Trial) -> None:
+    store, key = trial.store, (await trial.owned()).key
+    await refused(Fenced, left(trial, "file_1", epoch=2))
+    await store.forget_announced(Announced(A, "file_1"))
+    await left(trial, "file_1")
+    await store.announce_file(A, "file_2", at(0))
+    too_much = store.add_output(
+        replace(file("file_2"), session="sesn_1"), output("file_2", digest="b"), epoch=1, most_bytes=5
+    )
+    await refused(InvalidRequest, too_much)
+    assert (await store.outputs(key))["a.txt"].file == "file_1"
+    assert await store.file(A, "file_1") is not None
+
+
+@contract
+async def a_deleted_session_takes_its_files_along_and_no_others(trial: Trial) -> None:
+    store, key = trial.store, (await trial.owned()).key
+    await added(store, file("file_1"))
+    await left(trial, "file_2")
+    await added(store, replace(file("file_3"), session="sesn_10"))
+    await store.delete_session(key, if_head=await store.head(key))
+    assert {r.id for r in await store.files(A, ALL)} == {"file_1", "file_3"}
+    assert await store.outputs(key) == {}
+    assert await owners(store, "file_1", "file_2", "file_3") == {"file_1", "file_3"}
+    assert await store.stored_bytes(A) == 20
+    await refused(Fenced, left(trial, "file_4"))

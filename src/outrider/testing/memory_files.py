@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
-from outrider.errors import Conflict, InvalidRequest, NotFound, Overloaded
-from outrider.ports.files import Announced, FileRecord
-from outrider.ports.log import KeptAnswer, StoredAnswer
+from outrider.errors import Conflict, Fenced, InvalidRequest, NotFound, OutriderError, Overloaded
+from outrider.ports.files import Announced, FileRecord, OutputRecord
+from outrider.ports.log import KeptAnswer, SessionKey, StoredAnswer
 from outrider.ports.records import Page
 from outrider.testing.paging import newest_first, one_stretch
 
@@ -18,6 +18,7 @@ class MemoryFiles:
     def __init__(self) -> None:
         super().__init__()
         self._answers: dict[tuple[str, str], tuple[str, StoredAnswer]] = {}
+        self._outputs: dict[SessionKey, dict[str, OutputRecord]] = {}
         self._files: dict[tuple[str, str], FileRecord] = {}
         self._announced: dict[tuple[str, str], tuple[str, bool]] = {}  # when, and whether it was given up
 
@@ -36,6 +37,39 @@ class MemoryFiles:
         self._files[place] = record
         if keep is not None:
             self._answers[record.workspace, keep.name] = (keep.at, keep.answer)
+
+    async def add_output(self, record: FileRecord, output: OutputRecord, *, epoch: int, most_bytes: int) -> str | None:
+        key = SessionKey(record.workspace, record.session or "")
+        if self._epoch(key) != epoch:
+            raise Fenced(f"Session {record.session} has another owner, or is gone.")
+        before = self._outputs.get(key, {}).get(output.path)
+        kept = None if before is None else self._files.pop((record.workspace, before.file), None)
+        try:
+            await self.add_file(record, most_bytes=most_bytes)
+        except OutriderError:
+            if kept is not None:
+                self._files[record.workspace, kept.id] = kept
+            raise
+        self._outputs.setdefault(key, {})[output.path] = output
+        return None if kept is None or await self.owns_bytes(record.workspace, kept.blob or "") else kept.blob
+
+    def _epoch(self, key: SessionKey) -> int | None:
+        """Of the session's log; None without one."""
+        raise NotImplementedError
+
+    async def renew_output(self, key: SessionKey, path: str, mark: str) -> None:
+        kept = self._outputs.get(key, {})
+        if path in kept:
+            kept[path] = replace(kept[path], mark=mark)
+
+    async def outputs(self, key: SessionKey) -> dict[str, OutputRecord]:
+        return dict(self._outputs.get(key, {}))
+
+    def _erase_files(self, key: SessionKey) -> None:
+        self._outputs.pop(key, None)
+        for place, record in list(self._files.items()):
+            if (record.workspace, record.session) == (key.workspace, key.session):
+                del self._files[place]
 
     async def file(self, workspace: str, file_id: str) -> FileRecord | None:
         return self._files.get((workspace, file_id))

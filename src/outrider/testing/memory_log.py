@@ -272,6 +272,7 @@ class MemoryStore(MemoryRecords, MemoryPlacements):
         _unmoved(self._known(key), if_head)
         del self._kept[key]
         self._erase_answers(key, opened_by)
+        self._erase_files(key)
         if self._on_delete is not None:
             self._on_delete(key)
 

@@ -48,6 +48,9 @@ class MemoryRecords(MemoryVaults, MemoryFiles, MemoryAccess):
         self._kept: dict[SessionKey, Kept] = {}
         self._agents: dict[tuple[str, str], list[AgentRecord]] = {}  # versions, oldest first
 
+    def _epoch(self, key: SessionKey) -> int | None:
+        return self._kept[key].epoch if key in self._kept else None
+
     async def put_agent(self, record: AgentRecord, *, if_version: int | None) -> None:
         place = (record.workspace, record.id)
         versions = self._agents.get(place, [])

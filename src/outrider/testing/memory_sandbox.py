@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from outrider.errors import CallLost, Fenced
-from outrider.ports.sandbox import Capabilities, ToolCall, ToolOutcome, text_outcome
+from outrider.ports.sandbox import Capabilities, Output, OutputChanged, ToolCall, ToolOutcome, text_outcome
 
 Hand = Callable[[ToolCall], Awaitable[ToolOutcome]]
 
@@ -24,6 +24,7 @@ class MemorySandboxes:
 
     def __init__(self, hand: Hand = echo) -> None:
         self.runs: Counter[str] = Counter()
+        self.left: dict[str, dict[str, bytes]] = {}  # outputs by session and path
         self._hand = hand
         self._calls: dict[str, asyncio.Task[ToolOutcome]] = {}
         self._epochs: dict[str, int] = {}
@@ -54,6 +55,17 @@ class MemorySandboxes:
 
     def forget(self) -> None:
         self._calls.clear()
+
+    async def outputs(self, session: str, *, epoch: int) -> list[Output]:
+        self._admit(session, epoch)
+        left = self.left.get(session, {})
+        return [Output(path, len(data), str(hash(data))) for path, data in sorted(left.items())]
+
+    async def read_output(self, session: str, output: Output) -> AsyncIterator[bytes]:
+        data = self.left.get(session, {}).get(output.path)
+        if data is None or str(hash(data)) != output.mark:
+            raise OutputChanged(output.path)
+        yield data
 
     async def stop(self, session: str) -> None:
         """A sandbox in memory is nothing that could be stopped."""

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from outrider.errors import CallLost, Fenced
-from outrider.ports.sandbox import Sandboxes, ToolCall, ToolOutcome
+from outrider.ports.sandbox import Output, OutputChanged, Sandboxes, ToolCall, ToolOutcome
 
 Check = Callable[[Sandboxes, str], Awaitable[None]]
 DEADLINE = 30.0
@@ -340,6 +340,36 @@ async def calls_run_side_by_side(sandboxes: Sandboxes, session: str) -> None:
     assert await waiting == "went"
 
 
+async def read_outputs(sandboxes: Sandboxes, session: str) -> dict[str, bytes]:
+    found = await sandboxes.outputs(session, epoch=1)
+    return {one.path: b"".join([piece async for piece in sandboxes.read_output(session, one)]) for one in found}
+
+
+async def outputs_are_listed_and_read_also_without_a_sandbox(sandboxes: Sandboxes, session: str) -> None:
+    hands = Hands(sandboxes, session)
+    await hands.bash(
+        "cd /mnt/session/outputs; mkdir -p a/b; echo one > a/b/c; head -c 2500000 /dev/zero > big; : > empty"
+    )
+    expected = {"a/b/c": b"one\n", "big": bytes(2_500_000), "empty": b""}
+    assert await read_outputs(sandboxes, session) == expected
+    await sandboxes.stop(session)
+    assert await read_outputs(sandboxes, session) == expected
+    await hands.bash("true")
+    await Hands(sandboxes, session, epoch=2).bash("true")
+    await raises(Fenced, sandboxes.outputs(session, epoch=1))
+
+
+async def outputs_are_regular_files_as_they_were_listed(sandboxes: Sandboxes, session: str) -> None:
+    hands = Hands(sandboxes, session)
+    await hands.bash("echo secret > secret; cd /mnt/session/outputs; mkdir d; echo one > d/a; echo two > b")
+    await hands.bash("cd /mnt/session/outputs; mkfifo pipe; ln -s /workspace/secret link; ln -s /workspace dir")
+    inside, file = await sandboxes.outputs(session, epoch=1), Output("dir/secret", 7, "0")
+    assert [one.path for one in inside] == ["b", "d/a"]
+    await hands.bash("cd /mnt/session/outputs; echo owt > b; rm -r d; ln -s /workspace d; cp ~/secret ~/a")
+    for one in (*inside, file, Output("../workspace/secret", 7, "0"), Output("/etc/passwd", 7, "0")):
+        await raises(OutputChanged, anext(aiter(sandboxes.read_output(session, one))))
+
+
 SUITE: tuple[Check, ...] = (
     a_shell_keeps_directory_and_variables,
     each_thread_has_a_shell_of_its_own,
@@ -371,4 +401,6 @@ SUITE: tuple[Check, ...] = (
     deleting_erases_everything,
     sessions_do_not_see_each_other,
     calls_run_side_by_side,
+    outputs_are_listed_and_read_also_without_a_sandbox,
+    outputs_are_regular_files_as_they_were_listed,
 )

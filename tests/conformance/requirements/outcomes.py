@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conformance.requirements.entry import INFERRED, SDK, docs, not_yet
+from conformance.requirements.entry import INFERRED, SDK, docs, met, not_yet
 
 LEDGER = (
     not_yet(
@@ -59,10 +59,9 @@ LEDGER = (
         SDK,
         "waits for outcomes",
     ),
-    not_yet(
+    met(
         "outcomes:deliverables",
         "Files under the outputs folder become files of the session.",
         docs("Define outcomes"),
-        "waits for files",
     ),
 )

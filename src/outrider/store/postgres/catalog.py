@@ -5,6 +5,7 @@ from __future__ import annotations
 from outrider.errors import Conflict, HeadMoved, NotFound
 from outrider.ports.log import SessionKey, StoredAnswer
 from outrider.ports.records import AgentRecord, EnvironmentRecord
+from outrider.store.files import erase_with_session
 from outrider.store.postgres.transaction import Transaction
 from outrider.store.shapes import answers_of, fields, named
 
@@ -54,6 +55,7 @@ async def delete_session(tx: Transaction, key: SessionKey, if_head: int, opened_
     for erasure in ERASURES:
         await tx.run(erasure, {"log": found["log"]})
     await tx.run("erase_answers", answers_of(key, opened_by))
+    await tx.walk(erase_with_session(key))
 
 
 async def put_answer(tx: Transaction, workspace: str, idempotency: str, at: str, answer: StoredAnswer) -> None:

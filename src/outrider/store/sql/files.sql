@@ -107,3 +107,36 @@ DELETE FROM announced_files WHERE workspace = :workspace AND id = :id;
 -- Whether something leads to this owner's bytes.
 SELECT 1 AS found FROM files WHERE workspace = :workspace AND blob = :blob
 UNION ALL SELECT 1 FROM announced_files WHERE workspace = :workspace AND id = :blob LIMIT 1;
+
+-- name: hold_epoch
+-- Keep a session's owner as it is until this transaction's end.
+UPDATE heads SET epoch = epoch WHERE workspace = :workspace AND session = :session AND epoch = :epoch;
+
+-- name: outputs
+-- What became of a session's outputs.
+SELECT path, file, mark, digest FROM outputs WHERE workspace = :workspace AND session = :session;
+
+-- name: output
+-- What became of one of them.
+SELECT path, file, mark, digest FROM outputs
+WHERE workspace = :workspace AND session = :session AND path = :path;
+
+-- name: put_output
+-- What became of one of them now.
+INSERT INTO outputs (workspace, session, path, file, mark, digest)
+VALUES (:workspace, :session, :path, :file, :mark, :digest)
+ON CONFLICT (workspace, session, path) DO UPDATE
+SET file = excluded.file, mark = excluded.mark, digest = excluded.digest;
+
+-- name: renew_output
+-- The same bytes.
+UPDATE outputs SET mark = :mark WHERE workspace = :workspace AND session = :session AND path = :path;
+
+-- name: all_files_of_session
+-- What goes with a session.
+SELECT workspace, id, created_at, expires_at, session, filename, mime_type, size, downloadable, counted, blob
+FROM files WHERE workspace = :workspace AND session = :session;
+
+-- name: erase_outputs
+-- Forget what became of a session's outputs.
+DELETE FROM outputs WHERE workspace = :workspace AND session = :session;

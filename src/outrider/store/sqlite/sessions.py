@@ -7,6 +7,7 @@ from typing import Literal
 from outrider.errors import Conflict, HeadMoved
 from outrider.ports.log import NewEvent, SessionKey
 from outrider.ports.records import SessionRecord
+from outrider.store.files import erase_with_session
 from outrider.store.shapes import answers_of, fields, named
 from outrider.store.sqlite.appends import enter, find_log
 from outrider.store.sqlite.transaction import Transaction
@@ -44,6 +45,7 @@ def delete_session(tx: Transaction, key: SessionKey, if_head: int, opened_by: st
     for erasure in ERASURES:
         tx.run(erasure, {"log": log})
     tx.run("erase_answers", answers_of(key, opened_by))
+    tx.walk(erase_with_session(key))
     tx.deleted.append(key)
 
 

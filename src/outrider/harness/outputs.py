@@ -1,0 +1,147 @@
+"""What agents leave in their outputs folder becomes files of their session, before the session is said to be idle.
+
+A crash in between costs nothing but time: the next owner ends the turn anew, and finds what is there already.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from outrider import faults
+from outrider.clock import Clock
+from outrider.config import Limits
+from outrider.errors import CallLost, InvalidRequest, NotFound, Overloaded, SandboxUnavailable
+from outrider.ids import IdSource
+from outrider.ports.blobs import Blobs
+from outrider.ports.files import FILE, Announced, FileRecord, FileRecords, OutputRecord, all_of, content_of
+from outrider.ports.log import Lease
+from outrider.ports.sandbox import Output, OutputChanged, Sandboxes
+from outrider.resources.files import FORBIDDEN, LONGEST_NAME, UNKNOWN_TYPE, mime_type_of
+
+SECONDS = 120.0  # after which the turn ends all the same, and the rest waits for the next one
+
+log = logging.getLogger("outrider.harness")
+
+
+class Collects(Protocol):
+    async def collect(self, lease: Lease) -> None:
+        """All that is new or was changed. Raises Fenced."""
+        ...
+
+
+class CollectsNothing:
+    """Implements `Collects`."""
+
+    async def collect(self, lease: Lease) -> None:
+        return None
+
+
+@dataclass(slots=True)
+class _Content:
+    """One output as it is read; its size and digest are known at the end."""
+
+    sandboxes: Sandboxes
+    session: str
+    output: Output
+    size: int = 0
+    digest: str = ""
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        digest = hashlib.sha256()
+        async for piece in self.sandboxes.read_output(self.session, self.output):
+            digest.update(piece)
+            self.size += len(piece)
+            yield piece
+        self.digest = digest.hexdigest()
+
+
+class Outputs:
+    """Implements `Collects`."""
+
+    def __init__(
+        self, files: FileRecords, blobs: Blobs, sandboxes: Sandboxes, limits: Limits, ids: IdSource, clock: Clock
+    ) -> None:
+        self._files = files
+        self._blobs = blobs
+        self._sandboxes = sandboxes
+        self._limits = limits
+        self._ids = ids
+        self._clock = clock
+
+    async def collect(self, lease: Lease) -> None:
+        session = lease.key.session
+        try:
+            async with asyncio.timeout(SECONDS):
+                known = await self._files.outputs(lease.key)
+                for output in await self._sandboxes.outputs(session, epoch=lease.epoch):
+                    before = known.get(output.path)
+                    if before is None or before.mark != output.mark:
+                        await self._take(lease, output, before)
+        except (SandboxUnavailable, CallLost, Overloaded, TimeoutError) as problem:
+            log.warning("session %s: its outputs are left to its next turn: %s", session, problem or "it took too long")
+
+    async def _take(self, lease: Lease, output: Output, before: OutputRecord | None) -> None:
+        session = lease.key.session
+        if output.size > self._limits.file_bytes:
+            log.warning("session %s: its output %r is too large for a file", session, output.path)
+            return
+        announced = Announced(lease.key.workspace, self._ids.new(FILE))
+        await self._files.announce_file(announced.workspace, announced.id, self._clock.now())
+        added = False
+        try:
+            content = _Content(self._sandboxes, session, output)
+            faults.point("output.put.before")
+            await self._blobs.put(content_of(announced.workspace, announced.id), content.pieces())
+            faults.point("output.put.after")
+            added = await self._add(lease, announced, content, before)
+        except (OutputChanged, InvalidRequest, NotFound) as problem:
+            log.warning("session %s: its output %r is not kept: %s", session, output.path, problem.message)
+        finally:
+            if not added:
+                await self._blobs.delete_all(all_of(announced.workspace, announced.id))
+                await self._files.forget_announced(announced)
+
+    async def _add(self, lease: Lease, announced: Announced, content: _Content, before: OutputRecord | None) -> bool:
+        """Whether the announced bytes are a file now: not if they are what they were."""
+        output = content.output
+        if before is not None and before.digest == content.digest:
+            await self._files.renew_output(lease.key, output.path, output.mark)
+            return False
+        made = OutputRecord(output.path, announced.id, output.mark, content.digest)
+        faults.point("output.add.before")
+        unused = await self._files.add_output(
+            self._record(lease, announced, content),
+            made,
+            epoch=lease.epoch,
+            most_bytes=self._limits.file_storage_bytes,
+        )
+        faults.point("output.add.after")
+        if unused is not None:
+            await self._blobs.delete_all(all_of(announced.workspace, unused))
+        return True
+
+    def _record(self, lease: Lease, announced: Announced, content: _Content) -> FileRecord:
+        name = filename(content.output.path)
+        return FileRecord(
+            workspace=announced.workspace,
+            id=announced.id,
+            created_at=self._clock.now(),
+            expires_at=None,
+            session=lease.key.session,
+            filename=name,
+            mime_type=mime_type_of("", name) or UNKNOWN_TYPE,
+            size=content.size,
+            downloadable=True,
+            counted=True,
+            blob=announced.id,
+        )
+
+
+def filename(path: str) -> str:
+    """The last part of a path, as a name that a file may have."""
+    return FORBIDDEN.sub("_", path.rpartition("/")[2])[-LONGEST_NAME:] or "unnamed"
