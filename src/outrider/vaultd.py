@@ -16,9 +16,10 @@ import socket
 import ssl
 import sys
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx2
@@ -27,7 +28,7 @@ import uvloop
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from outrider.clock import SystemClock
+from outrider.clock import Clock, SystemClock
 from outrider.config import Settings
 from outrider.endpoints import VAULT_KEY, VAULT_TOKEN, Endpoints
 from outrider.errors import OutriderError
@@ -43,6 +44,8 @@ from outrider.proxy.credentials import Credentials
 from outrider.proxy.declared import Declared
 from outrider.proxy.desk import Desk
 from outrider.proxy.egress.room import Room, serving, watching
+from outrider.proxy.git.mirror import Mirrors
+from outrider.proxy.git.room import looking
 from outrider.proxy.model import ModelProxy, Upstream
 from outrider.telemetry.prometheus import PrometheusMeter
 from outrider.vault import keyring, process
@@ -93,8 +96,8 @@ def main(
     audit = Audit(settings.vault_data, SystemClock())
     epochs = Epochs(settings.vault_data)
     ways = None if egress is None else Ways(settings, egress)
-    idle = settings.limits.model_idle_timeout
-    uvloop.run(serve(upstreams, doors, held, audit, epochs, idle_seconds=idle, ways=ways))
+    idle, mirrors = settings.limits.model_idle_timeout, partial(looking, settings)
+    uvloop.run(serve(upstreams, doors, held, audit, epochs, idle_seconds=idle, ways=ways, mirrors=mirrors))
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +190,7 @@ async def serve(
     *,
     idle_seconds: float = 300.0,
     ways: Ways | None = None,
+    mirrors: Callable[[Meter, Clock, Credentials], AbstractAsyncContextManager[Mirrors]] | None = None,
 ) -> None:
     """The vault with these upstreams and stored secrets, until SIGTERM."""
     context = httpx2.create_ssl_context()
@@ -206,7 +210,17 @@ async def serve(
         if ways is not None:
             room = await stack.enter_async_context(ways.served(meter, credentials))
             egress, desks[RECORD] = declared.bounding(room.settle), room.answer
-        app = gate.app(capabilities, models, MonotonicIds(), desks=desks, meter=meter, scrape=meter.text, egress=egress)
+        read = None
+        if mirrors is not None:
+            read = declared.reading((await stack.enter_async_context(mirrors(meter, SystemClock(), credentials))).read)
+        app = gate.app(
+            *(capabilities, models, MonotonicIds()),
+            desks=desks,
+            meter=meter,
+            scrape=meter.text,
+            egress=egress,
+            read=read,
+        )
         await _serve_until_told(app, doors)
 
 

@@ -32,7 +32,9 @@ KEEPS = frozenset(
     f"vault.{what}" for what in ("declare", "put", "purge", "tell", "forget", "audit", "refresh", "probe")
 )  # killed in test_vault_kill.py
 FILES = frozenset({"file.put", "file.add", "file.delete", "output.put", "output.add"})  # killed in test_files_kill.py
-ELSEWHERE = MOVES | KEEPS | FILES
+MOUNTS = frozenset({"api.token", "harness.repository", "harness.checkout", "vault.mirror"})
+"""Killed in test_repository_kill.py."""
+ELSEWHERE = MOVES | KEEPS | FILES | MOUNTS
 TAKEN_OVER = {"store.commit": 10, "api.take": 2, "harness.model": 3, "harness.tool": 2, "harness.interrupt": 1}
 HELD_SECONDS = 15.0
 FROZEN_SECONDS = 4.5  # so that it was buried, even if nobody needed what it held

@@ -268,7 +268,7 @@ def scene_on(store: str, *, pair: bool = False) -> Generator[Scene]:
         stops = stack.enter_context(Stops())
         model = {"OUTRIDER_MODEL_URL": stage.url}
         keys = {"OUTRIDER_API_KEY": KEY}
-        log: Log = partial(_sqlite_rows, data / "outrider.db")
+        log: Log = partial(sqlite_rows, data / "outrider.db")
         if store != "sqlite":
             keys |= _services(stack, store)
             log = stack.enter_context(closing(PostgresRows(keys["OUTRIDER_DATABASE_URL"]))).rows
@@ -310,7 +310,7 @@ def _services(stack: ExitStack, store: str) -> dict[str, str]:
     return found
 
 
-def _sqlite_rows(path: Path, session: str) -> list[Row]:
+def sqlite_rows(path: Path, session: str) -> list[Row]:
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10.0)) as db:
         return [_row(found) for found in db.execute(ROWS.format(name="?"), (session,)).fetchall()]
 

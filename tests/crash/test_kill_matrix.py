@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import test_files_kill
 import test_log_size_kill
+import test_repository_kill
 import test_vault_kill
 from kill_matrix import Cell, cells, run, sample
 from matrix_scene import STORES, Scene, scene_on
@@ -44,7 +45,8 @@ def test_the_points_listed_in_code_and_tried_are_the_same() -> None:
     assert points_in_code() == faults.POINTS
     for store, signal in product(STORES, (KILLED, FROZEN)):
         known = {cell.point for cell in cells(store) if cell.signal == signal}
-        elsewhere = {*test_log_size_kill.POINTS, *test_vault_kill.POINTS, *test_files_kill.POINTS}
+        modules = (test_log_size_kill, test_vault_kill, test_files_kill, test_repository_kill)
+        elsewhere = {point for module in modules for point in module.POINTS}
         assert known | elsewhere == faults.POINTS
 
 

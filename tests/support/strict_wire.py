@@ -25,8 +25,10 @@ from anthropic.types.beta import (
     BetaManagedAgentsVault,
 )
 from anthropic.types.beta.sessions import (
+    BetaManagedAgentsGitHubRepositoryResource,
     BetaManagedAgentsSendSessionEvents,
     BetaManagedAgentsSessionEvent,
+    BetaManagedAgentsSessionResource,
     BetaManagedAgentsSessionThread,
     BetaManagedAgentsStreamSessionEvents,
     BetaManagedAgentsStreamSessionThreadEvents,
@@ -66,6 +68,9 @@ ROUTES: tuple[tuple[str, str, Any], ...] = (
     ("GET", r"/v1/sessions", SyncBidirectionalPageCursor[Session]),
     ("POST", r"/v1/sessions/[^/]+/events", BetaManagedAgentsSendSessionEvents),
     ("GET", r"/v1/sessions/[^/]+(/threads/[^/]+)?/events", SyncPageCursor[BetaManagedAgentsSessionEvent]),
+    ("POST", r"/v1/sessions/[^/]+/resources/[^/]+", BetaManagedAgentsGitHubRepositoryResource),
+    ("GET", r"/v1/sessions/[^/]+/resources/[^/]+", BetaManagedAgentsGitHubRepositoryResource),
+    ("GET", r"/v1/sessions/[^/]+/resources", SyncPageCursor[BetaManagedAgentsSessionResource]),
     ("GET", r"/v1/sessions/[^/]+/threads", SyncPageCursor[Thread]),
     ("GET", r"/v1/sessions/[^/]+/threads/[^/]+", Thread),
     ("POST", r"/v1/files", BetaFileMetadata),

@@ -13,8 +13,10 @@ from outrider.harness.next_action import (
     AwaitModel,
     Bounds,
     CallModel,
+    CheckOut,
     EndTurn,
     Interrupt,
+    ReadRepositories,
     Release,
     Retry,
     RunTools,
@@ -55,6 +57,9 @@ PROFILE = ModelProfile("e", "m", window=2_000)
 BOUNDS = Bounds(window=2_000, tool_rounds=12, compactions_in_a_row=3, model_attempts=3)
 
 
+REPOSITORY = {"type": "github_repository", "url": "https://github.com/a/b", "mount_path": "/workspace/b"}
+
+
 class Sim:
     """One random session. `rows` is its log so far; `state` the incremental fold."""
 
@@ -65,7 +70,9 @@ class Sim:
         self.state = State(context=Context())
         self.rows: list[Row] = []
         self.tokens = 0
-        self.append(self.factory.internal(events.CREATED, {"agent": AGENT, "environment": {}}), epoch=0)
+        mounts = [REPOSITORY | {"id": f"sesrsc_{n}"} for n in range(self.rng.choice((0, 0, 1, 2)))]
+        about = {"agent": AGENT, "environment": {}, "resources": mounts}
+        self.append(self.factory.internal(events.CREATED, about), epoch=0)
 
     def append(self, *new: NewEvent, epoch: int = 1) -> None:
         for event in new:
@@ -116,6 +123,8 @@ class Sim:
                 self.append(start, self.factory.internal(events.REQUEST, {"purpose": purpose}))
             case AwaitModel(span):
                 self._model(span)
+            case ReadRepositories() | CheckOut():
+                self._mount(action)
             case Retry():
                 self.append(*self.factory.running())
             case RunTools(start, running):
@@ -123,6 +132,26 @@ class Sim:
             case EndTurn():
                 self._end(action)
         return True
+
+    def _mount(self, action: ReadRepositories | CheckOut) -> None:
+        if isinstance(action, ReadRepositories):
+            self._read(action.resources)
+        else:
+            self._check_out(action.resource)
+
+    def _read(self, resources: list[str]) -> None:
+        for resource in resources:
+            error = "repository_clone_error" if self.rng.random() < 0.4 else None
+            self.append(self.factory.internal(events.REPOSITORY, {"resource": resource, "error": error, "skills": []}))
+
+    def _check_out(self, resource: str) -> None:
+        repository = self.state.repository(resource)
+        assert repository is not None
+        if repository.checkout == "no" or self.rng.random() < 0.3:
+            self.append(self.factory.internal(events.CHECKOUT, {"resource": resource, "call_id": self.factory.id()}))
+        else:
+            error = "repository_clone_error" if self.rng.random() < 0.4 else None
+            self.append(self.factory.internal(events.CHECKED_OUT, {"resource": resource, "error": error}))
 
     def _interrupt(self) -> None:
         if self.state.open_span is not None:

@@ -66,7 +66,6 @@ def test_a_request_names_its_agent_by_id_or_by_reference() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"resources": [{"type": "file", "file_id": "f"}]}, "resources: session resources are not offered"),
         (
             {"budget": {"type": "limit", "max_list_cost": {"amount": "1", "currency": "USD"}}},
             "budget: budgets are not offered",

@@ -10,11 +10,13 @@ from conformance.requirements import requirement
 from outrider.api.sweep import Sweep, Withdrawal
 from outrider.clock import ManualClock
 from outrider.ports.declarations import Declaration
+from outrider.ports.log import NewEvent, SessionKey
 from outrider.ports.secrets import Notice
 from outrider.ports.vaults import CredentialRecord, SecretRef, VaultRecord
 from outrider.testing.memory_declarations import MemoryDeclarations
 from outrider.testing.memory_log import MemoryStore
 from outrider.testing.memory_secrets import MemorySecrets
+from outrider.testing.store_trial import THREAD, record
 
 pytestmark = pytest.mark.anyio
 AT = "2026-01-01T00:00:00.000000Z"
@@ -28,7 +30,7 @@ async def scene() -> tuple[MemoryStore, MemorySecrets, Sweep]:
     body = b'{"auth":{"type":"mcp_oauth","expires_at":null}}'
     await store.create_credential(CredentialRecord("w", "vlt_1", "vcrd_1", "mcp:x", 1, 5, AT, AT, None, body))
     await secrets.put(KEPT, {})
-    return store, secrets, Sweep(store, secrets, ManualClock())
+    return store, secrets, Sweep(store, store, secrets, ManualClock())
 
 
 async def test_a_secret_without_a_record_goes_at_the_second_look_and_no_other_version_with_it() -> None:
@@ -55,7 +57,8 @@ async def test_a_secret_whose_record_came_between_two_looks_stays() -> None:
 async def test_nothing_is_erased_beside_records_that_never_had_a_vault() -> None:
     secrets = MemorySecrets()
     await secrets.put(KEPT, {})
-    sweep = Sweep(MemoryStore(), secrets, ManualClock())
+    store = MemoryStore()
+    sweep = Sweep(store, store, secrets, ManualClock())
     await sweep.run()
     await sweep.run()
     assert set(secrets.kept) == {KEPT}
@@ -67,6 +70,25 @@ async def test_an_archived_credentials_secret_is_erased_even_if_the_vault_was_aw
     await sweep.run()
     await sweep.run()
     assert secrets.kept == {}
+
+
+async def test_a_repositorys_token_stays_with_its_session_and_goes_with_it() -> None:
+    store, secrets, sweep = await scene()
+    kept = SecretRef("wrkspc_a", "sesn_1", "sesrsc_1", 7)
+    details = b'{"resources":[{"id":"sesrsc_1","secret":7}]}'
+    opening = NewEvent("opening", "agent.message", b"{}", THREAD)
+    await store.create_session(replace(record("sesn_1"), details=details), [opening], wake=False)
+    strays = [replace(kept, version=6), replace(kept, credential="sesrsc_2"), replace(kept, vault="sesn_2")]
+    for one in (kept, *strays):
+        await secrets.put(one, {})
+    await sweep.run()
+    assert await sweep.run() == 3
+    assert set(secrets.kept) == {KEPT, kept}
+    await store.delete_session(SessionKey("wrkspc_a", "sesn_1"), if_head=1)
+    await store.create_session(record("sesn_3"), [opening], wake=False)
+    await sweep.run()
+    assert await sweep.run() == 1
+    assert set(secrets.kept) == {KEPT}
 
 
 @requirement("credentials:refresh:failed")

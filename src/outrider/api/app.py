@@ -24,6 +24,7 @@ from outrider.api.routes import (
     network,
     places,
     repair,
+    resources,
     sessions,
     threads,
     vaults,
@@ -34,6 +35,7 @@ from outrider.errors import InvalidRequest, NotFound, OutriderError
 
 S = "/v1/sessions/{session_id}"
 T = S + "/threads/{thread_id}"
+R = S + "/resources/{resource_id}"
 V = "/v1/vaults/{vault_id}"
 C = V + "/credentials/{credential_id}"
 F = "/v1/files/{file_id}"
@@ -73,6 +75,11 @@ ROUTES: tuple[Route, ...] = (  # looked through in order: what is asked most com
     Route("POST", S, sessions.update, USE, CHANGE),
     Route("DELETE", S, sessions.delete, USE, CHANGE),
     Route("POST", S + "/archive", sessions.archive, USE, CHANGE),
+    Route("POST", S + "/resources", resources.add, USE, CHANGE),
+    Route("GET", S + "/resources", resources.list_resources, WORK, READ),
+    Route("GET", R, resources.get, WORK, READ),
+    Route("POST", R, resources.update, USE, CHANGE),
+    Route("DELETE", R, resources.delete, USE, CHANGE),
     Route("GET", S + "/threads", threads.list_threads, WORK, READ),
     Route("GET", T, threads.get, WORK, READ),
     Route("POST", T + "/archive", threads.archive, USE, CHANGE),

@@ -1,5 +1,5 @@
-"""Keeps the vault process and the records in step: erases secrets that belong to no credential and declarations of no
-session, takes note of what the vault did by itself.
+"""Keeps the vault process and the records in step: erases secrets that belong to no credential or session and
+declarations of no session, takes note of what the vault did by itself.
 
 A secret is stored before its record and erased after it, so one without a record may be on its way: it goes only when
 it was found like that twice.
@@ -17,8 +17,12 @@ from outrider.clock import Clock
 from outrider.errors import Conflict
 from outrider.ports.declarations import Declarations
 from outrider.ports.log import SessionKey
+from outrider.ports.records import Records, SessionRecord
 from outrider.ports.secrets import Notice, Secrets
 from outrider.ports.vaults import Change, CredentialRecord, SecretRef, VaultRecords
+from outrider.resources.mounts import holds
+
+SESSION = "sesn_"
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -27,8 +31,9 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 class Sweep:
     """`run` it now and then, with more time between two runs than a request takes."""
 
-    def __init__(self, vaults: VaultRecords, secrets: Secrets, clock: Clock) -> None:
+    def __init__(self, vaults: VaultRecords, records: Records, secrets: Secrets, clock: Clock) -> None:
         self._vaults = vaults
+        self._records = records
         self._secrets = secrets
         self._clock = clock
         self._strays: set[SecretRef] = set()
@@ -36,15 +41,29 @@ class Sweep:
     async def run(self) -> int:
         """How many secrets were erased. Raises Overloaded when the vault does not answer."""
         await take_notices(self._vaults, self._secrets, self._clock)
-        if not await self._vaults.changes(after=0, limit=1):
-            return 0  # the records are new: perhaps not those that the vault's secrets belong to
         held = await self._secrets.held()
-        strays = held - await self._vaults.secret_refs()
+        sessions = {ref for ref in held if ref.vault.startswith(SESSION)}
+        strays = await self._of_no_credential(held - sessions) | await self._of_no_session(sessions)
         erased = strays & self._strays
         for ref in erased:
             await self._secrets.purge_one(ref)
         self._strays = strays - erased
         return len(erased)
+
+    async def _of_no_credential(self, held: set[SecretRef]) -> set[SecretRef]:
+        """None where the records are new: perhaps not those that the vault's secrets belong to."""
+        if not held or not await self._vaults.changes(after=0, limit=1):
+            return set()
+        return held - await self._vaults.secret_refs()
+
+    async def _of_no_session(self, held: set[SecretRef]) -> set[SecretRef]:
+        """Of sessions' resources; the same goes for records without a session."""
+        if not held or not await self._records.session_ids():
+            return set()
+        return {ref for ref in held if not holds(await self._session(ref), ref)}
+
+    async def _session(self, ref: SecretRef) -> SessionRecord | None:
+        return await self._records.session(SessionKey(ref.workspace, ref.vault))
 
 
 class Withdrawal:

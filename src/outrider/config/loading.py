@@ -22,6 +22,7 @@ from outrider.config.settings import (
 from outrider.config.tables import check_kinds, check_known, path_of, read_document, table_of
 from outrider.config.urls import DATABASE_URL, NATS_URL, database_url, nats_url, otlp_endpoint
 from outrider.errors import InvalidRequest
+from outrider.githosts import git_hosts
 from outrider.networks import EGRESS_KEYS, egress_settings
 
 NATS_PREFIX = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
@@ -55,6 +56,7 @@ TABLES = (
     "endpoints",
     "vault",
     "rate_limits",
+    "git",
 )
 LOG_FORMATS = ("text", "json")
 SANDBOX_KEYS = ("strict", "listen", "hosts", "host_patience", "shared_workspaces", "lease")
@@ -134,6 +136,7 @@ def load(
         rate_limits=rate_limits(table_of(document, "rate_limits", RATE_KEYS, path), path),
         vault=_vault(table_of(document, "vault", VAULT_KEYS, path), path),
         egress=egress_settings(table_of(document, "egress", EGRESS_KEYS, path), f"Config file {path}: egress"),
+        git_hosts=git_hosts(_git(document, path).get("hosts", {}), f"Config file {path}: git.hosts"),
         endpoints=_endpoints(document.get("endpoints", {}), path),
     )
     _check(settings)
@@ -188,6 +191,10 @@ def _vault(values: Mapping[str, Any], path: Path) -> VaultSettings:
     if found.transit_url and found.key_file:
         raise InvalidRequest(f"Config file {path}: give vault.key_file or vault.transit_url, not both.")
     return found
+
+
+def _git(document: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    return table_of(document, "git", ("hosts",), path)
 
 
 def _endpoints(values: Any, path: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from outrider.githosts import GITHUB, GitHost
 from outrider.networks import EgressSettings
 
 FIRST_UID = 61_000  # as root: the server's user; the vault's and the scripted model's follow
@@ -125,6 +126,7 @@ class Settings:
     rate_limits: RateLimits = field(default_factory=RateLimits)
     vault: VaultSettings = field(default_factory=VaultSettings)
     egress: EgressSettings = field(default_factory=EgressSettings)
+    git_hosts: tuple[GitHost, ...] = (GITHUB,)
     endpoints: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
 
     @property

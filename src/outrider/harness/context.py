@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any, cast
 
 from outrider.harness.fitting import fitted
+from outrider.harness.permissions import policy_of
 from outrider.harness.tools import model_tools
 from outrider.ports.model import ModelProfile
 from outrider.session import size
@@ -20,8 +21,8 @@ THINKING_TOKENS = 4_096
 PLATFORM_TEXT = """\
 You are an agent at work in a session that may last long. Your built-in tools act in an isolated Linux sandbox.
 Files under /workspace are kept for the whole session; it is also the working directory. Leave deliverables for the
-user in /mnt/session/outputs. Files that the user gave you are in /mnt/session/uploads, read-only. The sandbox has no
-network access."""
+user in /mnt/session/outputs. Files that the user gave you are in /mnt/session/uploads, read-only. The sandbox reaches
+the network through a proxy only, which lets through what its environment allows."""
 NO_TOOLS_TEXT = "You are an agent at work in a session that may last long."
 SUMMARY_REQUEST = """\
 The conversation has become too long for your context window. Write a summary of all of it so far, from which the
@@ -40,7 +41,7 @@ def build_request(context: Context, profile: ModelProfile, *, purpose: str) -> d
     body: dict[str, Any] = {
         "model": profile.model,
         "max_tokens": profile.max_tokens,
-        "system": _system(context.agent, with_tools=bool(tools), cache=profile.cache_control),
+        "system": _system(context, with_tools=bool(tools), cache=profile.cache_control),
         "messages": _mark_last(messages) if profile.cache_control else messages,
     }
     if tools:
@@ -99,13 +100,28 @@ def kept_messages(context: Context, profile: ModelProfile) -> int:
     return kept
 
 
-def _system(agent: dict[str, Any], *, with_tools: bool, cache: bool) -> list[dict[str, Any]]:
+def _system(context: Context, *, with_tools: bool, cache: bool) -> list[dict[str, Any]]:
     blocks = _text(PLATFORM_TEXT if with_tools else NO_TOOLS_TEXT)
-    if agent.get("system"):
-        blocks += _text(agent["system"])
+    if context.mounts and with_tools:
+        blocks += _text(_mounts(context))
+    if context.agent.get("system"):
+        blocks += _text(context.agent["system"])
     if cache:
         blocks[-1]["cache_control"] = CACHE_MARK
     return blocks
+
+
+def _mounts(context: Context) -> str:
+    """Where repositories are, and which skills lie in them. Their words are a repository's: kept to one line each."""
+    lines = ["Git repositories in your workspace. Fetch, pull and push work there without credentials of yours:"]
+    for mount in context.mounts:
+        at = f"- {mount['url']} at {mount['mount_path']}"
+        lines.append(f"{at} is not there: {mount['error']}" if mount["error"] else at)
+    skills = [(mount, skill) for mount in context.mounts if not mount["error"] for skill in mount["skills"]]
+    if skills and policy_of(context.agent, "read"):
+        lines.append("Skills in these repositories. Before you do what one is for, read its file:")
+        lines += [f"- {one['name']}: {one['description']} ({at['mount_path']}/{one['path']})" for at, one in skills]
+    return "\n".join(lines)
 
 
 def _mark_last(messages: list[Message]) -> list[Message]:

@@ -35,8 +35,10 @@ from outrider.harness.next_action import (
     AwaitModel,
     Bounds,
     CallModel,
+    CheckOut,
     EndTurn,
     Interrupt,
+    ReadRepositories,
     Release,
     Retry,
     RunTools,
@@ -45,6 +47,7 @@ from outrider.harness.next_action import (
 )
 from outrider.harness.outputs import Collects, CollectsNothing
 from outrider.harness.replies import ReplyDraft, reply_rows
+from outrider.harness.repositories import Mounting
 from outrider.harness.telling import Telling
 from outrider.ids import IdSource
 from outrider.ports.doorbell import LiveFeed
@@ -53,6 +56,7 @@ from outrider.ports.log import EventLog, NewEvent
 from outrider.ports.metrics import RESCHEDULES
 from outrider.ports.model import Model, ModelCall, ModelProfile, ModelReply, Models
 from outrider.ports.placements import Whereabouts, always_here
+from outrider.ports.repositories import NoRepositories, Repositories
 from outrider.ports.sandbox import Sandboxes, ToolCall, ToolOutcome, text_outcome
 from outrider.ports.telemetry import SILENT, Telemetry
 from outrider.session import events, size
@@ -83,6 +87,7 @@ class Hands:
     clock: Clock
     telemetry: Telemetry = SILENT
     egress: Egress = field(default_factory=NoEgress)
+    repositories: Repositories = field(default_factory=NoRepositories)
     whereabouts: Callable[[str], Awaitable[Whereabouts]] = always_here
     outputs: Collects = field(default_factory=CollectsNothing)
 
@@ -110,6 +115,7 @@ class Driver:
         self._news = tail.news
         self._telling = Telling(hands.telemetry, hands.clock, journal.lease.key.session)
         journal.traced_by(hands.telemetry.tracer, lambda: self._telling.trace)
+        self._mounting = Mounting(hands, journal, self._news, lambda work: self._group.create_task(work))
         self._request: _Request | None = None
         self._tools: dict[str, asyncio.Task[None]] = {}
         self._finished: dict[str, ToolOutcome] = {}
@@ -130,7 +136,7 @@ class Driver:
                         return True
                 return False
             finally:
-                for task in self._under_way():
+                for task in (*self._under_way(), *self._mounting.under_way()):
                     task.cancel()
                 self._telling.leave()
 
@@ -194,6 +200,8 @@ class Driver:
                 return await self._interrupt()
             case TakeUp(event_ids):
                 self._take_up(event_ids)
+            case ReadRepositories() | CheckOut():
+                await self._mount(action)
             case CallModel(purpose):
                 return await self._call_model(purpose)
             case AwaitModel(span):
@@ -205,6 +213,12 @@ class Driver:
             case EndTurn():
                 return await self._end_turn(action)
         return False
+
+    async def _mount(self, action: ReadRepositories | CheckOut) -> None:
+        if isinstance(action, ReadRepositories):
+            await self._mounting.read(action.resources)
+        else:
+            await self._mounting.check_out(action.resource, self._can_run_tools, self._tell_egress)
 
     # -- turns
 
@@ -230,6 +244,7 @@ class Driver:
         """Stop what runs, close what is open, end the turn; then the queue is looked at anew."""
         factory = self._journal.factory
         await self._stop_request()
+        await self._mounting.stop()
         await self._stop_tools()
         if self._state.open_span is not None:
             self._journal.stage(span_end(factory, self._state.open_span, is_error=None))

@@ -45,6 +45,20 @@ class TakeUp:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadRepositories:
+    """Learn what these repositories say of themselves."""
+
+    resources: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckOut:
+    """Put this repository into the workspace."""
+
+    resource: str
+
+
+@dataclass(frozen=True, slots=True)
 class CallModel:
     """Ask the model. `purpose` is `turn` or `compaction`."""
 
@@ -83,7 +97,9 @@ class EndTurn:
     drop_queue: bool = False
 
 
-Action = Release | Interrupt | TakeUp | CallModel | AwaitModel | Retry | RunTools | EndTurn
+Action = (
+    Release | Interrupt | TakeUp | ReadRepositories | CheckOut | CallModel | AwaitModel | Retry | RunTools | EndTurn
+)
 
 
 def next_action(state: State, bounds: Bounds) -> Action:
@@ -121,6 +137,9 @@ def _rest(state: State) -> Action:
 def _tools(state: State) -> Action:
     running = [call.id for call in state.calls if call.started and not call.answered]
     start = _startable(state)
+    missing = state.missing if start else None
+    if missing is not None:
+        return CheckOut(missing.id)
     if start or running:
         return RunTools(start, running)
     return EndTurn({"type": "requires_action", "event_ids": state.awaited})
@@ -142,6 +161,8 @@ def _model(state: State, bounds: Bounds) -> Action:
     notes = _notes(state)
     if notes:
         return TakeUp(notes)
+    if state.unread:
+        return ReadRepositories(state.unread)
     if state.rounds >= bounds.tool_rounds:
         return _limit("tool_use_limit_reached_error", f"The turn reached its limit of {bounds.tool_rounds} rounds.")
     if state.cut_replies >= CUT_REPLIES_IN_A_ROW:

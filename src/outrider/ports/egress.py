@@ -23,9 +23,20 @@ class EgressCredential:
 
 
 @dataclass(frozen=True, slots=True)
+class EgressRepository:
+    """A repository of a session: its resource's id, its address, and the version of its token, 0 if it has none. The
+    vault holds the token under (workspace, session, resource, version)."""
+
+    resource: str
+    url: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class EgressClaim:
     """What a session's sandbox may reach. `networking` is the environment's own object, `mcp_hosts` are those of the
-    agent's declared servers, `credentials` what its commands may use without seeing it."""
+    agent's declared servers, `credentials` what its commands may use without seeing it, `repositories` what it may
+    fetch and push."""
 
     session: str
     epoch: int
@@ -33,6 +44,7 @@ class EgressClaim:
     networking: dict[str, Any]
     mcp_hosts: tuple[str, ...] = ()
     credentials: tuple[EgressCredential, ...] = ()
+    repositories: tuple[EgressRepository, ...] = ()
 
 
 class Egress(Protocol):

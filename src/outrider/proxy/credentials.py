@@ -44,6 +44,12 @@ class Credentials:
         """Raises NotFound, SecretsLocked, KeyUnavailable."""
         return material.unpack(await self.store.get(owner))
 
+    async def latest(self, owner: Owner) -> dict[str, Any]:
+        """This version, or the newest there is once that has been replaced. Raises as `open`."""
+        if not self.store.holds(owner):
+            owner = self.store.newest(owner)
+        return await self.open(owner)
+
     async def token(self, owner: Owner, who: Who) -> dict[str, Any]:
         """The material with an access token that has not expired, as far as that can be known and mended."""
         found = await self.open(owner)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -11,10 +11,13 @@ import msgspec
 from outrider.errors import KeyUnavailable, NotDeclared, NotFound, Overloaded
 from outrider.links.declarations import Declare, Withdraw
 from outrider.ports.declarations import Declaration
-from outrider.ports.egress import EgressClaim
+from outrider.ports.egress import EgressClaim, EgressRepository
 from outrider.ports.log import SessionKey
+from outrider.ports.repositories import Reading, ReadRequest
 from outrider.proxy.desk import read
 from outrider.vault.declarations import Declarations
+
+Read = Callable[[ReadRequest], Awaitable[Reading]]
 
 
 class Declared:
@@ -57,16 +60,33 @@ class Declared:
 
         return bounded
 
+    def reading(self, read: Read) -> Read:
+        """Reads only what the session has declared."""
+
+        async def bounded(request: ReadRequest) -> Reading:
+            said = await self.held.of(SessionKey(request.workspace, request.session))
+            _check_repositories(said, (request.repository,))
+            return await read(request)
+
+        return bounded
+
     async def bounded(self, claim: EgressClaim) -> EgressClaim:
         """The claim with the networking that the session has declared. Raises NotDeclared for credentials that it may
         not use, KeyUnavailable."""
         said = await self.held.find(SessionKey(claim.workspace, claim.session))
         if said is None:
-            if claim.credentials or claim.mcp_hosts:
+            if claim.credentials or claim.mcp_hosts or claim.repositories:
                 raise NotDeclared(f"Session {claim.session} has declared nothing.")
             return claim
         _check_credentials(said, claim)
+        _check_repositories(said, claim.repositories)
         return replace(claim, networking=said.networking, mcp_hosts=said.server_hosts)
+
+
+def _check_repositories(said: Declaration, claimed: Iterable[EgressRepository]) -> None:
+    for one in claimed:
+        if said.repository(one.resource).url != one.url:
+            raise NotDeclared(f"Session {said.session} has declared repository {one.resource} at another address.")
 
 
 def _check_credentials(said: Declaration, claim: EgressClaim) -> None:

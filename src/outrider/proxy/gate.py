@@ -28,9 +28,11 @@ from outrider.errors import (
 from outrider.ids import IdSource
 from outrider.links.egress import PATH as EGRESS_PATH
 from outrider.links.refusals import REFUSAL_HEADER, REFUSED_CAPABILITY, REFUSED_DECLARATION, REFUSED_EPOCH
+from outrider.links.repositories import PATH as READ_PATH
 from outrider.links.vault import CapabilityAnswer, CapabilityRequest, read_claim
 from outrider.ports import metrics
 from outrider.ports.egress import EgressClaim
+from outrider.ports.repositories import Reading, ReadRequest
 from outrider.ports.telemetry import Meter, NoMeter
 from outrider.proxy.model import ModelProxy
 from outrider.vault.capabilities import LIFETIME, Capabilities
@@ -58,9 +60,10 @@ def app(
     meter: Meter | None = None,
     scrape: Callable[[], bytes] | None = None,
     egress: Settle | None = None,
+    read: Callable[[ReadRequest], Awaitable[Reading]] | None = None,
 ) -> ASGIApp:
-    """POST /capabilities, /egress, /model/{endpoint}/v1/... and what begins like one of `desks`, GET /healthz, /metrics
-    (from `scrape`)."""
+    """POST /capabilities, /egress, /repositories/read, /model/{endpoint}/v1/... and what begins like one of `desks`,
+    GET /healthz, /metrics (from `scrape`)."""
     told = meter or NoMeter()
 
     async def route(scope: Scope, receive: Receive, send: Send) -> None:
@@ -79,6 +82,10 @@ def app(
             faults.point("vault.forward.before")
             await _counted(told, endpoint, models[endpoint], path, scope, receive, send)
             faults.point("vault.forward.after")
+        elif read is not None and scope["path"] == READ_PATH and scope["method"] == "POST":
+            asked = _read_request(await _whole_body(receive))
+            capabilities.see(asked.session, asked.epoch)
+            await answer(send, 200, msgspec.json.encode(await read(asked)))
         else:
             await answer(send, 200, await _asked(scope, receive, capabilities, desks, scrape, egress))
 
@@ -178,6 +185,13 @@ def _mint(capabilities: Capabilities, body: bytes) -> bytes:
         raise InvalidRequest(f"Not a request for a capability: {error}") from error
     token = capabilities.mint(asked.session, asked.epoch, tuple(asked.upstreams))
     return msgspec.json.encode(CapabilityAnswer(token, LIFETIME))
+
+
+def _read_request(body: bytes) -> ReadRequest:
+    try:
+        return msgspec.json.decode(body, type=ReadRequest)
+    except msgspec.DecodeError as error:
+        raise InvalidRequest(f"Not a request to read a repository: {error}") from error
 
 
 def _egress_claim(body: bytes) -> EgressClaim:

@@ -12,12 +12,12 @@ import msgspec
 from outrider.errors import InvalidRequest, NotSupported
 from outrider.ports.log import SessionKey, SessionPatch
 from outrider.ports.records import SessionRecord
-from outrider.resources import metadata
+from outrider.resources import metadata, mounts
 from outrider.resources.agents import SNAPSHOT_KEYS, with_tools
 from outrider.resources.events import check_offered
 
 STATUSES = ("idle", "running", "rescheduling", "terminated")
-LATER = {"resources": "session resources are", "budget": "budgets are"}
+LATER = {"budget": "budgets are"}
 THREAD_AGENT_KEYS = tuple(key for key in SNAPSHOT_KEYS if key != "multiagent")
 NO_USAGE: dict[str, Any] = {
     "input_tokens": 0,
@@ -43,6 +43,7 @@ class SessionRequest:
     environment_id: str
     details: dict[str, Any]
     initial_events: list[dict[str, Any]]
+    resources: list[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ def new_session(request: Mapping[str, Any]) -> SessionRequest:
             "vault_ids": list(dict.fromkeys(request.get("vault_ids", []))),
         },
         initial_events=events,
+        resources=request.get("resources", []),
     )
 
 
@@ -180,7 +182,7 @@ def session_object(record: SessionRecord, *, now: str) -> dict[str, Any]:
         "title": details.get("title"),
         "metadata": details.get("metadata", {}),
         "vault_ids": details.get("vault_ids", []),
-        "resources": [],
+        "resources": [mounts.shown(one) for one in details.get("resources", [])],
         "budget": None,
         "stats": {"active_seconds": active, "duration_seconds": _duration(record, now)},
         "usage": NO_USAGE | _decode(record.usage) | {"active_seconds": active},

@@ -94,7 +94,7 @@ def mcp_place(url: str, field: str = "url") -> str:
 
 def _bearer(auth: Mapping[str, Any], now: str) -> tuple[str, Object, Object]:
     url = auth["mcp_server_url"]
-    _check_header("auth.token", auth["token"])
+    check_header("auth.token", auth["token"])
     return (
         mcp_place(url, "auth.mcp_server_url"),
         {"mcp_server_url": url},
@@ -104,7 +104,7 @@ def _bearer(auth: Mapping[str, Any], now: str) -> tuple[str, Object, Object]:
 
 def _oauth(auth: Mapping[str, Any], now: str) -> tuple[str, Object, Object]:
     url, expires = auth["mcp_server_url"], _expiry(auth.get("expires_at"), now)
-    _check_header("auth.access_token", auth["access_token"])
+    check_header("auth.access_token", auth["access_token"])
     shown: Object = {"mcp_server_url": url, "expires_at": expires, "refresh": None}
     secret: Object = {"mcp_server_url": url, "access_token": auth["access_token"], "expires_at": expires}
     secret["refresh"] = None
@@ -133,7 +133,7 @@ def _variable(auth: Mapping[str, Any], now: str) -> tuple[str, Object, Object]:
     return VARIABLE + name, shown, {"secret_name": name, "secret_value": auth["secret_value"]}
 
 
-def _check_header(field: str, value: str) -> None:
+def check_header(field: str, value: str) -> None:
     """A token goes into a header: what would end or change that header is refused. Never shows the value."""
     if not value.isascii() or any(character < " " or character == "\x7f" for character in value):
         raise InvalidRequest(f"{field}: Input should hold printable ASCII characters only")
@@ -218,7 +218,7 @@ def _given(auth: Mapping[str, Any], name: str) -> Object:
     if auth.get(name) is None:
         return {}
     if name != "secret_value":
-        _check_header(f"auth.{name}", auth[name])
+        check_header(f"auth.{name}", auth[name])
     return {name: auth[name]}
 
 

@@ -14,11 +14,13 @@ from typing import Any, cast
 
 from outrider.config import Settings
 from outrider.errors import NotSupported, SandboxUnavailable
+from outrider.harness.attachments import RecordedRepositories, WithRepositories
 from outrider.harness.network import WithCredentials
 from outrider.harness.worker import NODE_ENDS, Worker
 from outrider.links import peers
 from outrider.links.declarations import DeclarationsLink
 from outrider.links.peers import Identity
+from outrider.links.repositories import RepositoriesLink
 from outrider.links.sandboxes import RemoteSandboxes
 from outrider.links.secrets import SecretsLink
 from outrider.links.vault import VaultLink, vault_at
@@ -26,6 +28,7 @@ from outrider.ports.declarations import Declaration, Declarations
 from outrider.ports.egress import Egress, NoEgress
 from outrider.ports.log import EventLog, SessionKey
 from outrider.ports.placements import Whereabouts, always_here
+from outrider.ports.repositories import Repositories
 from outrider.ports.sandbox import Capabilities, Sandboxes
 from outrider.ports.secrets import Secrets
 from outrider.ports.telemetry import Meter
@@ -48,12 +51,18 @@ def vault(settings: Settings, identity: Identity | None) -> VaultLink:
     return VaultLink(vault_at(settings.vault_url, peers.client_context(identity)))
 
 
-def ways_out(settings: Settings, vault: VaultLink, store: Store) -> Egress:
+def outside(settings: Settings, vault: VaultLink, store: Store) -> tuple[Egress, Repositories]:
+    """The sandboxes' ways out, and what sessions' repositories say of themselves: read where the tokens are."""
+    repositories = RecordedRepositories(store, RepositoriesLink(vault.asks()).read)
+    return ways_out(settings, vault, store, repositories), repositories
+
+
+def ways_out(settings: Settings, vault: VaultLink, store: Store, repositories: Repositories) -> Egress:
     """The network of this machine's sandboxes leaves by this machine's vault; where either stands apart, it doesn't."""
     if settings.vault_url or settings.sandbox_hosts:
         return NoEgress()
     declarations = DeclarationsLink(vault.asks()) if "api" in settings.roles else None
-    return WithCredentials(vault.egress, store, store, declarations)
+    return WithRepositories(WithCredentials(vault.egress, store, store, declarations), repositories)
 
 
 def sandboxes(

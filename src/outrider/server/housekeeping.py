@@ -14,11 +14,13 @@ from datetime import UTC, datetime, timedelta
 
 from outrider.api.sweep import Sweep, Withdrawal
 from outrider.clock import SystemClock, rfc3339
-from outrider.errors import OutriderError
+from outrider.errors import OutriderError, Overloaded
 from outrider.ids import MonotonicIds
 from outrider.ports import metrics
 from outrider.ports.log import SessionKey
+from outrider.ports.secrets import Secrets
 from outrider.ports.telemetry import Meter
+from outrider.resources.mounts import secret_refs
 from outrider.resources.sessions import opener_of
 from outrider.server.hands import AnySandboxes
 from outrider.session.events import EventFactory
@@ -58,7 +60,12 @@ async def _say_if_unable(sandboxes: AnySandboxes) -> None:
 
 
 def deleter(
-    stores: Stores, feed: Feed, ids: MonotonicIds, clock: SystemClock, forget: Callable[[SessionKey], Awaitable[None]]
+    stores: Stores,
+    feed: Feed,
+    ids: MonotonicIds,
+    clock: SystemClock,
+    forget: Callable[[SessionKey], Awaitable[None]],
+    secrets: Secrets,
 ) -> Callable[[SessionKey, str], Awaitable[bool]]:
     """Deletes a session as a client would, unless it was changed at or after the time given."""
 
@@ -69,6 +76,9 @@ def deleter(
         gone = EventFactory(record.thread, "", ids, clock).public("session.deleted")
         await stores.whole.delete_session(key, if_head=counters.head, opened_by=opener_of(record))
         feed.deleted(key, gone.body)
+        with contextlib.suppress(Overloaded):  # then the sweep does it
+            for ref in secret_refs(record):
+                await secrets.purge(ref)
         await forget(key)
         return True
 

@@ -99,7 +99,7 @@ async def wired(
                 stack.push_async_callback(part.close)
             work = Hands(
                 *(store, feed, model, endpoints, sandboxes, limits, ids, clock, telemetry),
-                *(hands.ways_out(settings, vault, store), hands.whereabouts(sandboxes)),
+                *(*hands.outside(settings, vault, store), hands.whereabouts(sandboxes)),
                 outputs=Outputs(store, blobs, sandboxes, limits, ids, clock),
             )
             dispatch = worker = Worker(work, feed, exchange or LocalDoorbell(), _worker_id(settings.node_file))
@@ -108,7 +108,7 @@ async def wired(
             needed["vault"], told["sandbox"], secrets = vault.answers, able(sandboxes), SecretsLink(vault.asks())
             declarations, requests = DeclarationsLink(vault.asks()), vault.egress.requests
             gauges, vault_metrics = {**gauges, **harness_gauges(worker, sandboxes)}, vault.metrics
-            delete = deleter(stores, feed, ids, clock, forget)
+            delete = deleter(stores, feed, ids, clock, forget, secrets)
             upkeep = Upkeep(stores.rows, blobs, stores.freezer, settings.retention, clock, delete)
             await stack.enter_async_context(worker.working())
             if isinstance(sandboxes, PlacedSandboxes):
@@ -117,7 +117,7 @@ async def wired(
                 going_on(
                     housekeeping(
                         *(store, sandboxes, upkeep, telemetry.meter),
-                        *(Sweep(store, secrets, clock), Withdrawal(declarations, store.session_ids)),
+                        *(Sweep(store, store, secrets, clock), Withdrawal(declarations, store.session_ids)),
                     )
                 )
             )

@@ -19,6 +19,10 @@ REQUEST = "model.request"
 REPLY = "model.reply"
 SUMMARY = "context.summary"
 TRACE = "request.trace"
+RESOURCE = "resource.updated"
+REPOSITORY = "repository.read"
+CHECKOUT = "repository.checkout"
+CHECKED_OUT = "repository.checked_out"
 INTERNAL_VERSION = 1
 
 INTERRUPTED_TEXT = "Tool execution was interrupted before completion. Please retry."
@@ -105,8 +109,8 @@ class EventFactory:
         fields = {"tool_use_id": use_id, "content": list(content), "is_error": is_error}
         return self.public("agent.tool_result", fields)
 
-    def error(self, kind: str, message: str, retry_status: str) -> NewEvent:
-        error = {"type": kind, "message": message, "retry_status": {"type": retry_status}}
+    def error(self, kind: str, message: str, retry_status: str, **more: str) -> NewEvent:
+        error = {"type": kind, "message": message, "retry_status": {"type": retry_status}, **more}
         return self.public("session.error", {"error": error})
 
     def _thread_status(self, status: str, extra: Mapping[str, Any] | None = None) -> NewEvent:

@@ -8,7 +8,7 @@ from typing import Any
 
 from outrider.ports.log import Row
 from outrider.session import events, size
-from outrider.session.state import Call, Context, Message, State, Usage, Waiting
+from outrider.session.state import Call, Context, Message, Repository, State, Usage, Waiting
 
 CUT = ("max_tokens", "model_context_window_exceeded")
 CONTINUE_TEXT = "Your reply reached the limit on its length and was cut off. Continue exactly where it stopped."
@@ -49,6 +49,48 @@ def _created(state: State, row: Row) -> None:
     if state.context is not None:
         state.context.agent = body["agent"]
         state.context.environment = body["environment"]
+    for resource in body.get("resources", []):
+        state.repositories.append(Repository(resource["id"]))
+        if state.context is not None:
+            state.context.mounts.append({**resource, "skills": [], "error": None})
+
+
+def _repository_read(state: State, row: Row) -> None:
+    body = events.decode(row.body)
+    repository = state.repository(body["resource"])
+    if repository is not None:
+        repository.read = "failed" if body["error"] else "yes"
+        _note_mount(state, body["resource"], error=body["error"], skills=body["skills"])
+
+
+def _checkout(state: State, row: Row) -> None:
+    body = events.decode(row.body)
+    repository = state.repository(body["resource"])
+    if repository is not None:
+        repository.checkout, repository.call = "begun", body["call_id"]
+        repository.tries += 1
+
+
+def _checked_out(state: State, row: Row) -> None:
+    body = events.decode(row.body)
+    repository = state.repository(body["resource"])
+    if repository is not None:
+        repository.checkout = "failed" if body["error"] else "done"
+        _note_mount(state, body["resource"], error=body["error"])
+
+
+def _note_mount(state: State, resource: str, **fields: Any) -> None:
+    for mount in [] if state.context is None else state.context.mounts:
+        if mount["id"] == resource:
+            mount.update(fields)
+
+
+def _try_again(state: State) -> None:
+    """What could not be had in the last turn is looked for in the next one."""
+    for repository in state.repositories:
+        repository.tries = 0
+        repository.read = "no" if repository.read == "failed" else repository.read
+        repository.checkout = "no" if repository.checkout == "failed" else repository.checkout
 
 
 def _updated(state: State, row: Row) -> None:
@@ -78,6 +120,7 @@ def _processed(state: State, row: Row) -> None:
         state.phase = "model"
         state.rounds = state.attempts = state.cut_replies = state.compactions = 0
         state.refusal = None
+        _try_again(state)
     if state.context is not None:
         role = "system" if item.type == "system.message" else "user"
         _see(state.context, {"role": role, "content": item.content}, begins=begins)
@@ -286,6 +329,9 @@ HANDLERS: dict[str, Handler] = {
     events.REPLY: _reply,
     events.SUMMARY: _summary,
     events.TRACE: _trace,
+    events.REPOSITORY: _repository_read,
+    events.CHECKOUT: _checkout,
+    events.CHECKED_OUT: _checked_out,
     "user.message": _client_event,
     "system.message": _client_event,
     "user.interrupt": _client_event,

@@ -49,6 +49,17 @@ class Waiting(msgspec.Struct):
     content: list[dict[str, Any]] = []
 
 
+class Repository(msgspec.Struct):
+    """A repository of the session. `read`: whether the vault could read what it says of itself; `checkout`: whether it
+    is in the sandbox's workspace, and `call` the id by which that was begun for the `tries`th time."""
+
+    id: str
+    read: Literal["no", "yes", "failed"] = "no"
+    checkout: Literal["no", "begun", "done", "failed"] = "no"
+    call: str = ""
+    tries: int = 0
+
+
 class Usage(msgspec.Struct):
     """Tokens, summed over all model requests; `input_tokens` are uncached ones only."""
 
@@ -69,6 +80,7 @@ class Context(msgspec.Struct):
     environment: dict[str, Any] = {}
     messages: list[Message] = []
     drafts: dict[str, list[Message]] = {}
+    mounts: list[dict[str, Any]] = []  # repositories: address, path, checkout, skills, and the latest problem
     tokens: int = 0  # of the latest request's prompt and reply, as the model counted them, and an estimate of the rest
     turn: int = 0  # where in `messages` the present turn begins
 
@@ -86,6 +98,7 @@ class State(msgspec.Struct):
     purpose: str = "turn"
     calls: list[Call] = []
     queue: list[Waiting] = []
+    repositories: list[Repository] = []
     refusal: dict[str, Any] | None = None
     rounds: int = 0
     attempts: int = 0
@@ -110,6 +123,19 @@ class State(msgspec.Struct):
     def awaited(self) -> list[str]:
         """Ids of the calls that only the client can move on."""
         return [call.id for call in self.calls if call.awaits_client]
+
+    @property
+    def unread(self) -> list[str]:
+        """Ids of repositories that nobody has looked at in this turn."""
+        return [one.id for one in self.repositories if one.read == "no"]
+
+    @property
+    def missing(self) -> Repository | None:
+        """A repository that belongs into the workspace and is not there yet."""
+        return next((one for one in self.repositories if one.read == "yes" and one.checkout in ("no", "begun")), None)
+
+    def repository(self, resource: str) -> Repository | None:
+        return next((one for one in self.repositories if one.id == resource), None)
 
     def waiting(self, kind: str) -> Waiting | None:
         return next((item for item in self.queue if item.type == kind), None)

@@ -12,7 +12,7 @@ import fcntl
 import os
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -92,6 +92,11 @@ class SecretStore:
 
     def holds(self, owner: Owner) -> bool:
         return self._look.one("secret", asdict(owner)) is not None
+
+    def newest(self, owner: Owner) -> Owner:
+        """The owner with the newest version that is held of its secret; with its own if none is."""
+        row = self._look.one("newest_secret", asdict(owner))
+        return owner if row is None else replace(owner, version=row[0])
 
     def _key(self, id: str) -> Any:
         """A key by id; one that is new to this process is looked for where keys are kept."""

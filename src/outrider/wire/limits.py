@@ -129,6 +129,7 @@ LIMITS: dict[str, dict[str, Rule]] = {
         "metadata": metadata,
         "initial_events": items(0, 50),
         "vault_ids": items(0, 50),
+        "resources": items(0, 500),
     },
     "SessionUpdateParams": {"title": text(0, 2048), "metadata": metadata_patch},
     "AgentParams": {"id": ID, "version": VERSION},
@@ -143,6 +144,14 @@ LIMITS: dict[str, dict[str, Rule]] = {
     },
     "SessionAgentUpdateParam": {"mcp_servers": items(0, 20), "tools": ENTRIES},
     "MemoryStoreResourceParam": {"instructions": text(0, 4096)},
+    "GitHubRepositoryResourceParams": {
+        "url": ADDRESS,
+        "authorization_token": TOKEN,
+        "mount_path": text(1, 1024),
+    },
+    "BranchCheckoutParam": {"name": text(1, 255)},
+    "CommitCheckoutParam": {"sha": text(40, 64)},
+    "ResourceUpdateParams": {"authorization_token": TOKEN},
     # vaults and credentials
     "VaultCreateParams": {"display_name": text(1, 255), "metadata": metadata},
     "VaultUpdateParams": {"display_name": text(1, 255), "metadata": metadata_patch},

@@ -183,7 +183,7 @@ LEDGER = (
         "tools:paths:uploads",
         "Uploads are at `/mnt/session/uploads`, read-only.",
         docs("Adding files"),
-        "waits for session resources",
+        "waits for files",
     ),
     not_yet(
         "tools:paths:memory",

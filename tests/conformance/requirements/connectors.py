@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conformance.requirements.entry import SDK, docs, not_yet
+from conformance.requirements.entry import SDK, docs, met, not_yet
 
 LEDGER = (
     not_yet(
@@ -77,10 +77,9 @@ LEDGER = (
         docs("Skills"),
         "waits for skills",
     ),
-    not_yet(
+    met(
         "skills:repository",
         "A mounted repository's own skills are found at session start.",
         docs("Skills"),
-        "waits for session resources",
     ),
 )

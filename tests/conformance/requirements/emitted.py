@@ -311,11 +311,10 @@ LEDGER = (
         SDK,
         "waits for vaults",
     ),
-    not_yet(
+    met(
         "emitted:error:repository",
         "Repository failures are always `retrying`.",
         SDK,
-        "waits for session resources",
     ),
     met(
         "emitted:error:unknown_error",

@@ -91,10 +91,9 @@ LEDGER = (
         SDK,
         "a session has one thread until there are multiagent sessions",
     ),
-    not_yet(
+    met(
         "pagination:resources",
         "Session resources come in the order of their creation, all at once unless limited.",
         SDK,
-        "waits for session resources",
     ),
 )

@@ -2,38 +2,35 @@
 
 from __future__ import annotations
 
-from conformance.requirements.entry import INFERRED, SDK, docs, not_yet
+from conformance.requirements.entry import INFERRED, SDK, docs, met, not_yet
 
 LEDGER = (
     not_yet(
         "resources:add",
         "A file can be added to an existing session.",
         SDK,
-        "waits for session resources",
+        "waits for files",
     ),
-    not_yet(
+    met(
         "resources:list",
         "A session's resources can be listed.",
         SDK,
-        "waits for session resources",
     ),
-    not_yet(
+    met(
         "resources:retrieve",
         "One resource can be read.",
         SDK,
-        "waits for session resources",
     ),
-    not_yet(
+    met(
         "resources:update",
         "Only a repository's token can be updated.",
         SDK,
-        "waits for session resources",
     ),
     not_yet(
         "resources:delete",
         "A resource can be removed and answers `session_resource_deleted`.",
         SDK,
-        "waits for session resources",
+        "waits for files",
     ),
     not_yet(
         "resources:file:copy",
@@ -53,23 +50,20 @@ LEDGER = (
         docs("Adding files"),
         "waits for files",
     ),
-    not_yet(
+    met(
         "resources:repository:form",
         "A repository has an address, and optionally a token, a checkout and a path.",
         SDK,
-        "waits for session resources",
     ),
-    not_yet(
+    met(
         "resources:repository:token-hidden",
         "The token is never read back and never inside the sandbox.",
         docs("Accessing GitHub"),
-        "waits for session resources",
     ),
-    not_yet(
+    met(
         "resources:repository:clone-failed",
         "A failed clone is `session.error`; the session runs without it.",
         SDK,
-        "waits for session resources",
     ),
     not_yet(
         "resources:memory:form",
@@ -81,6 +75,6 @@ LEDGER = (
         "resources:while-running",
         "Adding and removing while running counts from the next tool call.",
         INFERRED,
-        "waits for session resources",
+        "waits for files",
     ),
 )

@@ -99,11 +99,10 @@ LEDGER = (
         "`metadata` has at most 16 pairs, keys of 64 and values of 512 characters.",
         SDK,
     ),
-    not_yet(
+    met(
         "sessions:create:resources",
         "`resources` are mounted into the sandbox.",
         SDK,
-        "waits for session resources",
     ),
     met(
         "sessions:create:vault-ids",

@@ -14,6 +14,7 @@ from outrider.api.intake import factory_for, hand_over, light_state
 from outrider.api.lists import mark_created, page_of
 from outrider.api.lookup import agent_record, environment_record
 from outrider.api.lookup import session_record as stored
+from outrider.api.routes import resources
 from outrider.api.scopes import DEFINE, require
 from outrider.errors import EnvironmentArchived, InvalidRequest, NotFound, StorageFull
 from outrider.ports.declarations import Declaration
@@ -22,6 +23,7 @@ from outrider.ports.records import SessionFilter, SessionRecord
 from outrider.resources.agents import agent_object, effective_agent
 from outrider.resources.declared import declaration_of
 from outrider.resources.environments import environment_object
+from outrider.resources.mounts import for_log
 from outrider.resources.sessions import (
     STATUSES,
     SessionRequest,
@@ -63,6 +65,9 @@ async def create(call: Call) -> Reply:
     await _check_vaults(call, request.details["vault_ids"])
     base = agent_object(await agent_record(call, request.agent_id, request.agent_version))
     agent = effective_agent(base, request.agent, profiles=services.models.profile)
+    mounted = resources.mounted(call, request.resources)
+    if mounted.resources:
+        request.details["resources"] = mounted.resources
     key = SessionKey(call.workspace, services.ids.new("sesn"))
     thread = services.ids.new("sthr")
     opening, admission = _opening(call, request, thread, agent, environment)
@@ -70,6 +75,7 @@ async def create(call: Call) -> Reply:
         request, key=key, thread=thread, agent=agent, now=services.clock.now(), patch=admission.patch
     )
     body = msgspec.json.encode(_shown(call, record))
+    await resources.keep_secrets(call, key.session, mounted)
     await _declare(call, declaration_of(record, environment["config"].get("networking")))
     keep = call.keep(body)
     faults.point("api.take.before")
@@ -115,7 +121,9 @@ def _opening(
     """The log's first row, which makes it self-contained, and what the initial events add."""
     factory = EventFactory(thread, agent["name"], call.services.ids, call.services.clock)
     about = {"id": environment["id"], "config": environment["config"]}
-    opening = factory.internal(events.CREATED, {"agent": agent, "environment": about})
+    facts = {"agent": agent, "environment": about}
+    mounted = request.details.get("resources", [])
+    opening = factory.internal(events.CREATED, facts | ({"resources": for_log(mounted)} if mounted else {}))
     state = State()
     apply(state, as_row(opening, 1, 0))
     return opening, admit(state, request.initial_events, factory, {}, trace=call.trace)
@@ -181,6 +189,7 @@ async def archive(call: Call) -> Reply:
         archived = replace(record, status="terminated", archived_at=now, updated_at=now)
         rows = factory_for(call.services, state).terminated() if state.status != "terminated" else []
         await call.services.records.update_session(archived, rows, if_head=state.seq, columns="archive")
+        await resources.erase_secrets(call, record)
         return Reply(_shown(call, archived))
 
     return await _in_turn(call, attempt)
@@ -196,6 +205,7 @@ async def delete(call: Call) -> Reply:
         await call.services.records.delete_session(key, if_head=state.seq, opened_by=opener_of(record))
         faults.point("api.delete.after")
         call.services.feed.deleted(key, gone.body)
+        await resources.erase_secrets(call, record)
         await call.services.forget(key)
         return Reply(deleted_session(record.id))
 

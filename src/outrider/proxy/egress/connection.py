@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hmac
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -32,7 +33,8 @@ from outrider.proxy.egress.wires import Gone, SocketWire
 HEAD_SECONDS = 30.0
 WRITE_SECONDS = 30.0
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
-REASONS = {400: "Bad Request", 403: "Forbidden", 431: "Request Header Fields Too Large", 501: "Not Implemented",
+REASONS = {400: "Bad Request", 403: "Forbidden", 407: "Proxy Authentication Required",
+           431: "Request Header Fields Too Large", 501: "Not Implemented",
            502: "Bad Gateway", 503: "Service Unavailable", 505: "HTTP Version Not Supported"}  # fmt: skip
 
 
@@ -58,12 +60,16 @@ class Refused(Exception):
 
 
 class Connection:
-    """`policy` gives the session's policy as it is now; None while nobody has said what it may reach."""
+    """`policy` gives the session's policy as it is now; None while nobody has said what it may reach. `proof` is what
+    Proxy-Authorization must say, where more than one sandbox could reach the listener."""
 
-    def __init__(self, client: socket.socket, policy: Callable[[], Policy | None], terms: Terms) -> None:
+    def __init__(
+        self, client: socket.socket, policy: Callable[[], Policy | None], terms: Terms, proof: bytes = b""
+    ) -> None:
         self._client = client
         self._policy = policy
         self._terms = terms
+        self._proof = proof
         self._talk = Talk(SocketWire(client), h11.SERVER, terms.idle)
         self._began = 0.0
         self._traffic = Traffic()
@@ -98,6 +104,8 @@ class Connection:
 
     async def _serve(self, request: h11.Request) -> bool:
         """Whether the connection can serve another request."""
+        if self._proof and not hmac.compare_digest(value(request.headers, b"proxy-authorization"), self._proof):
+            raise Refused(407, "this proxy is not for you")
         if request.method == b"CONNECT":
             self._how = "connect"
             await self._connect(self._read_authority(request))
@@ -130,11 +138,11 @@ class Connection:
         path = rest if rest.startswith("/") else "/" + rest
         return where, path.encode()
 
-    def _judge(self, where: Target) -> Policy:
+    def _judge(self, where: Target, *, connecting: bool = False) -> Policy:
         policy = self._policy()
         if policy is None:
             raise Refused(503, "what this session may reach is not known yet; it is again with its next command", where)
-        reason = policy.refusal(where)
+        reason = policy.connect_refusal(where) if connecting else policy.refusal(where)
         if reason is not None:
             raise Refused(403, reason, where)
         return policy
@@ -146,10 +154,10 @@ class Connection:
             raise Refused(403 if problem.denied else 502, str(problem), where) from problem
 
     async def _connect(self, where: Target) -> None:
-        policy = self._judge(where)
+        injector = self._terms.injector
+        policy = self._judge(where, connecting=injector is not None)
         if isinstance(await self._talk.event(HEAD_SECONDS), h11.EndOfMessage):
-            injector = self._terms.injector
-            if injector is not None and policy.credentials_for(where.host):
+            if injector is not None and policy.opens(where):
                 await self._open_up(where, policy, injector)
             else:
                 await self._tunnel(where, policy, await self._reach(where))
@@ -162,7 +170,9 @@ class Connection:
             raise Refused(400, "bytes for the tunnel came before it was open", where)
         await self._talk.wire.write(ESTABLISHED, WRITE_SECONDS)
         if not await begins_tls(self._client):
-            await self._tunnel(where, policy, outside, established=True)
+            if policy.refusal(where) is None:
+                await self._tunnel(where, policy, outside, established=True)
+            outside.close()
             return
         self._how = "terminated"
         upstream: Talk | None = None
@@ -182,11 +192,18 @@ class Connection:
         loop = asyncio.get_running_loop()
         while (request := await self._talk.request(self._terms.idle)) is not None:
             self._began, self._traffic = loop.time(), Traffic()
-            policy = self._judge(where)
+            policy = self._judge_inside(where, request)
             lasts = await Exchange(self._talk, upstream, where, self._traffic).run(request, policy, injector)
             self._note(policy, where, "allowed")
             if not lasts:
                 return
+
+    def _judge_inside(self, where: Target, request: h11.Request) -> Policy:
+        """What the environment does not let in may be a request to a repository of the session."""
+        policy = self._policy()
+        if policy is not None and policy.used_by(where, request.method, request.target) is not None:
+            return policy
+        return self._judge(where)
 
     async def _tunnel(
         self, where: Target, policy: Policy, outside: socket.socket, *, established: bool = False

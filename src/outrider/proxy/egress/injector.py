@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
+
+import h11
 
 from outrider.errors import OutriderError
 from outrider.proxy.credentials import Credentials, Who
 from outrider.proxy.egress.hosts import Target
-from outrider.proxy.egress.placeholders import Injection, Placeholders, Swap
+from outrider.proxy.egress.placeholders import Injection, Placeholders, Proof, Swap
 from outrider.proxy.egress.policy import Policy
+from outrider.proxy.git.attached import KIND, Attached, authorization, takes_token
 from outrider.vault.authority import PROTOCOLS, Authority
 from outrider.vault.envelope import Owner
 
@@ -33,16 +36,16 @@ class Injector:
 
     def tell(self, policy: Policy) -> Mapping[str, Any]:
         """As `door.Told`: a session without credentials needs no certificate of ours."""
-        if not policy.credentials:
+        if not policy.credentials and not policy.repositories:
             return {"environment": {}, "trust": ""}
         held = {one.name: self._placeholders.of(policy.session, one) for one in policy.credentials}
         return {"environment": dict.fromkeys(TRUST_VARIABLES, BUNDLE) | held, "trust": self.authority.certificate}
 
-    async def injection(self, policy: Policy, host: str) -> tuple[Injection, list[str]]:
-        """What is swapped on the way to this host, and the names of those whose secret can't be had."""
+    async def injection(self, policy: Policy, where: Target, request: h11.Request) -> tuple[Injection, list[str]]:
+        """What becomes of a request to this host, and the names of those whose secret can't be had."""
         swaps: list[Swap] = []
         missing: list[str] = []
-        for one in policy.credentials_for(host):
+        for one in policy.credentials_for(where.host):
             owner = Owner(policy.workspace, one.vault, one.credential, one.version)
             try:
                 found = await self._credentials.open(owner)
@@ -51,15 +54,38 @@ class Injector:
                 continue
             placeholder = self._placeholders.of(policy.session, one).encode()
             swaps.append(Swap(one, placeholder, str(found["secret_value"]).encode()))
-        return Injection(swaps), missing
+        injection = Injection(swaps)
+        found = policy.used_by(where, request.method, request.target)
+        if found is not None and found.version and takes_token(request.headers):
+            injection.proof = await self._proof(policy, found, where, request)
+            if injection.proof is None:
+                missing.append(found.place.url)
+        return injection, missing
 
-    def note(self, policy: Policy, used: Sequence[str], where: Target) -> None:
+    async def _proof(self, policy: Policy, found: Attached, where: Target, request: h11.Request) -> Proof | None:
+        """None when the token can't be had, or was given for another address."""
+        use = found.place.use(where.host, where.port, request.method, request.target)
+        owner = Owner(policy.workspace, policy.session, found.resource, found.version)
+        try:
+            held = await self._credentials.latest(owner)
+        except OutriderError:
+            return None
+        if use is None or held.get("type") != KIND or held.get("url") != found.place.url:
+            return None
+        token = str(held["token"])
+        header = authorization(use, found.place.user, token)
+        return Proof(found.resource, header, frozenset((token.encode(), header.partition(b" ")[2])))
+
+    def note(self, policy: Policy, injection: Injection, where: Target) -> None:
         """Put the uses on record."""
+        who = Who(policy.session, policy.epoch)
         for one in policy.credentials:
-            if one.name in used:
+            if one.name in injection.used:
                 owner = Owner(policy.workspace, one.vault, one.credential, one.version)
-                who = Who(policy.session, policy.epoch)
                 self._credentials.note(owner, who, f"https://{where}", "sent", "egress")
+        if injection.proof is not None:
+            owner = Owner(policy.workspace, policy.session, injection.proof.resource, 0)
+            self._credentials.note(owner, who, f"https://{where}", "sent", "git")
 
 
 def upstream_context() -> ssl.SSLContext:

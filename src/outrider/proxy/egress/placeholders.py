@@ -52,6 +52,15 @@ class Swap:
     secret: bytes = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A repository's token on its way: the header's value, and all that must not come back."""
+
+    resource: str
+    header: bytes = field(repr=False)
+    secrets: frozenset[bytes] = field(repr=False)
+
+
 class Unfit(Exception):
     """The secret can't stand in a header."""
 
@@ -63,10 +72,12 @@ class Injection:
     swaps: Sequence[Swap]
     used: set[str] = field(default_factory=set[str])
     forms: set[bytes] = field(default_factory=set[bytes], repr=False)
+    proof: Proof | None = None
 
     def headers(self, headers: Headers) -> Headers:
         """Raises Unfit."""
-        return [(name, self._value(name, value)) for name, value in headers]
+        changed = [(name, self._value(name, value)) for name, value in headers]
+        return changed if self.proof is None else [*changed, (b"authorization", self.proof.header)]
 
     def _value(self, name: bytes, value: bytes) -> bytes:
         for swap in self.swaps:
@@ -134,6 +145,9 @@ class Masks:
 
     def __init__(self, injection: Injection) -> None:
         forms = set(injection.forms)
+        if injection.proof is not None:
+            for secret in injection.proof.secrets:
+                forms |= _forms(secret) if len(secret) >= SHORTEST_SECRET else set[bytes]()
         for swap in injection.swaps:
             if len(swap.secret) >= SHORTEST_SECRET:
                 forms |= _forms(swap.secret)

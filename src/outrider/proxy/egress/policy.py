@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from outrider.githosts import GitHost
 from outrider.ports.egress import EgressClaim, EgressCredential
 from outrider.proxy.egress.hosts import Target, covers
+from outrider.proxy.git.attached import Attached, attached
 
 SETTING = "[egress.package_hosts]"
 
@@ -24,10 +26,27 @@ class Policy:
     package_managers: bool = False
     packages: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     credentials: tuple[EgressCredential, ...] = ()
+    repositories: tuple[Attached, ...] = ()
 
     def credentials_for(self, host: str) -> list[EgressCredential]:
         """Those that are for this host."""
         return [one for one in self.credentials if _is_for(one, host)]
+
+    def opens(self, target: Target) -> bool:
+        """Whether TLS towards this target ends at the proxy: a credential or a repository is there."""
+        return bool(self.credentials_for(target.host)) or self._has_repository_at(target)
+
+    def _has_repository_at(self, target: Target) -> bool:
+        return any((target.host, target.port) in one.place.hosts() for one in self.repositories)
+
+    def used_by(self, target: Target, method: bytes, path: bytes) -> Attached | None:
+        """The repository that a request is to."""
+        found = (one for one in self.repositories if one.place.use(target.host, target.port, method, path))
+        return next(found, None)
+
+    def connect_refusal(self, target: Target) -> str | None:
+        """As `refusal`, but a repository's host may be connected to: each request inside is judged by itself."""
+        return None if self._has_repository_at(target) else self.refusal(target)
 
     def refusal(self, target: Target) -> str | None:
         """Why the environment's networking does not let the target in; None: it does."""
@@ -49,7 +68,7 @@ def _is_for(credential: EgressCredential, host: str) -> bool:
     return any(covers(rule, host) for rule in networking.get("allowed_hosts", ()))
 
 
-def policy(claim: EgressClaim, packages: Mapping[str, tuple[str, ...]]) -> Policy:
+def policy(claim: EgressClaim, packages: Mapping[str, tuple[str, ...]], hosts: Sequence[GitHost] = ()) -> Policy:
     networking = claim.networking
     limited = networking.get("type") != "unrestricted"
     return Policy(
@@ -62,4 +81,5 @@ def policy(claim: EgressClaim, packages: Mapping[str, tuple[str, ...]]) -> Polic
         package_managers=bool(networking.get("allow_package_managers")),
         packages=packages if networking.get("allow_package_managers") else {},
         credentials=claim.credentials,
+        repositories=attached(claim.repositories, hosts),
     )

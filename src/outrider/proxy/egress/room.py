@@ -46,11 +46,11 @@ async def serving(
     door = Door(settings.sandboxes, terms, egress.connections, injector.tell)
     claims = Claims(settings.vault_data)
     for known in claims.all():
-        door.settle(policy(known, egress.package_hosts))
+        door.settle(policy(known, egress.package_hosts, settings.git_hosts))
 
     def settle(claim: EgressClaim) -> None:
         claims.note(claim)
-        door.settle(policy(claim, egress.package_hosts))
+        door.settle(policy(claim, egress.package_hosts, settings.git_hosts))
 
     try:
         async with door.open(listener):

@@ -105,7 +105,7 @@ class Exchange:
     async def run(self, request: h11.Request, policy: Policy, injector: Injector) -> bool:
         """Whether the tunnel can carry another. Raises Gone, Malformed, Unacceptable."""
         self._check(request)
-        injection, missing = await injector.injection(policy, self._where.host)
+        injection, missing = await injector.injection(policy, self._where, request)
         if missing:
             raise Unacceptable(502, f"the secret of {', '.join(missing)} can't be had from the vault")
         try:
@@ -118,7 +118,7 @@ class Exchange:
             if self._client.unanswered():
                 raise Unacceptable(502, f"{self._where} broke off: {gone}") from gone
             raise
-        injector.note(policy, sorted(injection.used), self._where)
+        injector.note(policy, injection, self._where)
         return lasts and self._client.again() and self._upstream.again()
 
     async def _outgoing(self, request: h11.Request, injection: Injection) -> Outgoing:

@@ -8,6 +8,10 @@ INSERT INTO state (name, value) VALUES (:name, :value) ON CONFLICT (name) DO UPD
 SELECT key, wrapped, nonce, ciphertext FROM secrets
 WHERE workspace = :workspace AND vault = :vault AND credential = :credential AND version = :version;
 
+-- name: newest_secret
+SELECT version FROM secrets WHERE workspace = :workspace AND vault = :vault AND credential = :credential
+ORDER BY version DESC LIMIT 1;
+
 -- name: put_secret
 INSERT INTO secrets (workspace, vault, credential, version, round, key, wrapped, nonce, ciphertext)
 VALUES (:workspace, :vault, :credential, :version, :round, :key, :wrapped, :nonce, :ciphertext)

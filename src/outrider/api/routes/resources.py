@@ -1,0 +1,127 @@
+"""Resources of a session: shown, and a repository's token replaced. A token goes to the vault before anything is
+stored, and is erased when its session ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from outrider import faults
+from outrider.api.endpoint import Call, Reply
+from outrider.api.intake import factory_for, light_state
+from outrider.api.lookup import session_record
+from outrider.errors import InvalidRequest, NotFound, NotSupported, OutriderError, Overloaded
+from outrider.ports.log import SessionKey
+from outrider.ports.records import SessionRecord
+from outrider.ports.vaults import SecretRef
+from outrider.resources.mounts import (
+    FIRST_VERSION,
+    Mounted,
+    new_resources,
+    resource_ids,
+    resources_of,
+    secret_refs,
+    shown,
+    with_token,
+)
+from outrider.session import events
+from outrider.wire.pages import Order, cut, page_bytes, read_cursor
+from outrider.wire.query import Query
+from outrider.wire.requests import parse
+
+ORDER: Order = "asc"
+RANDOM_BITS = 24
+
+
+def mounted(call: Call, given: list[dict[str, Any]]) -> Mounted:
+    """What a request for a session mounts. Raises InvalidRequest, NotSupported."""
+    services = call.services
+    return new_resources(given, ids=services.ids, now=services.clock.now(), hosts=services.settings.git_hosts)
+
+
+async def keep_secrets(call: Call, session: str, found: Mounted) -> None:
+    """To the vault, before the session exists. What comes to nothing then is swept."""
+    if found.secrets:
+        faults.point("api.token.before")
+        for resource, secret in found.secrets.items():
+            await call.services.secrets.put(SecretRef(call.workspace, session, resource, FIRST_VERSION), secret)
+        faults.point("api.token.after")
+
+
+async def erase_secrets(call: Call, record: SessionRecord) -> None:
+    """If the vault does not answer now, the sweep does it."""
+    with contextlib.suppress(Overloaded, NotSupported):
+        for ref in secret_refs(record):
+            await call.services.secrets.purge(ref)
+
+
+async def list_resources(call: Call) -> Reply:
+    query = Query(call.query)
+    record = await session_record(call)
+    kind = f"resources of {record.id}"
+    every = resources_of(record)
+    limit = query.limit(default=max(1, len(every)), most=1000)
+    cursor = read_cursor(query.text("page"), kind, ORDER)
+    rest = every if cursor is None else [one for one in every if resource_ids(one)[0] > tuple(cursor.position)]  # type: ignore[arg-type]
+    page = cut(rest[: limit + 1], limit, kind=kind, order=ORDER, cursor=cursor, mark=resource_ids)
+    return Reply(encoded=page_bytes([shown(one) for one in page.items], page.next_page))
+
+
+async def get(call: Call) -> Reply:
+    return Reply(shown(_resource(call, await session_record(call))))
+
+
+def _resource(call: Call, record: SessionRecord) -> Mapping[str, Any]:
+    resource_id = call.path["resource_id"]
+    found = next((one for one in resources_of(record) if one["id"] == resource_id), None)
+    if found is None:
+        raise NotFound(f"Resource {resource_id} not found in session {record.id}.")
+    return found
+
+
+async def add(call: Call) -> Reply:
+    parse("resources.add", call.body)
+    await session_record(call)
+    raise NotSupported("type: file resources are not offered by this server yet")
+
+
+async def delete(call: Call) -> Reply:
+    resource = _resource(call, await session_record(call))
+    raise InvalidRequest(
+        f"Resource {resource['id']} is a {resource['type']}; only files can be removed from a session."
+    )
+
+
+async def update(call: Call) -> Reply:
+    request = parse("resources.update", call.body)
+    key = SessionKey(call.workspace, call.path["session_id"])
+
+    async def attempt() -> Reply:
+        return await _rotated(call, key, request["authorization_token"])
+
+    return await call.services.intake.in_turn(key, attempt)
+
+
+async def _rotated(call: Call, key: SessionKey, token: str) -> Reply:
+    services = call.services
+    state, record = await light_state(services, key), await session_record(call)
+    resource = _resource(call, record)
+    version = ((resource["secret"] >> RANDOM_BITS) + 1) << RANDOM_BITS | int.from_bytes(os.urandom(3), "big")
+    now = services.clock.now()
+    changed, after, secret = with_token(record, resource, token, version=version, now=now)
+    ref = SecretRef(call.workspace, record.id, after["id"], version)
+    faults.point("api.token.before")
+    await services.secrets.put(ref, secret)
+    faults.point("api.token.after")
+    row = factory_for(services, state).internal(events.RESOURCE, {"resource": after["id"], "at": now})
+    try:
+        await services.records.update_session(changed, [row], if_head=state.seq, columns="details")
+    except OutriderError:
+        with contextlib.suppress(Overloaded):
+            await services.secrets.purge_one(ref)
+        raise
+    with contextlib.suppress(Overloaded):
+        await services.secrets.purge(SecretRef(call.workspace, record.id, after["id"], resource["secret"]))
+    return Reply(shown(after))
