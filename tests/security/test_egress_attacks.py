@@ -277,3 +277,25 @@ async def test_tunnels_are_closed_when_nothing_moves(room: Trial, web: Web) -> N
         room.claim("sesn_idle")
         said = await raw(room, "sesn_idle", f"CONNECT web.example:{web.port} HTTP/1.1\r\nHost: web.example\r\n\r\n")
     assert said == "HTTP/1.1 200 Connection established\r\n\r"
+
+
+async def test_each_sandbox_has_a_way_of_its_own_that_it_cannot_take_over(room: Trial, door: Door, web: Web) -> None:
+    """Two sessions ask by the same address, and each is known by its own listener, whatever it says of itself."""
+    room.claim("sesn_narrow", {"type": "limited", "allowed_hosts": ["other.example"]})
+    room.claim("sesn_wide", LIMITED)
+    asked = get(f"http://web.example:{web.port}/x", f"web.example:{web.port}", "X-Session: sesn_wide")
+    assert (await raw(room, "sesn_narrow", asked)).startswith("HTTP/1.1 403 ")
+    assert (await raw(room, "sesn_wide", asked)).startswith("HTTP/1.1 200 ")
+    taking = (
+        "import socket; s = socket.socket(); s.setsockopt(1, 2, 1); s.setsockopt(1, 15, 1); s.bind(('127.0.0.1', 3128))"
+    )
+    assert "Address already in use" in await room.run("sesn_narrow", f'python3 -c "{taking}" 2>&1; true')
+
+
+async def test_a_line_break_in_a_header_is_not_passed_on(room: Trial, door: Door, web: Web) -> None:
+    room.claim("sesn_crlf")
+    for odd in ("X: a\rInjected: 1", "X: a\nInjected: 1", "X\r: a", "\rX: a"):
+        said = await raw(room, "sesn_crlf", get(f"http://web.example:{web.port}/", f"web.example:{web.port}", odd))
+        passed = b"".join(web.seen).lower()
+        assert said.startswith("HTTP/1.1 400 ") or b"\r\ninjected: 1" in passed, odd
+        assert b"\rinjected" not in passed.replace(b"\r\n", b"")
