@@ -25,6 +25,7 @@ class Scene:
     seen: list[str | None] = field(default_factory=list[str | None])
     basic: list[str | None] = field(default_factory=list[str | None])
     lifetime: int = 3600
+    location: str | None = None
 
     def grant(self, form: dict[str, str]) -> tuple[int, object]:
         self.refreshes.append(form)
@@ -69,6 +70,8 @@ def running_scene() -> Generator[Scene]:
             body = json.dumps(document).encode()
             self.send_response(status)
             self.send_header("content-type", "application/json")
+            if scene.location is not None:
+                self.send_header("location", scene.location)
             self.send_header("content-length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

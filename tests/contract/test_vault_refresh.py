@@ -100,3 +100,13 @@ async def test_a_client_secret_goes_by_basic_authentication_when_that_is_asked(
     await credentials.token(OWNER, SESSIONS[0])
     assert "client_secret" not in scene.refreshes[0]
     assert scene.basic == ["Basic Y2xpZW50OnMlM0FjcmV0"]
+
+
+async def test_a_redirect_of_the_token_endpoint_is_not_followed(credentials: Credentials, scene: Scene) -> None:
+    with running_scene() as elsewhere:
+        scene.location = f"{elsewhere.url}/token"
+        scene.token_status = 307
+        await keep(credentials, scene, age=1)
+        assert (await credentials.token(OWNER, SESSIONS[0]))["access_token"] == "old"
+    assert len(scene.refreshes) == 1
+    assert elsewhere.refreshes == []
