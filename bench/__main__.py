@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from bench import egress, latency, memory, postgres, readers, recovery, sandbox, store, wake
+from bench import egress, files, latency, memory, postgres, readers, recovery, sandbox, store, wake
 from bench.about import about
 from bench.deployment import Deployment, deployed
 from bench.page import write_page
@@ -30,6 +30,7 @@ ALONE: dict[str, Callable[[], Any]] = {
     "postgres": postgres.measure,
     "sandbox": lambda: sandbox.measure(60),
     "egress": egress.measure,
+    "files": lambda: asyncio.run(files.measure()),
     "wake": lambda: asyncio.run(wake.measure()),
 }
 

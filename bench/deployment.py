@@ -57,7 +57,12 @@ class Deployment:
 
 @asynccontextmanager
 async def deployed(
-    *, place: Path | None = None, model: FastModel | None = None, database_url: str | None = None, **limits: float
+    *,
+    place: Path | None = None,
+    model: FastModel | None = None,
+    database_url: str | None = None,
+    server: str = "",
+    **limits: float,
 ) -> AsyncGenerator[Deployment]:
     """Start, yield, stop. The model is a `FastModel` in this process. `place` is kept; without one all data goes."""
     with tempfile.TemporaryDirectory(prefix="outrider-bench-") as name:
@@ -66,7 +71,7 @@ async def deployed(
         data.mkdir(exist_ok=True)
         for directory in (place, data):
             directory.chmod(0o711)
-        lines = ["[limits]", *(f"{key} = {value}" for key, value in limits.items())]
+        lines = ["[server]", server, "[limits]", *(f"{key} = {value}" for key, value in limits.items())]
         (data / "config.toml").write_text("\n".join(lines) + "\n")
         async with _listening(model or FastModel()) as model:
             environment = os.environ | {"OUTRIDER_MODEL_URL": model.url, "OUTRIDER_API_KEY": KEY}

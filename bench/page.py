@@ -55,7 +55,7 @@ def _rows(figures: dict[str, Any]) -> list[tuple[str, str, str]]:
         ]
     if "memory" in figures:
         rows += _memory(figures["memory"]["memory, MB"])
-    return rows
+    return rows + _files(figures.get("files", {}))
 
 
 WAKE = "wake of a session with 10,000 events"
@@ -119,6 +119,14 @@ def _sandbox(found: dict[str, Any]) -> list[tuple[str, str, str]]:
         ("first sandbox command, cold", f"p50 {cold['p50']} ms, p95 {cold['p95']} ms", "p50 20 ms"),
         ("next command", f"p50 {times['next command']['p50']} ms, p95 {times['next command']['p95']} ms", "p50 6 ms"),
         ("a live sandbox with its shim (PSS)", f"{live} MB", "under 4 MB"),
+    ]
+
+
+def _files(found: dict[str, Any]) -> list[tuple[str, str, str]]:
+    return [
+        (f"a file of {what}: growth of the server's process", f"{one['growth_mb']} MB, at {one['mb_s']} MB/s", "64 MB")
+        for what, one in found.items()
+        if isinstance(one, dict)
     ]
 
 

@@ -40,7 +40,7 @@ def lines_of(command: list[str], server: Server, place: Path, environment: dict[
 def test_no_example_is_without_a_test() -> None:
     programs = {path.name for path in EXAMPLES.glob("*.py")}
     assert programs == set(re.findall(r'run\(server, "(\w+\.py)"', Path(__file__).read_text()))
-    assert [path.name for path in EXAMPLES.glob("typescript/*.mjs")] == ["first_session.mjs"]
+    assert {path.name for path in EXAMPLES.glob("typescript/*.mjs")} == {"first_session.mjs", "files.mjs"}
 
 
 def test_the_first_session_shows_each_step_of_the_work(server: Server, stage: Stage, model_name: str) -> None:
@@ -152,7 +152,7 @@ def node_version(node: str) -> int:
 
 
 @pytest.mark.timeout(200)
-def test_the_typescript_example_works_with_its_own_sdk(
+def test_the_typescript_examples_work_with_their_own_sdk(
     server: Server, stage: Stage, model_name: str, tmp_path: Path
 ) -> None:
     node, npm = node_and_npm()
@@ -176,4 +176,12 @@ def test_the_typescript_example_works_with_its_own_sdk(
         "calls: bash",
         "agent: All done.",
         "done: end_turn",
+    ]
+    files = f"files-{model_name}"
+    stage.put(files, Turn(ToolUse("bash", {"command": "echo hello > /mnt/session/outputs/hi.txt"})), Turn("Done."))
+    assert lines_of([*node, "files.mjs"], server, place, {"EXAMPLE_MODEL": files}) == [
+        "up: table.csv text/csv 8",
+        "newest: table.csv",
+        "gone: file_deleted",
+        "left: hi.txt hello",
     ]
