@@ -11,6 +11,7 @@ from starlette.responses import Response
 from outrider.api import health
 from outrider.api.endpoint import Endpoints, Route, error_response
 from outrider.api.health import Readiness
+from outrider.api.origins import middleware
 from outrider.api.rates import CHANGE, CREATE, FREE, READ
 from outrider.api.routes import (
     agents,
@@ -120,7 +121,11 @@ def create_app(services: Services, readiness: Readiness) -> Starlette:
 
     routes = [routing.Route(one.path, endpoints.endpoint(one), methods=[one.method]) for one in ROUTES]
     routes += health.routes(readiness)
-    return Starlette(routes=routes, exception_handlers={404: no_route, 405: no_route})
+    return Starlette(
+        routes=routes,
+        exception_handlers={404: no_route, 405: no_route},
+        middleware=middleware(services.settings, refuse),
+    )
 
 
 class _MethodNotAllowed(InvalidRequest):

@@ -4,6 +4,7 @@ from outrider.config.loading import default_data, load, place_of_config
 from outrider.config.settings import (
     FIRST_UID,
     HOSTED_RATES,
+    LOOPBACK,
     ROLES,
     BlobPlace,
     Limits,
@@ -19,6 +20,7 @@ __all__ = [
     "DATABASE_URL",
     "FIRST_UID",
     "HOSTED_RATES",
+    "LOOPBACK",
     "NATS_URL",
     "ROLES",
     "BlobPlace",

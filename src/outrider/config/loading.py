@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from outrider.config.access import RATE_KEYS, rate_limits
+from outrider.config.access import RATE_KEYS, allowed_hosts, cors_origins, rate_limits
 from outrider.config.settings import (
     FIRST_UID,
+    LOOPBACK,
     ROLES,
     BlobPlace,
     Limits,
@@ -43,6 +44,8 @@ SERVER_KEYS = (
     "nats_prefix",
     "vault_listen",
     "vault_url",
+    "allowed_hosts",
+    "cors_origins",
 )
 TABLES = (
     "server",
@@ -63,7 +66,6 @@ SANDBOX_KEYS = ("strict", "listen", "hosts", "host_patience", "shared_workspaces
 PEERS_KEYS = ("ca", "cert", "key")
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:\[\]/]+):\d{1,5}")
 S3_URL = re.compile(r"s3://[a-z0-9][a-z0-9.-]+(/[A-Za-z0-9._-]+)*/?")
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 VAULT_KEYS = tuple(VaultSettings.__dataclass_fields__)
 
 
@@ -133,6 +135,8 @@ def load(
         limits=_limits(table_of(document, "limits", tuple(Limits.__dataclass_fields__), path), path),
         blobs=_blobs(table_of(document, "blobs", tuple(BlobPlace.__dataclass_fields__), path), path),
         retention=_retention(table_of(document, "retention", tuple(Retention.__dataclass_fields__), path), path),
+        allowed_hosts=allowed_hosts(server.get("allowed_hosts", []), path),
+        cors_origins=cors_origins(server.get("cors_origins", []), path),
         rate_limits=rate_limits(table_of(document, "rate_limits", RATE_KEYS, path), path),
         vault=_vault(table_of(document, "vault", VAULT_KEYS, path), path),
         egress=egress_settings(table_of(document, "egress", EGRESS_KEYS, path), f"Config file {path}: egress"),

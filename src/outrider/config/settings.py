@@ -11,6 +11,7 @@ from outrider.githosts import GITHUB, GitHost
 from outrider.networks import EgressSettings
 
 FIRST_UID = 61_000  # as root: the server's user; the vault's and the scripted model's follow
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 ROLES = ("api", "harness", "sandbox", "vault")
 
 
@@ -124,6 +125,8 @@ class Settings:
     blobs: BlobPlace = field(default_factory=BlobPlace)
     retention: Retention = field(default_factory=Retention)
     rate_limits: RateLimits = field(default_factory=RateLimits)
+    allowed_hosts: tuple[str, ...] = ()
+    cors_origins: tuple[str, ...] = ()
     vault: VaultSettings = field(default_factory=VaultSettings)
     egress: EgressSettings = field(default_factory=EgressSettings)
     git_hosts: tuple[GitHost, ...] = (GITHUB,)

@@ -20,6 +20,8 @@ KINDS: dict[str, tuple[type, str]] = {
     "shared_workspaces": YES_OR_NO,
     "host_patience": (float, "a number of seconds"),
     "lease": (float, "a number of seconds"),
+    "allowed_hosts": (list, "a list of names"),
+    "cors_origins": (list, "a list of origins"),
     "hosts": (dict, "a table of names and addresses"),
 }
 """Of the keys of `[server]` and `[sandbox]`; the others are strings."""

@@ -72,7 +72,7 @@ LEDGER = (
         "A body over 32 MB is 413 `request_too_large`.",
         docs("Errors"),
     ),
-    not_yet(
+    met(
         "errors:429",
         "Too many requests are 429 `rate_limit_error` with `retry-after`.",
         docs("Errors"),

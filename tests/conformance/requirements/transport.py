@@ -174,13 +174,13 @@ LEDGER = (
         INFERRED,
         "not shown over the whole API yet",
     ),
-    not_yet(
+    met(
         "transport:rate:create",
         "Creating calls over the configured rate are 429 with `retry-after`.",
         docs("Reference"),
         "rate limits are off by default and come later",
     ),
-    not_yet(
+    met(
         "transport:rate:read",
         "Reading calls over the configured rate are 429 with `retry-after`.",
         docs("Reference"),
