@@ -66,6 +66,7 @@ def restore(directory: Path, as_original: bool, data: Path | None) -> None:
     settings = backups.restore(directory, where, os.environ, as_original=as_original)
     if settings.vault_secrets.exists():
         click.echo(
-            f"{where}: it has stored secrets: put the vault's key back before the start ({settings.vault_key_file})."
+            f"{where}: if the vault stored secrets, put the vault's key back before the start"
+            f" ({settings.vault_key_file})."
         )
     click.echo(f"{where}: restored; start it with `outrider serve --data {where}`.")

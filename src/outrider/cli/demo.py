@@ -166,6 +166,14 @@ def _activation() -> list[str]:
     return [f"  . {shlex.quote(str(place / 'activate'))}    # in each terminal, first"]
 
 
+def _first_program() -> str:
+    """An example where there is a checkout; a wheel has none beside it."""
+    example = Path(__file__).parents[3] / "examples" / "first_session.py"
+    if not example.exists():
+        return shlex.join(["-c", "import anthropic; print(anthropic.Anthropic().beta.sessions.list().data)"])
+    return str(example.relative_to(Path.cwd())) if example.is_relative_to(Path.cwd()) else shlex.quote(str(example))
+
+
 def _closing(model: str) -> None:
     lines = [""]
     if model == SCRIPTED:
@@ -180,6 +188,6 @@ def _closing(model: str) -> None:
         *_activation(),
         "  outrider serve                    # in one terminal",
         '  eval "$(outrider env)"            # in another: sets ANTHROPIC_BASE_URL and ANTHROPIC_API_KEY',
-        "  python examples/first_session.py",
+        f"  python {_first_program()}",
     ]
     click.echo("\n".join(lines))

@@ -25,8 +25,8 @@ _libc = ctypes.PyDLL(None, use_errno=True)
 def open_code_to(uid: int) -> None:
     """Call it as root, in the child, before it changes its user."""
     wanted = {Path(entry).resolve() for entry in (*sys.path, sys.prefix, sys.base_prefix) if os.path.isdir(entry)}
-    found = {path: first_closed(path, uid) for path in wanted}
-    closed = {path: gate for path, gate in found.items() if gate is not None and gate != path}
+    found = {path: first_closed(path, uid) for path in wanted if may_enter(path.stat(), uid)}  # else it is of no use
+    closed = {path: gate for path, gate in found.items() if gate is not None}
     if not closed:
         return
     try:
