@@ -9,6 +9,8 @@ OutriderError
 │   └── NotDeclared (403: a session uses what it has not declared to the vault)
 ├── NotFound (404)
 ├── Conflict (409, deterministic: never worth a retry)
+│   ├── MemoryPathConflict (409: another memory is at the path, above it or below it)
+│   └── MemoryPreconditionFailed (409: the memory is not as the caller believes)
 ├── RequestTooLarge (413)
 ├── RateLimited (429)
 ├── Overloaded (529)
@@ -43,6 +45,7 @@ class OutriderError(Exception):
         self.message = message
         self.error_code = error_code
         self.retry_after = retry_after
+        self.extra: dict[str, str] = {}
 
 
 class InvalidRequest(OutriderError):
@@ -93,6 +96,22 @@ class Conflict(OutriderError):
 
     status = 409
     wire_type = "conflict_error"
+
+
+class MemoryPathConflict(Conflict):
+    """A memory can't have this path because of another one, which the envelope names."""
+
+    wire_type = "memory_path_conflict_error"
+
+    def __init__(self, *, memory: str, path: str) -> None:
+        super().__init__(f"The path is taken by memory {memory} at {path}.")
+        self.extra = {"conflicting_memory_id": memory, "conflicting_path": path}
+
+
+class MemoryPreconditionFailed(Conflict):
+    """The memory's content is not what the caller expects."""
+
+    wire_type = "memory_precondition_failed_error"
 
 
 class RequestTooLarge(OutriderError):

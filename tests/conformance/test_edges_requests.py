@@ -18,6 +18,7 @@ from conftest_types import Play
 from live_server import Server, Stage
 from sdk_clients import sdk_client
 from session_talk import Talk, message
+from turns import error_of
 
 from conformance.requirements import requirement
 from outrider.clock import SystemClock
@@ -37,16 +38,6 @@ def http(server: Server) -> Generator[httpx2.Client]:
     headers = BETA | {"authorization": f"Bearer {server.key}", "content-type": "application/json"}
     with httpx2.Client(base_url=server.url, headers=headers, timeout=30) as client:
         yield client
-
-
-def error_of(answer: httpx2.Response, status: int, kind: str) -> str:
-    """The message of an answer that must be this error, in the envelope."""
-    body = answer.json()
-    assert answer.status_code == status, body
-    assert body["type"] == "error"
-    assert body["error"]["type"] == kind
-    assert body["request_id"] == answer.headers["request-id"]
-    return body["error"]["message"]
 
 
 @pytest.mark.parametrize(

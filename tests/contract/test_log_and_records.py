@@ -19,6 +19,7 @@ from outrider.testing.log_history_suite import HISTORY_CONTRACTS
 from outrider.testing.log_lease_suite import LEASE_CONTRACTS
 from outrider.testing.log_suite import LOG_CONTRACTS
 from outrider.testing.log_worker_suite import WORKER_CONTRACTS
+from outrider.testing.memories_suite import MEMORIES_CONTRACTS
 from outrider.testing.memory_blobs import MemoryBlobs
 from outrider.testing.memory_log import MemoryStore
 from outrider.testing.placements_suite import PLACEMENT_CONTRACTS
@@ -35,6 +36,7 @@ CONTRACTS = [
     *RECORDS_CONTRACTS,
     *VAULTS_CONTRACTS,
     *FILES_CONTRACTS,
+    *MEMORIES_CONTRACTS,
     *PLACEMENT_CONTRACTS,
     *ACCESS_CONTRACTS,
 ]

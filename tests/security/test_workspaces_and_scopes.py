@@ -30,6 +30,7 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/v1/vaults/{vault_id}/credentials"): {
         "auth": {"type": "static_bearer", "mcp_server_url": "https://a.example", "token": "a token"}
     },
+    ("POST", "/v1/memory_stores/{memory_store_id}/memories"): {"path": "/b", "content": ""},
 }
 """Of requests that are refused for an empty body before what they name is looked up."""
 
@@ -51,6 +52,9 @@ MAY: list[tuple[str, str, set[Scope]]] = [
     ("POST", r"/v1/sessions/{session_id}(/archive|/threads/{thread_id}/archive)?", USING),
     ("DELETE", r"/v1/sessions/{session_id}", USING),
     ("GET|POST|DELETE", r"/v1/files(/.*)?", USING),
+    ("GET", r"/v1/memory_stores(/.*)?", USING),
+    ("POST|DELETE", r"/v1/memory_stores/{memory_store_id}/memories(/.*)?", USING),
+    ("POST|DELETE", r"/v1/memory_stores(/{memory_store_id}(/archive|/memory_versions/.*)?)?", DEFINING),
     ("GET", r"/v1/models(/{model_id:path})?", USING),
     ("GET", r"/outrider/v1/host", USING),
     ("GET|POST", r"/outrider/v1/(keys.*|sessions/{session_id}/(move|repair))", ADMIN),
@@ -90,6 +94,8 @@ def things(server: Server, stage: Stage) -> dict[str, str]:
     credential = client.beta.vaults.credentials.create(vault.id, auth=auth)
     session = client.beta.sessions.create(agent=agent.id, environment_id=environment.id, vault_ids=[vault.id])
     thread = next(iter(client.beta.sessions.threads.list(session.id)))
+    store = client.beta.memory_stores.create(name="first's")
+    memory = client.beta.memory_stores.memories.create(store.id, path="/a", content="of the first")
     key = httpx2.get(f"{server.url}/outrider/v1/keys", headers=headers(server.key)).json()["data"][0]
     return {
         "agent_id": agent.id,
@@ -99,6 +105,9 @@ def things(server: Server, stage: Stage) -> dict[str, str]:
         "session_id": session.id,
         "thread_id": thread.id,
         "key_id": key["id"],
+        "memory_store_id": store.id,
+        "memory_id": memory.id,
+        "memory_version_id": memory.memory_version_id,
         "file_id": client.beta.files.upload(file=("first's.txt", b"of the first", "text/plain")).id,
     }
 

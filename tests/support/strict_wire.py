@@ -19,10 +19,18 @@ from anthropic.types.beta import (
     BetaEnvironmentDeleteResponse,
     BetaFileMetadata,
     BetaManagedAgentsAgent,
+    BetaManagedAgentsDeletedMemoryStore,
     BetaManagedAgentsDeletedSession,
     BetaManagedAgentsDeletedVault,
+    BetaManagedAgentsMemoryStore,
     BetaManagedAgentsSession,
     BetaManagedAgentsVault,
+)
+from anthropic.types.beta.memory_stores import (
+    BetaManagedAgentsDeletedMemory,
+    BetaManagedAgentsMemory,
+    BetaManagedAgentsMemoryListItem,
+    BetaManagedAgentsMemoryVersion,
 )
 from anthropic.types.beta.sessions import (
     BetaManagedAgentsGitHubRepositoryResource,
@@ -62,6 +70,17 @@ ROUTES: tuple[tuple[str, str, Any], ...] = (
     ("GET", r"/v1/vaults/[^/]+", Vault),
     ("DELETE", r"/v1/vaults/[^/]+", BetaManagedAgentsDeletedVault),
     ("GET", r"/v1/vaults", SyncPageCursor[Vault]),
+    ("POST", r"/v1/memory_stores/[^/]+/memories(/[^/]+)?", BetaManagedAgentsMemory),
+    ("GET", r"/v1/memory_stores/[^/]+/memories/[^/]+", BetaManagedAgentsMemory),
+    ("DELETE", r"/v1/memory_stores/[^/]+/memories/[^/]+", BetaManagedAgentsDeletedMemory),
+    ("GET", r"/v1/memory_stores/[^/]+/memories", SyncPageCursor[BetaManagedAgentsMemoryListItem]),
+    ("POST", r"/v1/memory_stores/[^/]+/memory_versions/[^/]+/redact", BetaManagedAgentsMemoryVersion),
+    ("GET", r"/v1/memory_stores/[^/]+/memory_versions/[^/]+", BetaManagedAgentsMemoryVersion),
+    ("GET", r"/v1/memory_stores/[^/]+/memory_versions", SyncPageCursor[BetaManagedAgentsMemoryVersion]),
+    ("POST", r"/v1/memory_stores(/[^/]+(/archive)?)?", BetaManagedAgentsMemoryStore),
+    ("GET", r"/v1/memory_stores/[^/]+", BetaManagedAgentsMemoryStore),
+    ("DELETE", r"/v1/memory_stores/[^/]+", BetaManagedAgentsDeletedMemoryStore),
+    ("GET", r"/v1/memory_stores", SyncPageCursor[BetaManagedAgentsMemoryStore]),
     ("POST", r"/v1/sessions(/[^/]+(/archive)?)?", Session),
     ("GET", r"/v1/sessions/[^/]+", Session),
     ("DELETE", r"/v1/sessions/[^/]+", BetaManagedAgentsDeletedSession),
@@ -97,6 +116,8 @@ class Details(_Exact):
 class Problem(_Exact):
     type: ErrorType | Literal["request_too_large"]
     message: str
+    conflicting_memory_id: str | None = None
+    conflicting_path: str | None = None
     details: Details | None = None
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import anthropic
+import httpx2
 import pytest
 from session_talk import Event, Talk, message
 
@@ -20,6 +21,16 @@ def refused(code: int, *words: str, error_code: str | None = None) -> Any:
         return error.status_code == code and named and all(word in error.message for word in words)
 
     return pytest.raises(anthropic.APIStatusError, check=fits)
+
+
+def error_of(answer: httpx2.Response, status: int, kind: str) -> str:
+    """The message of an answer that must be this error, in the envelope."""
+    body = answer.json()
+    assert answer.status_code == status, body
+    assert body["type"] == "error"
+    assert body["error"]["type"] == kind
+    assert body["request_id"] == answer.headers["request-id"]
+    return body["error"]["message"]
 
 
 def said(talk: Talk, *texts: str) -> list[Event]:

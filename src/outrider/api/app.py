@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from outrider.api import health
+from outrider.api.auth import MEMORY, NO_BETA
 from outrider.api.endpoint import Endpoints, Route, error_response
 from outrider.api.health import Readiness
 from outrider.api.origins import middleware
@@ -21,6 +22,8 @@ from outrider.api.routes import (
     files,
     host,
     keys,
+    memories,
+    memory_stores,
     models,
     network,
     places,
@@ -38,6 +41,7 @@ S = "/v1/sessions/{session_id}"
 T = S + "/threads/{thread_id}"
 R = S + "/resources/{resource_id}"
 V = "/v1/vaults/{vault_id}"
+M = "/v1/memory_stores/{memory_store_id}"
 C = V + "/credentials/{credential_id}"
 F = "/v1/files/{file_id}"
 
@@ -86,22 +90,36 @@ ROUTES: tuple[Route, ...] = (  # looked through in order: what is asked most com
     Route("POST", T + "/archive", threads.archive, USE, CHANGE),
     Route("GET", T + "/events", events.list_thread_events, WORK, READ),
     Route("GET", T + "/stream", events.stream_thread_events, WORK, FREE),
-    Route("GET", "/v1/models", models.list_models, USE, READ, beta=False),
-    Route("GET", "/v1/models/{model_id:path}", models.get_model, USE, READ, beta=False),
-    Route("POST", "/v1/files", files.upload, USE, CREATE, beta=False, streamed=True),
-    Route("GET", "/v1/files", files.list_files, USE, READ, beta=False),
-    Route("GET", F, files.get, USE, READ, beta=False),
-    Route("GET", F + "/content", files.content, USE, READ, beta=False),
-    Route("DELETE", F, files.delete, USE, CHANGE, beta=False),
-    Route("GET", "/outrider/v1/host", host.get_host, USE, READ, beta=False),
-    Route("POST", "/outrider/v1/sessions/{session_id}/move", places.move, ADMINISTER, CHANGE, beta=False),
-    Route("GET", "/outrider/v1/sessions/{session_id}/requests", network.get_requests, ADMINISTER, READ, beta=False),
-    Route("GET", "/outrider/v1/sessions/{session_id}/repair", repair.get_repair, ADMINISTER, READ, beta=False),
-    Route("POST", "/outrider/v1/sessions/{session_id}/repair", repair.repair, ADMINISTER, CHANGE, beta=False),
-    Route("POST", "/outrider/v1/keys", keys.create, ADMINISTER, CREATE, beta=False),
-    Route("GET", "/outrider/v1/keys", keys.list_keys, ADMINISTER, READ, beta=False),
-    Route("GET", "/outrider/v1/keys/{key_id}", keys.get, ADMINISTER, READ, beta=False),
-    Route("POST", "/outrider/v1/keys/{key_id}/revoke", keys.revoke, ADMINISTER, CHANGE, beta=False),
+    Route("POST", "/v1/memory_stores", memory_stores.create, DEFINE, CREATE, betas=MEMORY),
+    Route("GET", "/v1/memory_stores", memory_stores.list_stores, USE, READ, betas=MEMORY),
+    Route("GET", M, memory_stores.get, USE, READ, betas=MEMORY),
+    Route("POST", M, memory_stores.update, DEFINE, CHANGE, betas=MEMORY),
+    Route("DELETE", M, memory_stores.delete, DEFINE, CHANGE, betas=MEMORY),
+    Route("POST", M + "/archive", memory_stores.archive, DEFINE, CHANGE, betas=MEMORY),
+    Route("POST", M + "/memories", memories.create, USE, CREATE, betas=MEMORY),
+    Route("GET", M + "/memories", memories.list_memories, USE, READ, betas=MEMORY),
+    Route("GET", M + "/memories/{memory_id}", memories.get, USE, READ, betas=MEMORY),
+    Route("POST", M + "/memories/{memory_id}", memories.update, USE, CHANGE, betas=MEMORY),
+    Route("DELETE", M + "/memories/{memory_id}", memories.delete, USE, CHANGE, betas=MEMORY),
+    Route("GET", M + "/memory_versions", memories.list_versions, USE, READ, betas=MEMORY),
+    Route("GET", M + "/memory_versions/{memory_version_id}", memories.get_version, USE, READ, betas=MEMORY),
+    Route("POST", M + "/memory_versions/{memory_version_id}/redact", memories.redact, DEFINE, CHANGE, betas=MEMORY),
+    Route("GET", "/v1/models", models.list_models, USE, READ, betas=NO_BETA),
+    Route("GET", "/v1/models/{model_id:path}", models.get_model, USE, READ, betas=NO_BETA),
+    Route("POST", "/v1/files", files.upload, USE, CREATE, betas=NO_BETA, streamed=True),
+    Route("GET", "/v1/files", files.list_files, USE, READ, betas=NO_BETA),
+    Route("GET", F, files.get, USE, READ, betas=NO_BETA),
+    Route("GET", F + "/content", files.content, USE, READ, betas=NO_BETA),
+    Route("DELETE", F, files.delete, USE, CHANGE, betas=NO_BETA),
+    Route("GET", "/outrider/v1/host", host.get_host, USE, READ, betas=NO_BETA),
+    Route("POST", "/outrider/v1/sessions/{session_id}/move", places.move, ADMINISTER, CHANGE, betas=NO_BETA),
+    Route("GET", "/outrider/v1/sessions/{session_id}/requests", network.get_requests, ADMINISTER, READ, betas=NO_BETA),
+    Route("GET", "/outrider/v1/sessions/{session_id}/repair", repair.get_repair, ADMINISTER, READ, betas=NO_BETA),
+    Route("POST", "/outrider/v1/sessions/{session_id}/repair", repair.repair, ADMINISTER, CHANGE, betas=NO_BETA),
+    Route("POST", "/outrider/v1/keys", keys.create, ADMINISTER, CREATE, betas=NO_BETA),
+    Route("GET", "/outrider/v1/keys", keys.list_keys, ADMINISTER, READ, betas=NO_BETA),
+    Route("GET", "/outrider/v1/keys/{key_id}", keys.get, ADMINISTER, READ, betas=NO_BETA),
+    Route("POST", "/outrider/v1/keys/{key_id}/revoke", keys.revoke, ADMINISTER, CHANGE, betas=NO_BETA),
 )
 
 

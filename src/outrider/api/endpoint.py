@@ -20,7 +20,7 @@ from starlette.responses import Response, StreamingResponse
 from outrider import subject
 from outrider.api.answers import Answered, Answers, FileReply, Keep, StreamReply, keep_nothing
 from outrider.api.answers import Reply as Reply
-from outrider.api.auth import require_beta
+from outrider.api.auth import MANAGED_AGENTS, require_beta
 from outrider.api.keyring import KeyRing
 from outrider.api.rates import Counted, Rates
 from outrider.api.scopes import require, require_own
@@ -72,16 +72,16 @@ Handler = Callable[[Call], Awaitable[Answered]]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One line of the app's table. `scopes`: whose keys may ask; `counted`: against which of a workspace's rates; not
-    `beta`: without the beta header, since it belongs to another beta, to none, or is our own; `streamed`: the
-    handler reads the body."""
+    """One line of the app's table. `scopes`: whose keys may ask; `counted`: against which of a workspace's rates; `betas`:
+    which values of the beta header it goes by, none for what is generally available or our own; `streamed`: the handler
+    reads the body."""
 
     method: str
     path: str
     handler: Handler
     scopes: frozenset[Scope]
     counted: Counted
-    beta: bool = True
+    betas: frozenset[str] = MANAGED_AGENTS
     streamed: bool = False
 
 
@@ -117,8 +117,8 @@ class Endpoints:
         """Whose request it is. Raises AuthenticationFailed, NotFound, PermissionDenied, RateLimited."""
         services = self._services
         key = await services.ring.key(request.headers)
-        if route.beta and services.settings.require_beta_header:
-            require_beta(request.headers, request.url.path)
+        if route.betas and services.settings.require_beta_header:
+            require_beta(request.headers, request.url.path, route.betas)
         require(key, route.scopes)
         await require_own(services.records, key, request.path_params)
         self._rates.take(key.workspace, route.counted)

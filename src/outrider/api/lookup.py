@@ -5,6 +5,7 @@ from __future__ import annotations
 from outrider.api.endpoint import Call
 from outrider.errors import NotFound
 from outrider.ports.log import SessionKey
+from outrider.ports.memory import MemoryRecord, MemoryStoreRecord, MemoryVersion
 from outrider.ports.records import AgentRecord, EnvironmentRecord, SessionRecord
 from outrider.ports.vaults import CredentialRecord, VaultRecord
 
@@ -41,6 +42,30 @@ async def credential_record(call: Call) -> CredentialRecord:
     record = await call.services.vaults.credential(call.workspace, vault_id, credential_id)
     if record is None:
         raise NotFound(f"Credential {credential_id} not found in vault {vault_id}.")
+    return record
+
+
+async def memory_store_record(call: Call) -> MemoryStoreRecord:
+    store = call.path["memory_store_id"]
+    record = await call.services.memories.memory_store(call.workspace, store)
+    if record is None:
+        raise NotFound(f"Memory store {store} not found.")
+    return record
+
+
+async def memory_record(call: Call) -> MemoryRecord:
+    store, memory = call.path["memory_store_id"], call.path["memory_id"]
+    record = await call.services.memories.memory(call.workspace, store, memory)
+    if record is None:
+        raise NotFound(f"Memory {memory} not found in memory store {store}.")
+    return record
+
+
+async def memory_version_record(call: Call) -> MemoryVersion:
+    store, version = call.path["memory_store_id"], call.path["memory_version_id"]
+    record = await call.services.memories.memory_version(call.workspace, store, version)
+    if record is None:
+        raise NotFound(f"Memory version {version} not found in memory store {store}.")
     return record
 
 

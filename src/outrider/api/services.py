@@ -18,6 +18,7 @@ from outrider.ports.doorbell import Dispatch
 from outrider.ports.egress import Asked, Requests
 from outrider.ports.files import FileRecords
 from outrider.ports.log import EventLog, SessionKey
+from outrider.ports.memory import MemoryStores
 from outrider.ports.model import Models
 from outrider.ports.placements import Placements
 from outrider.ports.records import Records
@@ -49,6 +50,7 @@ class Services:
     log: EventLog
     records: Records
     vaults: VaultRecords
+    memories: MemoryStores
     files: FileRecords
     blobs: Blobs
     secrets: Secrets

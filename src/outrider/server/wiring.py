@@ -128,6 +128,7 @@ async def wired(
                 store,
                 store,
                 store,
+                store,
                 blobs,
                 secrets,
                 declarations,

@@ -17,6 +17,7 @@ from outrider.ports.blobs import Blobs
 from outrider.ports.cold import ColdLogs
 from outrider.ports.files import FileRecords
 from outrider.ports.log import EventLog
+from outrider.ports.memory import MemoryStores
 from outrider.ports.placements import Placements
 from outrider.ports.records import Records
 from outrider.ports.vaults import VaultRecords
@@ -32,7 +33,7 @@ PAUSE_SECONDS = 1.0
 log = logging.getLogger("outrider.store")
 
 
-class Store(EventLog, Records, VaultRecords, FileRecords, ColdLogs, Placements, Access, Protocol):
+class Store(EventLog, Records, VaultRecords, FileRecords, MemoryStores, ColdLogs, Placements, Access, Protocol):
     """All ports on one set of data. `writer` is the name under which it notifies other processes, if it does."""
 
     writer: str

@@ -9,6 +9,7 @@ from typing import Any
 from outrider.ports.access import ApiKey, Workspace
 from outrider.ports.files import FileRecord, OutputRecord
 from outrider.ports.log import Attendance, HistoryEntry, HistoryQuery, Row, SessionKey, Snapshot
+from outrider.ports.memory import MemoryRecord, MemoryStoreRecord, MemoryVersion, Write
 from outrider.ports.records import AgentRecord, EnvironmentRecord, Page, SessionFilter, SessionRecord
 from outrider.ports.vaults import Change, CredentialRecord, VaultRecord
 
@@ -37,6 +38,10 @@ Record = (
     | Change
     | FileRecord
     | OutputRecord
+    | MemoryStoreRecord
+    | MemoryRecord
+    | MemoryVersion
+    | Write
 )
 
 

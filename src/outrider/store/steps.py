@@ -1,7 +1,8 @@
 """Changes and reads of records, written once for every store.
 
 A change is a generator of steps: each asks for one named query and goes on with what that found. A store walks through
-them inside one transaction, whether its driver waits by blocking or by awaiting. Rows are used by position alone.
+them inside one transaction, whether its driver waits by blocking or by awaiting. Rows are used by position alone; what
+the steps come to is plain JSON, which PostgreSQL keeps until its caller has it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any, Literal, Protocol, TypeVar
 T = TypeVar("T")
 
 Values = Mapping[str, Any]
-Ask = tuple[Literal["rows", "run"], str, Values]
+Ask = tuple[Literal["rows", "run", "erase"], str, Values]
 Steps = Generator[Ask, Any, T]
 
 
@@ -30,6 +31,11 @@ def first(query: str, values: Values) -> Steps[Any | None]:
 def run(query: str, values: Values) -> Steps[int]:
     """How many rows a statement changed."""
     return (yield "run", query, values)
+
+
+def erase(query: str, values: Values) -> Steps[int]:
+    """As `run`, for what must leave no byte in the store's own files once this is done."""
+    return (yield "erase", query, values)
 
 
 class Walks(Protocol):

@@ -71,7 +71,7 @@ class StoredVaults(Recorded):
         return await self._reads.fetch("secret_refs", {}, lambda found: {SecretRef(*row) for row in found})
 
     async def add_change(self, change: Change) -> None:
-        await self._walks.walk(partial(_note, change=change))
+        await self._walks.walk(partial(note, change=change))
 
     async def changes(self, *, after: int, limit: int) -> list[Change]:
         return await self._reads.fetch("changes", {"after": after, "limit": limit}, _changes)
@@ -89,13 +89,13 @@ def _changes(found: list[Any]) -> list[Change]:
     return [Change(*row) for row in found]
 
 
-def _note(change: Change) -> Steps[None]:
+def note(change: Change) -> Steps[None]:
     yield from run("insert_change", shapes.fields(change))
 
 
 def _create_vault(record: VaultRecord) -> Steps[None]:
     yield from run("insert_vault", shapes.fields(record))
-    yield from _note(Change(record.workspace, "vault.created", record.id, record.created_at))
+    yield from note(Change(record.workspace, "vault.created", record.id, record.created_at))
 
 
 def _update_vault(record: VaultRecord, if_updated: str) -> Steps[None]:
@@ -111,7 +111,7 @@ def _archive_vault(workspace: str, vault: str, at: str) -> Steps[None]:
         return
     for (credential,) in (yield from rows("active_credentials", names)):
         yield from _archive_credential({"workspace": workspace, "vault": vault, "id": credential, "at": at})
-    yield from _note(Change(workspace, "vault.archived", vault, at))
+    yield from note(Change(workspace, "vault.archived", vault, at))
 
 
 def _delete_vault(workspace: str, vault: str, at: str) -> Steps[None]:
@@ -120,7 +120,7 @@ def _delete_vault(workspace: str, vault: str, at: str) -> Steps[None]:
         raise NotFound(f"Vault {vault} was not found.")
     for (credential,) in (yield from rows("all_credentials", names)):
         yield from _delete_credential({"workspace": workspace, "vault": vault, "id": credential, "at": at})
-    yield from _note(Change(workspace, "vault.deleted", vault, at))
+    yield from note(Change(workspace, "vault.deleted", vault, at))
 
 
 def _create_credential(record: CredentialRecord) -> Steps[None]:
@@ -134,7 +134,7 @@ def _create_credential(record: CredentialRecord) -> Steps[None]:
     if len((yield from rows("active_credentials", names))) >= MOST_CREDENTIALS:
         raise InvalidRequest(f"Vault {record.vault} holds {MOST_CREDENTIALS} credentials, the most that it may.")
     yield from run("insert_credential", shapes.fields(record))
-    yield from _note(
+    yield from note(
         Change(record.workspace, "vault_credential.created", record.id, record.created_at, vault=record.vault)
     )
 
@@ -146,7 +146,7 @@ def _update_credential(record: CredentialRecord, if_revision: int) -> Steps[None
 
 def _archive_credential(names: dict[str, str]) -> Steps[None]:
     if (yield from run("archive_credential", names)) == 1:
-        yield from _note(_change("vault_credential.archived", names))
+        yield from note(_change("vault_credential.archived", names))
     elif (yield from first("credential", names)) is None:
         raise NotFound(f"Credential {names['id']} was not found.")
 
@@ -154,7 +154,7 @@ def _archive_credential(names: dict[str, str]) -> Steps[None]:
 def _delete_credential(names: dict[str, str]) -> Steps[None]:
     if (yield from run("delete_credential", names)) != 1:
         raise NotFound(f"Credential {names['id']} was not found.")
-    yield from _note(_change("vault_credential.deleted", names))
+    yield from note(_change("vault_credential.deleted", names))
 
 
 def _change(kind: str, names: dict[str, str]) -> Change:

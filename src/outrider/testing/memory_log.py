@@ -33,8 +33,8 @@ WAITING = 2**52  # positions of waiting events start here
 
 
 class MemoryStore(MemoryRecords, MemoryPlacements):
-    """Implements `EventLog`, `Records`, `VaultRecords`, `FileRecords`, `Placements` and `Access`; `on_commit` and
-    `on_delete` are called before the call that caused them returns."""
+    """Implements `EventLog`, `Records`, `VaultRecords`, `MemoryStores`, `FileRecords`, `Placements` and `Access`;
+    `on_commit` and `on_delete` are called before the call that caused them returns."""
 
     def __init__(
         self,

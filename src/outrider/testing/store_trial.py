@@ -11,6 +11,7 @@ from outrider.ports.access import Access
 from outrider.ports.cold import ColdLogs
 from outrider.ports.files import FileRecords
 from outrider.ports.log import EventLog, Lease, NewEvent, Row, SessionKey
+from outrider.ports.memory import MemoryStores
 from outrider.ports.placements import Placements
 from outrider.ports.records import Records, SessionRecord
 from outrider.ports.vaults import VaultRecords
@@ -18,7 +19,7 @@ from outrider.ports.vaults import VaultRecords
 THREAD = "sthr_primary"
 
 
-class Store(EventLog, Records, VaultRecords, FileRecords, ColdLogs, Placements, Access, Protocol):
+class Store(EventLog, Records, VaultRecords, FileRecords, MemoryStores, ColdLogs, Placements, Access, Protocol):
     """All ports on one set of data."""
 
 

@@ -22,6 +22,8 @@ def error_object(error: OutriderError, request_id: str) -> dict[str, Any]:
     }
     if error.error_code is not None and not hidden:
         shown["details"] = {"error_code": error.error_code}
+    if not hidden:
+        shown |= error.extra
     return {"type": "error", "error": shown, "request_id": request_id}
 
 

@@ -20,7 +20,7 @@ Order = Literal["asc", "desc"]
 Item = TypeVar("Item")
 Position = tuple[str, str] | int
 
-LONGEST = 1024
+LONGEST = 2048  # a list by path has cursors that hold one
 LARGEST = 2**63 - 1
 PLAIN = re.compile(r"[A-Za-z0-9_:.+-]*", re.ASCII)
 

@@ -11,6 +11,7 @@ from outrider.clock import SystemClock
 from outrider.ids import IdSource, MonotonicIds
 from outrider.store.access import StoredAccess
 from outrider.store.files import StoredFiles
+from outrider.store.memory import StoredMemories
 from outrider.store.placements import StoredPlacements
 from outrider.store.postgres import connections, poolers, problems
 from outrider.store.postgres.cold import PostgresCold
@@ -27,9 +28,17 @@ from outrider.store.vaults import StoredVaults
 
 
 class PostgresStore(
-    PostgresLog, PostgresRecords, PostgresCold, StoredVaults, StoredFiles, StoredPlacements, StoredAccess
+    PostgresLog,
+    PostgresRecords,
+    PostgresCold,
+    StoredVaults,
+    StoredFiles,
+    StoredMemories,
+    StoredPlacements,
+    StoredAccess,
 ):
-    """Implements `EventLog`, `Records`, `VaultRecords`, `FileRecords`, `ColdLogs`, `Placements` and `Access`.
+    """Implements `EventLog`, `Records`, `VaultRecords`, `FileRecords`, `MemoryStores`, `ColdLogs`, `Placements` and
+    `Access`.
 
     Made by `open`.
 

@@ -24,7 +24,7 @@ class Link(Protocol):
     def terminate(self) -> None: ...
 
 
-_NAME = re.compile(r"(?<![:\w]):([a-z_]+)")
+_NAME = re.compile(r"(?<![:\w]):([a-z_][a-z_0-9]*)")
 
 
 def numbered(text: str) -> tuple[str, tuple[str, ...]]:
@@ -65,7 +65,7 @@ class Transaction:
                 how, query, values = steps.send(found)
             except StopIteration as end:
                 return end.value
-            found = await (self.run(query, values) if how == "run" else self.all(query, values))
+            found = await (self.all(query, values) if how == "rows" else self.run(query, values))
 
     async def run(self, query: str, values: Values) -> int:
         """Returns how many rows it changed."""

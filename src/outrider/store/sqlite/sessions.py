@@ -47,6 +47,7 @@ def delete_session(tx: Transaction, key: SessionKey, if_head: int, opened_by: st
     tx.run("erase_answers", answers_of(key, opened_by))
     tx.walk(erase_with_session(key))
     tx.deleted.append(key)
+    tx.erases = True
 
 
 def _unmoved(tx: Transaction, key: SessionKey, if_head: int, *, cold_too: bool = False) -> int:

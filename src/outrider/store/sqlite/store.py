@@ -12,6 +12,7 @@ from outrider.clock import SystemClock
 from outrider.ids import IdSource, MonotonicIds
 from outrider.store.access import StoredAccess
 from outrider.store.files import StoredFiles
+from outrider.store.memory import StoredMemories
 from outrider.store.placements import StoredPlacements
 from outrider.store.shapes import OnBatch, OnCommit, OnDelete
 from outrider.store.sqlite import connections, problems
@@ -26,8 +27,11 @@ from outrider.store.steps import Recorded
 from outrider.store.vaults import StoredVaults
 
 
-class SqliteStore(SqliteLog, SqliteRecords, SqliteCold, StoredVaults, StoredFiles, StoredPlacements, StoredAccess):
-    """Implements `EventLog`, `Records`, `VaultRecords`, `FileRecords`, `ColdLogs`, `Placements` and `Access`.
+class SqliteStore(
+    SqliteLog, SqliteRecords, SqliteCold, StoredVaults, StoredFiles, StoredMemories, StoredPlacements, StoredAccess
+):
+    """Implements `EventLog`, `Records`, `VaultRecords`, `FileRecords`, `MemoryStores`, `ColdLogs`, `Placements` and
+    `Access`.
 
     Made by `open`.
 

@@ -25,12 +25,13 @@ def json_lists(values: Values) -> Values:
 class Transaction:
     """Jobs decide first and write after; what one has noted is dropped with its writes."""
 
-    __slots__ = ("_db", "appended", "deleted")
+    __slots__ = ("_db", "appended", "deleted", "erases")
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
         self.appended: list[tuple[SessionKey, list[Row]]] = []
         self.deleted: list[SessionKey] = []
+        self.erases = False
 
     def one(self, query: str, values: Values) -> Any | None:
         """The first row, or None. All rows are fetched: a half-read statement would keep the commit waiting."""
@@ -52,7 +53,8 @@ class Transaction:
                 how, query, values = steps.send(found)
             except StopIteration as end:
                 return end.value
-            found = self.run(query, values) if how == "run" else self.all(query, values)
+            self.erases = self.erases or how == "erase"
+            found = self.all(query, values) if how == "rows" else self.run(query, values)
 
     def many(self, query: str, values: Iterable[tuple[Any, ...]]) -> None:
         self._db.executemany(QUERIES[query], values)

@@ -173,7 +173,7 @@ class Writer:
         faults.point("store.commit.after")
         if self._on_batch is not None:
             self._on_batch(len(batch), time.perf_counter() - begun)
-        self._scrub = self._scrub or any(ticket.transaction and ticket.transaction.deleted for ticket in batch)
+        self._scrub = self._scrub or any(ticket.transaction and ticket.transaction.erases for ticket in batch)
 
     def _roll_back(self) -> None:
         if self._db.in_transaction:
