@@ -153,6 +153,7 @@ def references(ids: dict[str, str], own: dict[str, str]) -> dict[str, list[Any]]
         "/v1/environments": [],
         "/v1/vaults": [],
         "/v1/files": [],
+        "/v1/memory_stores": [],
         "/v1/sessions": [
             whole | {"agent": ids["agent_id"]},
             whole | {"environment_id": ids["environment_id"]},

@@ -72,9 +72,9 @@ Handler = Callable[[Call], Awaitable[Answered]]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One line of the app's table. `scopes`: whose keys may ask; `counted`: against which of a workspace's rates; `betas`:
-    which values of the beta header it goes by, none for what is generally available or our own; `streamed`: the handler
-    reads the body."""
+    """One line of the app's table. `scopes`: whose keys may ask; `counted`: against which of a workspace's rates;
+    `betas`: which values of the beta header it goes by, none for what is generally available or our own; `streamed`:
+    the handler reads the body."""
 
     method: str
     path: str
