@@ -57,7 +57,7 @@ MAY: list[tuple[str, str, set[Scope]]] = [
     ("POST|DELETE", r"/v1/memory_stores(/{memory_store_id}(/archive|/memory_versions/.*)?)?", DEFINING),
     ("GET", r"/v1/models(/{model_id:path})?", USING),
     ("GET", r"/outrider/v1/host", USING),
-    ("GET|POST", r"/outrider/v1/(keys.*|sessions/{session_id}/(move|repair))", ADMIN),
+    ("GET|POST", r"/outrider/v1/(keys.*|sessions/{session_id}/(move|repair|requests))", ADMIN),
 ]
 """Written down a second time, on purpose: who may do what is said here and in the app's table."""
 
