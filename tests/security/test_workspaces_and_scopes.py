@@ -27,6 +27,8 @@ OF_THE_SERVER = {"/v1/models", "/v1/models/{model_id:path}", "/outrider/v1/host"
 
 BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/v1/sessions/{session_id}/events"): {"events": [{"type": "user.interrupt"}]},
+    ("POST", "/v1/sessions/{session_id}/resources"): {"type": "file", "file_id": "file_unknown"},
+    ("POST", "/v1/sessions/{session_id}/resources/{resource_id}"): {"authorization_token": "a token"},
     ("POST", "/v1/vaults/{vault_id}/credentials"): {
         "auth": {"type": "static_bearer", "mcp_server_url": "https://a.example", "token": "a token"}
     },
@@ -48,6 +50,8 @@ MAY: list[tuple[str, str, set[Scope]]] = [
         r"/v1/sessions/{session_id}(/(events|events/stream|threads|threads/{thread_id}(/events|/stream)?))?",
         WORKING,
     ),
+    ("GET", r"/v1/sessions/{session_id}/resources(/{resource_id})?", WORKING),
+    ("POST|DELETE", r"/v1/sessions/{session_id}/resources(/{resource_id})?", USING),
     ("POST", r"/v1/sessions/{session_id}/events", WORKING),
     ("POST", r"/v1/sessions/{session_id}(/archive|/threads/{thread_id}/archive)?", USING),
     ("DELETE", r"/v1/sessions/{session_id}", USING),
@@ -92,7 +96,11 @@ def things(server: Server, stage: Stage) -> dict[str, str]:
     vault = client.beta.vaults.create(display_name="first's")
     auth: Any = {"type": "static_bearer", "mcp_server_url": "https://mcp.example", "token": "a token of the first"}
     credential = client.beta.vaults.credentials.create(vault.id, auth=auth)
-    session = client.beta.sessions.create(agent=agent.id, environment_id=environment.id, vault_ids=[vault.id])
+    repository: Any = {"type": "github_repository", "url": "https://github.com/first/app", "authorization_token": "x"}
+    session = client.beta.sessions.create(
+        agent=agent.id, environment_id=environment.id, vault_ids=[vault.id], resources=[repository]
+    )
+    resource: Any = session.resources[0].to_dict()
     thread = next(iter(client.beta.sessions.threads.list(session.id)))
     store = client.beta.memory_stores.create(name="first's")
     memory = client.beta.memory_stores.memories.create(store.id, path="/a", content="of the first")
@@ -104,6 +112,7 @@ def things(server: Server, stage: Stage) -> dict[str, str]:
         "credential_id": credential.id,
         "session_id": session.id,
         "thread_id": thread.id,
+        "resource_id": resource["id"],
         "key_id": key["id"],
         "memory_store_id": store.id,
         "memory_id": memory.id,
