@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+
+import pytest
+
+from outrider.errors import InvalidRequest
+from outrider.testing.drill import shape
 
 BLOCKED = """
 import importlib, importlib.abc, sys
@@ -31,15 +38,11 @@ def test_no_command_needs_an_extra_to_be_there() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_drill_names_the_extra_that_it_lacks() -> None:
-    program = """
-import importlib.util as util
-found = util.find_spec
-util.find_spec = lambda name, *more: None if name == "asyncpg" else found(name, *more)
-from outrider.cli import main
-sys.argv[0] = "outrider"
-main()
-"""
-    done = run(program, "drill", "--store", "postgres")
-    said = "outrider: postgres: this shape needs the extra `postgres`: pip install 'outrider[postgres]'.\n"
-    assert (done.returncode, done.stderr) == (2, said)
+def test_a_drill_names_the_extra_that_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    def found(name: str) -> ModuleSpec | None:
+        return None if name == "asyncpg" else find_spec(name)
+
+    monkeypatch.setattr(shape, "find_spec", found)
+    with pytest.raises(InvalidRequest, match="pip install 'outrider\\[postgres\\]'"):
+        shape.Shape(store="postgres")
+    shape.Shape()
