@@ -186,6 +186,14 @@ class ModelFailure(Internal):
         self.retryable = retryable
 
 
+class ConnectorFailed(Internal):
+    """An MCP server could not be asked; `kind` is the type of the `session.error` that says so."""
+
+    def __init__(self, message: str, kind: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
 class SandboxUnavailable(Internal):
     """A sandbox can't be had. The message names the cause and the fix; it becomes the tool's error result."""
 

@@ -57,15 +57,18 @@ def egress_settings(values: Mapping[str, Any], place: str) -> EgressSettings:
     given = values.get("package_hosts", {})
     named = cast("dict[str, Any]", given) if isinstance(given, dict) else {"": given}
     hosts = {name: _strings(entries, f"{place}.package_hosts.{name}") for name, entries in named.items()}
-    private = [
-        _allowance(entry, place) for entry in _strings(values.get("allow_private", []), f"{place}.allow_private")
-    ]
+    private = allowances(values.get("allow_private", []), place)
     connections, idle = values.get("connections", 128), values.get("idle_timeout", 600.0)
     if type(connections) is not int or connections < 1:
         raise InvalidRequest(f"{place}.connections must be a whole number, 1 at least")
     if isinstance(idle, bool) or not isinstance(idle, int | float) or idle <= 0:
         raise InvalidRequest(f"{place}.idle_timeout must be a number above 0")
-    return EgressSettings(tuple(private), connections, idle, hosts)
+    return EgressSettings(private, connections, idle, hosts)
+
+
+def allowances(entries: Any, place: str) -> tuple[Allowance, ...]:
+    """The entries of an `allow_private`. Raises InvalidRequest; `place` begins its text."""
+    return tuple(_allowance(entry, place) for entry in _strings(entries, f"{place}.allow_private"))
 
 
 def _allowance(entry: str, place: str) -> Allowance:

@@ -29,7 +29,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from outrider.clock import Clock, SystemClock
-from outrider.config import Settings
+from outrider.config import McpSettings, Settings
 from outrider.endpoints import VAULT_KEY, VAULT_TOKEN, Endpoints
 from outrider.errors import OutriderError
 from outrider.ids import MonotonicIds
@@ -46,7 +46,10 @@ from outrider.proxy.desk import Desk
 from outrider.proxy.egress.room import Room, serving, watching
 from outrider.proxy.git.mirror import Mirrors
 from outrider.proxy.git.room import looking
+from outrider.proxy.mcp.connector import Connector
+from outrider.proxy.mcp.front import Front
 from outrider.proxy.model import ModelProxy, Upstream
+from outrider.proxy.outside import Outside
 from outrider.telemetry.prometheus import PrometheusMeter
 from outrider.vault import keyring, process
 from outrider.vault.audit import Audit
@@ -97,7 +100,10 @@ def main(
     epochs = Epochs(settings.vault_data)
     ways = None if egress is None else Ways(settings, egress)
     idle, mirrors = settings.limits.model_idle_timeout, partial(looking, settings)
-    uvloop.run(serve(upstreams, doors, held, audit, epochs, idle_seconds=idle, ways=ways, mirrors=mirrors))
+    work = serve(
+        *(upstreams, doors, held, audit, epochs), idle_seconds=idle, ways=ways, mirrors=mirrors, mcp=settings.mcp
+    )
+    uvloop.run(work)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,12 +197,15 @@ async def serve(
     idle_seconds: float = 300.0,
     ways: Ways | None = None,
     mirrors: Callable[[Meter, Clock, Credentials], AbstractAsyncContextManager[Mirrors]] | None = None,
+    mcp: McpSettings | None = None,
 ) -> None:
     """The vault with these upstreams and stored secrets, until SIGTERM."""
     context = httpx2.create_ssl_context()
     models = {upstream.name: ModelProxy(upstream, context, idle_seconds) for upstream in upstreams}
     capabilities = Capabilities(os.urandom(32), SystemClock().monotonic, frozenset(models), epochs)
-    credentials = Credentials(held, audit, context, SystemClock())
+    told = mcp or McpSettings()
+    outside = Outside(context, told.allow_private)
+    credentials = Credentials(held, audit, outside, SystemClock())
     rekeying = asyncio.create_task(_finish_rekey(held))
     meter = PrometheusMeter(metrics.VAULT)
     meter.set(metrics.VAULT_STARTED, time.time())
@@ -206,13 +215,15 @@ async def serve(
         stack.callback(epochs.close)
         stack.push_async_callback(_close, models, rekeying)
         egress, declared = None, Declared(Declarations(held))
-        desks: dict[str, gate.Desk] = {SECRETS: Desk(credentials, context).answer, SESSIONS: declared.answer}
+        desks: dict[str, gate.Desk] = {SECRETS: Desk(credentials, outside).answer, SESSIONS: declared.answer}
         if ways is not None:
             room = await stack.enter_async_context(ways.served(meter, credentials))
             egress, desks[RECORD] = declared.bounding(room.settle), room.answer
         read = None
         if mirrors is not None:
             read = declared.reading((await stack.enter_async_context(mirrors(meter, SystemClock(), credentials))).read)
+        connector = Connector(credentials, outside, told, SystemClock().monotonic)
+        front = Front(await stack.enter_async_context(connector.running()), capabilities, declared.held)
         app = gate.app(
             *(capabilities, models, MonotonicIds()),
             desks=desks,
@@ -220,6 +231,7 @@ async def serve(
             scrape=meter.text,
             egress=egress,
             read=read,
+            mcp=front.answer,
         )
         await _serve_until_told(app, doors)
 

@@ -24,6 +24,10 @@ backoff_most = 0.05
 heartbeat = 0.2
 tool_rounds = 8
 replay_window = 0.2
+
+[mcp]
+allow_private = ["127.0.0.1"]
+connect_timeout = 5
 """
 ENDPOINTS = """
 [endpoints.pro]

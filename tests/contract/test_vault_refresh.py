@@ -13,7 +13,9 @@ import pytest
 
 from conformance.oauth_scene import Scene, running_scene
 from outrider.clock import SystemClock, rfc3339
+from outrider.networks import allowance
 from outrider.proxy.credentials import Credentials, Who
+from outrider.proxy.outside import Outside
 from outrider.vault import material
 from outrider.vault.audit import Audit
 from outrider.vault.envelope import Owner
@@ -35,7 +37,8 @@ def scene() -> Generator[Scene]:
 def credentials(tmp_path: Path) -> Generator[Credentials]:
     store = SecretStore.open(tmp_path, KeySources(tmp_path / "key"))
     audit = Audit(tmp_path, SystemClock())
-    yield Credentials(store, audit, ssl.create_default_context(), SystemClock())
+    outside = Outside(ssl.create_default_context(), [allowance("127.0.0.1")])
+    yield Credentials(store, audit, outside, SystemClock())
     audit.close()
     store.close()
 

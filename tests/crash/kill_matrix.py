@@ -204,16 +204,16 @@ def _doubled(session: Session, rows: Sequence[Row]) -> list[str]:
 
 
 def _miscounted(session: Session, rows: Sequence[Row]) -> list[str]:
-    """Each command's side effect happened at most once, and exactly once where its result says that it worked."""
-    worked = {
-        events.decode(row.body)["tool_use_id"]
-        for row in rows
-        if row.type == "agent.tool_result" and not events.decode(row.body)["is_error"]
-    }
+    """Each call's side effect happened at most once, and exactly once where its result says that it worked."""
+    results = [events.decode(row.body) for row in rows if row.type in ("agent.tool_result", "agent.mcp_tool_result")]
+    worked = {body.get("tool_use_id") or body["mcp_tool_use_id"] for body in results if not body["is_error"]}
     found: list[str] = []
-    for name in COUNTED:
+    uses_of = {
+        name: [row.id for row in rows if row.type == "agent.tool_use" and f"echo {name} " in row.body.decode()]
+        for name in COUNTED
+    } | {"note": [row.id for row in rows if row.type == "agent.mcp_tool_use"]}
+    for name, uses in uses_of.items():
         count = session.counts.get(name, 0)
-        uses = [row.id for row in rows if row.type == "agent.tool_use" and f"echo {name} " in row.body.decode()]
         least = 1 if worked & set(uses) else 0
         if not least <= count <= 1:
             found.append(f"side-effects: {name} happened {count} times, at least {least} was reported")

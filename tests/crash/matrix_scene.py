@@ -1,7 +1,7 @@
 """The servers on one store, and a scripted session on it that comes to every point: what the kill matrix kills.
 
-The session: a model turn with two commands that count themselves in files, a message queued meanwhile, a long command
-that is interrupted, the end, the deletion.
+The session: a model turn with two commands that count themselves in files and a call of an MCP tool that its server
+counts, a message queued meanwhile, a long command that is interrupted, the end, the deletion.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ import httpx2
 from apart import free_port
 from live_server import KEY, Stage
 from matrix_tree import CONFIG, DEADLINE, Tree
+from mcp_server import Scene as Notes
+from mcp_server import mcp_server
 from pki import Authority
 from session_talk import message
 
@@ -39,7 +41,12 @@ STORES = ("sqlite", "postgres", "postgres+nats")
 LOOK_SECONDS = 0.03
 MODEL = "matrix"
 NO_RESERVE = "[limits]\nreserve_share = 0\nreserve_bytes = 0\n"
-TOOLSET: Any = [{"type": "agent_toolset_20260401"}]
+ALLOW = {"permission_policy": {"type": "always_allow"}}
+TOOLSET: Any = [
+    {"type": "agent_toolset_20260401"},
+    {"type": "mcp_toolset", "mcp_server_name": "notes", "default_config": ALLOW},
+]
+MCP = '[mcp]\nallow_private = ["127.0.0.1"]\n'
 COUNTED = ("a", "b", "c")
 LONG = "echo c >> c; sleep 60"
 ROWS = """
@@ -52,7 +59,7 @@ Log = Callable[[str], list[Row]]
 def answers(request: Request) -> Answer:
     turns = (
         Turn(Text("Two ", Pause(0.1), "commands."), ToolUse("bash", {"command": "echo a >> a"}),
-             ToolUse("bash", {"command": "echo b >> b"})),
+             ToolUse("bash", {"command": "echo b >> b"}), ToolUse("mcp__notes__note", {"text": "n"})),
         Turn("Both are done."),
         Turn(ToolUse("bash", {"command": LONG})),
         Turn("All is done."),
@@ -72,8 +79,11 @@ class Scene:
     """The servers of one store. `fronts` are those that clients go to and that drive sessions; the `others` hold vault
     and sandboxes for them, if the roles are apart. `stops` sees every process of all."""
 
-    def __init__(self, store: str, fronts: list[Tree], others: list[Tree], stops: Stops, log: Log) -> None:
+    def __init__(
+        self, store: str, fronts: list[Tree], others: list[Tree], stops: Stops, log: Log, notes: Notes
+    ) -> None:
         self.store = store
+        self.notes = notes
         self.stops = stops
         self._log = log
         self._fronts = fronts
@@ -133,6 +143,7 @@ class Scene:
     def session(self) -> Session:
         """A new session; the server may still be coming back from what was done to it before."""
         deadline = time.monotonic() + DEADLINE
+        self.notes.said.clear()
         while True:
             try:
                 return Session(self, self._made())
@@ -143,7 +154,9 @@ class Scene:
     def _made(self) -> str:
         with self.client() as client:
             if not self._agent:
-                self._agent = client.beta.agents.create(name="matrix", model=MODEL, tools=TOOLSET).id
+                servers: Any = [{"type": "url", "name": "notes", "url": self.notes.url}]
+                made = client.beta.agents.create(name="matrix", model=MODEL, tools=TOOLSET, mcp_servers=servers)
+                self._agent = made.id
                 self._environment_id = client.beta.environments.create(name="matrix").id
             return client.beta.sessions.create(agent=self._agent, environment_id=self._environment_id).id
 
@@ -194,7 +207,7 @@ class Session:
         self._until(self._rested, "the session comes to rest again")
 
     def count(self) -> None:
-        self.counts = {name: self._count(name) for name in COUNTED}
+        self.counts = {name: self._count(name) for name in COUNTED} | {"note": len(self._scene.notes.said)}
 
     def _count(self, name: str) -> int:
         return sum(len(file.read_text().splitlines()) for file in self._scene.files(self.id, name))
@@ -264,6 +277,7 @@ def scene_on(store: str, *, pair: bool = False) -> Generator[Scene]:
     with ExitStack() as stack:
         stage = stack.enter_context(Stage().open())
         stage.put(MODEL, decide=answers)
+        notes = stack.enter_context(mcp_server())
         data = stack.enter_context(data_directory())
         stops = stack.enter_context(Stops())
         model = {"OUTRIDER_MODEL_URL": stage.url}
@@ -276,8 +290,8 @@ def scene_on(store: str, *, pair: bool = False) -> Generator[Scene]:
         if pair:
             fronts, others = _apart(data.parent, model | keys, model | secret, stops)
         else:
-            fronts, others = [Tree(data, model | keys | secret, stops)], []
-        scene = Scene(store, fronts, others, stops, log)
+            fronts, others = [Tree(data, model | keys | secret, stops, CONFIG + MCP)], []
+        scene = Scene(store, fronts, others, stops, log, notes)
         stack.callback(scene.stop)
         scene.start()
         yield scene
@@ -297,7 +311,7 @@ def _apart(place: Path, front: dict[str, str], vault: dict[str, str], stops: Sto
         return Tree(place / name, environment, stops, authority.table(name) + config, role)
 
     return [tree(name, "api,harness", front, CONFIG) for name in ("front1", "front2")], [
-        tree("vault", "vault", vault, f'[server]\nvault_listen = "{listens["vault"]}"\n'),
+        tree("vault", "vault", vault, f'[server]\nvault_listen = "{listens["vault"]}"\n{MCP}'),
         tree("sandbox", "sandbox", {}, f'[sandbox]\nlisten = "{listens["sandbox"]}"\n{NO_RESERVE}'),
     ]
 

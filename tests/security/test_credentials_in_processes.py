@@ -92,6 +92,8 @@ class Flows:
 def _flows() -> Generator[Flows]:
     with model_server([]) as url, running_scene() as oauth, data_directory() as data:
         environment = {"OUTRIDER_MODEL_URL": url, "OUTRIDER_MODEL_KEY": "model-key"}
+        data.mkdir(mode=0o711)
+        (data / "config.toml").write_text('[mcp]\nallow_private = ["127.0.0.1"]\n')
         with running_server(data, environment=environment) as server:
             flows = Flows(server, oauth)
             flows.play()

@@ -19,6 +19,7 @@ from outrider.proxy.credentials import Credentials
 from outrider.proxy.egress.injector import Injector
 from outrider.proxy.egress.placeholders import Placeholders
 from outrider.proxy.egress.policy import policy
+from outrider.proxy.outside import Outside
 from outrider.session import checkouts
 from outrider.vault import material
 from outrider.vault.audit import FILE, Audit
@@ -82,7 +83,7 @@ async def standing(room: Trial, tmp_path_factory: pytest.TempPathFactory) -> Asy
     upstream = ssl.create_default_context(cadata=outside.certificate)
     store = SecretStore.open(tmp_path, KeySources(tmp_path / "key"))
     audit = Audit(tmp_path, SystemClock())
-    credentials = Credentials(store, audit, upstream, SystemClock())
+    credentials = Credentials(store, audit, Outside(upstream), SystemClock())
     injector = Injector(Authority(tmp_path), Placeholders(tmp_path), credentials, upstream)
     names = ("git.example", "api.example", "evil.example")
     room.names = {name: ["127.0.0.1"] for name in names}

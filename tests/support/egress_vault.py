@@ -15,6 +15,7 @@ from outrider.ports.egress import EgressCredential
 from outrider.proxy.credentials import Credentials
 from outrider.proxy.egress.injector import Injector
 from outrider.proxy.egress.placeholders import Placeholders
+from outrider.proxy.outside import Outside
 from outrider.vault import material
 from outrider.vault.audit import Audit
 from outrider.vault.authority import Authority
@@ -45,7 +46,7 @@ async def guarded(
         owner = Owner("wrkspc_a", "vlt_1", f"vcrd_{name}", 1)
         await store.put(owner, material.pack({"type": "environment_variable", "secret_value": secret}))
     audit = Audit(place, SystemClock())
-    credentials = Credentials(store, audit, upstream, SystemClock())
+    credentials = Credentials(store, audit, Outside(upstream), SystemClock())
     injector = Injector(Authority(place), Placeholders(place), credentials, upstream)
     room.names = {name: ["127.0.0.1"] for name in names}
     context = outside.context(names[0])

@@ -14,6 +14,7 @@ from outrider.harness.next_action import (
     Bounds,
     CallModel,
     CheckOut,
+    Connect,
     EndTurn,
     Interrupt,
     ReadRepositories,
@@ -52,8 +53,27 @@ AGENT: dict[str, Any] = {
         },
         {"type": "custom", "name": "lookup", "description": "Look up.", "input_schema": {"type": "object"}},
     ],
+    "mcp_servers": [],
 }
+WITH_SERVER = AGENT | {
+    "mcp_servers": [{"type": "url", "name": "notes", "url": "https://notes.example/mcp"}],
+    "tools": [
+        *AGENT["tools"],
+        {
+            "type": "mcp_toolset",
+            "mcp_server_name": "notes",
+            "default_config": {"enabled": True, "permission_policy": POLICY},
+            "configs": [
+                {"name": "erase", "enabled": True, "permission_policy": ASK},
+                {"name": "hide", "enabled": False, "permission_policy": POLICY},
+            ],
+        },
+    ],
+}
+LISTING = [{"name": name, "description": "", "input_schema": {"type": "object"}} for name in ("add", "erase", "hide")]
 PROFILE = ModelProfile("e", "m", window=2_000)
+USES = ("agent.tool_use", "agent.custom_tool_use", "agent.mcp_tool_use")
+MCP = ("mcp__notes__add", "mcp__notes__erase", "mcp__notes__hide")
 BOUNDS = Bounds(window=2_000, tool_rounds=12, compactions_in_a_row=3, model_attempts=3)
 
 
@@ -71,7 +91,7 @@ class Sim:
         self.rows: list[Row] = []
         self.tokens = 0
         mounts = [REPOSITORY | {"id": f"sesrsc_{n}"} for n in range(self.rng.choice((0, 0, 1, 2)))]
-        about = {"agent": AGENT, "environment": {}, "resources": mounts}
+        about = {"agent": WITH_SERVER, "environment": {}, "resources": mounts}
         self.append(self.factory.internal(events.CREATED, about), epoch=0)
 
     def append(self, *new: NewEvent, epoch: int = 1) -> None:
@@ -92,7 +112,7 @@ class Sim:
         self.append(*admission.rows, epoch=0)
 
     def _request(self) -> dict[str, Any]:
-        uses = [row for row in self.rows if row.type in ("agent.tool_use", "agent.custom_tool_use")]
+        uses = [row for row in self.rows if row.type in USES]
         kind = self.rng.choice(("message", "message", "interrupt", "answer", "answer", "answer"))
         if kind == "interrupt":
             return {"type": "user.interrupt"}
@@ -123,8 +143,8 @@ class Sim:
                 self.append(start, self.factory.internal(events.REQUEST, {"purpose": purpose}))
             case AwaitModel(span):
                 self._model(span)
-            case ReadRepositories() | CheckOut():
-                self._mount(action)
+            case ReadRepositories() | CheckOut() | Connect():
+                self._prepare(action)
             case Retry():
                 self.append(*self.factory.running())
             case RunTools(start, running):
@@ -133,8 +153,10 @@ class Sim:
                 self._end(action)
         return True
 
-    def _mount(self, action: ReadRepositories | CheckOut) -> None:
-        if isinstance(action, ReadRepositories):
+    def _prepare(self, action: ReadRepositories | CheckOut | Connect) -> None:
+        if isinstance(action, Connect):
+            self._connect()
+        elif isinstance(action, ReadRepositories):
             self._read(action.resources)
         else:
             self._check_out(action.resource)
@@ -170,6 +192,16 @@ class Sim:
         usage = states.usage_object(self.state, self.clock.now())
         self.append(*self.factory.idle(action.stop_reason, usage, action.stop_details))
 
+    def _connect(self) -> None:
+        assert self.state.context is not None
+        known = "notes" in self.state.context.mcp
+        if self.rng.random() < 0.2:
+            problem = self.factory.error("mcp_connection_failed_error", "away", "retrying", mcp_server_name="notes")
+            self.append(problem, self.factory.internal(events.CONNECTED, {"servers": {}}))
+        else:
+            listing = None if known and self.rng.random() < 0.9 else LISTING
+            self.append(self.factory.internal(events.CONNECTED, {"servers": {"notes": listing}}))
+
     def _model(self, span: str) -> None:
         luck = self.rng.random()
         if luck < 0.1:  # the owner died and another closes what it left
@@ -186,7 +218,9 @@ class Sim:
             self.append(self.factory.public("agent.thread_context_compacted"))
         else:
             draft = ReplyDraft(self.factory.id, unseen)
-            self.append(*reply_rows(self._reply(), draft, AGENT, self.factory, span))
+            assert self.state.context is not None
+            listings = self.state.context.mcp
+            self.append(*reply_rows(self._reply(), draft, WITH_SERVER, self.factory, span, listings))
 
     def _reply(self) -> ModelReply:
         self.tokens += self.rng.randrange(400)
@@ -196,7 +230,7 @@ class Sim:
             content.append({"type": "thinking", "thinking": "hm", "signature": "s"})
         if self.rng.random() < 0.7:
             content += _text("working") * self.rng.choice((1, 2))
-        names = ("bash", "read", "write", "glob", "lookup", "no_such_tool")
+        names = ("bash", "read", "write", "glob", "lookup", "no_such_tool", *MCP)
         uses = self.rng.choice((0, 0, 1, 1, 2, 3))
         content += [
             {"type": "tool_use", "id": f"toolu_{len(self.rows)}_{n}", "name": self.rng.choice(names), "input": {"a": n}}
@@ -213,7 +247,9 @@ class Sim:
             self.append(self.factory.internal(events.INTENT, {"call_id": call_id, "epoch": 1}))
         for call_id in self.rng.sample(running, k=len(running)):
             if self.rng.random() < 0.7:
-                self.append(self.factory.tool_result(call_id, _text("done"), is_error=self.rng.random() < 0.2))
+                call = self.state.call(call_id)
+                mcp, failed = call is not None and call.kind == "mcp", self.rng.random() < 0.2
+                self.append(self.factory.tool_result(call_id, _text("done"), is_error=failed, mcp=mcp))
 
     # -- whole runs
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from session_sim import AGENT, BOUNDS, PROFILE, Sim
+from session_sim import AGENT, BOUNDS, LISTING, PROFILE, Sim
 
 from outrider.harness.context import build_request
 from outrider.harness.next_action import CallModel, RunTools, next_action
@@ -18,6 +18,7 @@ from outrider.session import events
 from outrider.session import state as states
 from outrider.session.fold import apply, fold
 from outrider.session.state import Context, State
+from outrider.testing.invariants import RESULTS
 
 SEEDS = st.integers(min_value=0, max_value=2**32)
 ALLOWED = {
@@ -60,15 +61,15 @@ def test_the_light_fold_is_the_whole_fold_without_the_context(seed: int) -> None
 def test_no_second_intent_and_at_most_one_result_for_a_use(seed: int) -> None:
     sim = session(seed)
     intents = Counter(events.decode(row.body)["call_id"] for row in sim.rows if row.type == events.INTENT)
-    results = Counter(answered(row) for row in sim.rows if row.type in ("agent.tool_result", "user.custom_tool_result"))
+    results = Counter(answered(row) for row in sim.rows if row.type in RESULTS)
     assert max(intents.values(), default=1) == 1
     assert max(results.values(), default=1) == 1
-    assert intents.keys() <= {row.id for row in sim.rows if row.type == "agent.tool_use"}
+    assert intents.keys() <= {row.id for row in sim.rows if row.type in ("agent.tool_use", "agent.mcp_tool_use")}
 
 
 def answered(row: Row) -> str:
     body = events.decode(row.body)
-    return body.get("tool_use_id") or body["custom_tool_use_id"]
+    return body[RESULTS[row.type]]
 
 
 @given(SEEDS)
@@ -144,8 +145,21 @@ def ids(message: dict[str, Any], kind: str, name: str) -> list[str]:
 def test_system_and_tools_are_the_same_bytes_whatever_happened() -> None:
     short, long = Sim(1), Sim(2)
     long.run(400)
-    first = build_request(fold(short.rows).context or Context(), PROFILE, purpose="compaction")
-    later = build_request(long.state.context or Context(), PROFILE, purpose="compaction")
+    contexts = [fold(short.rows).context or Context(), long.state.context or Context()]
+    first, later = (build_request(without_servers(context), PROFILE, purpose="compaction") for context in contexts)
     assert events.encode([first["system"], first["tools"]]) == events.encode([later["system"], later["tools"]])
     assert {tool["name"] for tool in first["tools"]} == {"bash", "edit", "grep", "read", "write", "lookup"}
     assert AGENT["name"] == "worker"
+    again, once_more = (
+        build_request(with_servers(context), PROFILE, purpose="compaction")["tools"] for context in contexts
+    )
+    assert events.encode(again) == events.encode(once_more)
+    assert [tool["name"] for tool in again][-2:] == ["mcp__notes__add", "mcp__notes__erase"]
+
+
+def without_servers(context: Context) -> Context:
+    return msgspec.structs.replace(context, mcp={})
+
+
+def with_servers(context: Context) -> Context:
+    return msgspec.structs.replace(context, mcp={"notes": LISTING})

@@ -35,6 +35,8 @@ OWNERS = {
     "h11": {"proxy"},
     "httptools": {"links"},
     "httpx2": {"cli", "links", "models", "proxy", "server", "vault", "vaultd", "testing"},
+    "mcp": {"proxy"},
+    "mcp_types": {"proxy"},
     "msgspec": {
         "api",
         "doorbell",
@@ -54,7 +56,7 @@ OWNERS = {
     "opentelemetry": {"telemetry"},
     "prometheus_client": {"telemetry"},
     "python_multipart": {"api"},
-    "pydantic": {"testing", "wire"},
+    "pydantic": {"proxy", "testing", "wire"},
     "rich": {"cli"},
     "sqlite3": {"store", "vault"},
     "starlette": {"api", "console", "models", "proxy", "server", "vaultd"},

@@ -71,17 +71,12 @@ def test_a_bare_agent_reads_strictly_too() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        (
-            {"mcp_servers": [{"type": "url", "name": "n", "url": "https://x"}]},
-            "mcp_servers: MCP servers are not offered",
-        ),
         ({"skills": [{"type": "anthropic", "skill_id": "pdf"}]}, "skills: skills are not offered"),
         ({"multiagent": {"type": "coordinator", "agents": ["a"]}}, "multiagent: multiagent is not offered"),
         (
             {"execution_identity": {"type": "aws_role", "role_arn": "arn"}},
             "execution_identity: aws_role is not offered",
         ),
-        ({"tools": [{"type": "mcp_toolset", "mcp_server_name": "n"}]}, "tools.0: mcp_toolset is not offered"),
         (
             {"tools": [TOOLSET | {"default_config": {"permission_policy": {"type": "auto"}}}]},
             "tools.0.default_config.permission_policy: auto is not offered",

@@ -204,8 +204,8 @@ def test_vaults_and_budgets_can_not_be_added_later() -> None:
     assert caught.value.error_code == "budget_create_only"
 
 
-def test_later_features_of_an_agent_update_are_refused_by_path() -> None:
-    with pytest.raises(NotSupported, match=r"agent.mcp_servers: MCP servers are not offered"):
+def test_what_does_not_fit_in_an_agent_update_is_refused_by_path() -> None:
+    with pytest.raises(InvalidRequest, match=r"agent.mcp_servers.0: no mcp_toolset in tools refers to n"):
         update(recorded(), agent={"mcp_servers": [{"type": "url", "name": "n", "url": "https://x"}]})
 
 

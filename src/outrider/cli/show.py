@@ -56,6 +56,12 @@ class Show:
     def _agent_custom_tool_use(self, event: Any) -> None:
         self._lines(f"{event.name:<7}", "bold yellow", str(event.input))
 
+    def _agent_mcp_tool_use(self, event: Any) -> None:
+        self._lines(f"{event.name:<7}", "bold yellow", f"{event.mcp_server_name}: {event.input}")
+
+    def _agent_mcp_tool_result(self, event: Any) -> None:
+        self._agent_tool_result(event)
+
     def _agent_tool_result(self, event: Any) -> None:
         self._lines("  |    ", "red" if event.is_error else "dim", _texts(event.content or []))
 

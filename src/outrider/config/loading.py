@@ -15,6 +15,7 @@ from outrider.config.settings import (
     ROLES,
     BlobPlace,
     Limits,
+    McpSettings,
     PeerFiles,
     Retention,
     Settings,
@@ -24,7 +25,7 @@ from outrider.config.tables import check_kinds, check_known, path_of, read_docum
 from outrider.config.urls import DATABASE_URL, NATS_URL, database_url, nats_url, otlp_endpoint
 from outrider.errors import InvalidRequest
 from outrider.githosts import git_hosts
-from outrider.networks import EGRESS_KEYS, egress_settings
+from outrider.networks import EGRESS_KEYS, allowances, egress_settings
 
 NATS_PREFIX = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 SERVER_KEYS = (
@@ -56,6 +57,7 @@ TABLES = (
     "blobs",
     "retention",
     "egress",
+    "mcp",
     "endpoints",
     "vault",
     "rate_limits",
@@ -141,6 +143,7 @@ def load(
         vault=_vault(table_of(document, "vault", VAULT_KEYS, path), path),
         egress=egress_settings(table_of(document, "egress", EGRESS_KEYS, path), f"Config file {path}: egress"),
         git_hosts=git_hosts(_git(document, path).get("hosts", {}), f"Config file {path}: git.hosts"),
+        mcp=_mcp(table_of(document, "mcp", tuple(McpSettings.__dataclass_fields__), path), path),
         endpoints=_endpoints(document.get("endpoints", {}), path),
     )
     _check(settings)
@@ -199,6 +202,17 @@ def _vault(values: Mapping[str, Any], path: Path) -> VaultSettings:
 
 def _git(document: Mapping[str, Any], path: Path) -> dict[str, Any]:
     return table_of(document, "git", ("hosts",), path)
+
+
+def _mcp(values: Mapping[str, Any], path: Path) -> McpSettings:
+    private = allowances(values.get("allow_private", []), f"Config file {path}: mcp")
+    numbers = {name: value for name, value in values.items() if name != "allow_private"}
+    for name, value in numbers.items():
+        whole = name == "connections"
+        if isinstance(value, bool) or not isinstance(value, int if whole else int | float) or value <= 0:
+            kind = "a whole number" if whole else "a number"
+            raise InvalidRequest(f"Config file {path}: mcp.{name} must be {kind} above 0")
+    return McpSettings(private, **numbers)
 
 
 def _endpoints(values: Any, path: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from outrider.githosts import GITHUB, GitHost
-from outrider.networks import EgressSettings
+from outrider.networks import Allowance, EgressSettings
 
 FIRST_UID = 61_000  # as root: the server's user; the vault's and the scripted model's follow
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -92,6 +92,17 @@ class VaultSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class McpSettings:
+    """How MCP servers are reached: which that are not at public addresses, by how many connections, for how many
+    seconds. `connect_timeout` is for connecting and learning the tools."""
+
+    allow_private: tuple[Allowance, ...] = ()
+    connections: int = 512
+    connect_timeout: float = 15.0
+    call_timeout: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """One server's settings. `data` holds everything durable; `run` holds sockets (short paths, remade at start)."""
 
@@ -130,6 +141,7 @@ class Settings:
     vault: VaultSettings = field(default_factory=VaultSettings)
     egress: EgressSettings = field(default_factory=EgressSettings)
     git_hosts: tuple[GitHost, ...] = (GITHUB,)
+    mcp: McpSettings = field(default_factory=McpSettings)
     endpoints: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
 
     @property

@@ -14,7 +14,7 @@ from outrider.session import size
 from outrider.session.events import encode
 from outrider.session.state import Context, Message
 
-BUILDER = 2  # version of this module's output, logged with each request
+BUILDER = 3  # version of this module's output, logged with each request
 CACHE_MARK = {"type": "ephemeral"}
 THINKING_TOKENS = 4_096
 
@@ -33,7 +33,7 @@ what remains to be done. Write only the summary."""
 
 def build_request(context: Context, profile: ModelProfile, *, purpose: str) -> dict[str, Any]:
     """The body of a Messages request. System and tools come first and stay byte-stable for one configuration."""
-    tools = model_tools(context.agent)
+    tools = model_tools(context.agent, context.mcp)
     messages = context.messages
     if purpose == "compaction":
         messages = [*fitted(messages, profile.window), {"role": "user", "content": _text(SUMMARY_REQUEST)}]

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from outrider import faults
-from outrider.clock import Clock
-from outrider.config import Limits
 from outrider.errors import (
     CallLost,
     Conflict,
@@ -28,6 +25,8 @@ from outrider.errors import (
 )
 from outrider.harness import context as prompts
 from outrider.harness.backoff import delay
+from outrider.harness.connecting import Servers
+from outrider.harness.hands import Hands as Hands
 from outrider.harness.journal import Journal
 from outrider.harness.network import claim_of
 from outrider.harness.next_action import (
@@ -36,6 +35,7 @@ from outrider.harness.next_action import (
     Bounds,
     CallModel,
     CheckOut,
+    Connect,
     EndTurn,
     Interrupt,
     ReadRepositories,
@@ -45,20 +45,12 @@ from outrider.harness.next_action import (
     TakeUp,
     next_action,
 )
-from outrider.harness.outputs import Collects, CollectsNothing
 from outrider.harness.replies import ReplyDraft, reply_rows
 from outrider.harness.repositories import Mounting
 from outrider.harness.telling import Telling
-from outrider.ids import IdSource
-from outrider.ports.doorbell import LiveFeed
-from outrider.ports.egress import Egress, NoEgress
-from outrider.ports.log import EventLog, NewEvent
 from outrider.ports.metrics import RESCHEDULES
-from outrider.ports.model import Model, ModelCall, ModelProfile, ModelReply, Models
-from outrider.ports.placements import Whereabouts, always_here
-from outrider.ports.repositories import NoRepositories, Repositories
-from outrider.ports.sandbox import Sandboxes, ToolCall, ToolOutcome, text_outcome
-from outrider.ports.telemetry import SILENT, Telemetry
+from outrider.ports.model import ModelCall, ModelProfile, ModelReply
+from outrider.ports.sandbox import ToolCall, ToolOutcome, text_outcome
 from outrider.session import events, size
 from outrider.session.inbox import close_call, span_end
 from outrider.session.state import Call, State
@@ -70,26 +62,6 @@ TOOL_STOP_SECONDS = 10.0
 AWAY_SECONDS = 0.5  # between two looks whether whoever has a session's files is back
 UNKNOWN_WINDOW = 200_000
 INTERRUPTED = text_outcome(events.INTERRUPTED_TEXT, is_error=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Hands:
-    """What a harness works with: all of it shared by the sessions of one process. `whereabouts` says of a session
-    whether its tools can run from here."""
-
-    log: EventLog
-    feed: LiveFeed
-    model: Model
-    models: Models
-    sandboxes: Sandboxes
-    limits: Limits
-    ids: IdSource
-    clock: Clock
-    telemetry: Telemetry = SILENT
-    egress: Egress = field(default_factory=NoEgress)
-    repositories: Repositories = field(default_factory=NoRepositories)
-    whereabouts: Callable[[str], Awaitable[Whereabouts]] = always_here
-    outputs: Collects = field(default_factory=CollectsNothing)
 
 
 @dataclass(slots=True)
@@ -119,6 +91,8 @@ class Driver:
         self._request: _Request | None = None
         self._tools: dict[str, asyncio.Task[None]] = {}
         self._finished: dict[str, ToolOutcome] = {}
+        parts = (hands.connectors, hands.sandboxes, hands.whereabouts)
+        self._servers = Servers(*parts, journal.lease.key, self._telling, tail.news.set)
         self._intended: set[str] = set()  # calls whose intent this driver wrote, so that nobody else can have begun
         self._stopping = False
         self._retry_after: float | None = None
@@ -147,7 +121,13 @@ class Driver:
         self._news.set()
 
     def _may_stop(self) -> bool:
-        return self._stopping and (self._request is None or self._request.task is None)
+        """Nobody can attach to a call of an MCP tool, so those are waited for too."""
+        asked = self._request is not None and self._request.task is not None
+        return self._stopping and not asked and not self._calls_elsewhere()
+
+    def _calls_elsewhere(self) -> bool:
+        calls = [call for call in self._state.open_calls if call.kind == "mcp" and call.started]
+        return any(call.id in self._tools and call.id not in self._finished for call in calls)
 
     def _under_way(self) -> list[asyncio.Task[None]]:
         request = self._request.task if self._request is not None else None
@@ -200,8 +180,8 @@ class Driver:
                 return await self._interrupt()
             case TakeUp(event_ids):
                 self._take_up(event_ids)
-            case ReadRepositories() | CheckOut():
-                await self._mount(action)
+            case ReadRepositories() | CheckOut() | Connect():
+                await self._prepare(action)
             case CallModel(purpose):
                 return await self._call_model(purpose)
             case AwaitModel(span):
@@ -214,8 +194,10 @@ class Driver:
                 return await self._end_turn(action)
         return False
 
-    async def _mount(self, action: ReadRepositories | CheckOut) -> None:
-        if isinstance(action, ReadRepositories):
+    async def _prepare(self, action: ReadRepositories | CheckOut | Connect) -> None:
+        if isinstance(action, Connect):
+            await self._connect()
+        elif isinstance(action, ReadRepositories):
             await self._mounting.read(action.resources)
         else:
             await self._mounting.check_out(action.resource, self._can_run_tools, self._tell_egress)
@@ -243,6 +225,7 @@ class Driver:
     async def _interrupt(self) -> bool:
         """Stop what runs, close what is open, end the turn; then the queue is looked at anew."""
         factory = self._journal.factory
+        self._servers.stop()
         await self._stop_request()
         await self._mounting.stop()
         await self._stop_tools()
@@ -315,7 +298,10 @@ class Driver:
         if isinstance(outcome, ModelFailure):
             self._stage_failure(request.span, outcome)
         elif request.purpose == "turn":
-            journal.stage(*reply_rows(outcome, request.draft, journal.context.agent, journal.factory, request.span))
+            context = journal.context
+            journal.stage(
+                *reply_rows(outcome, request.draft, context.agent, journal.factory, request.span, context.mcp)
+            )
         else:
             self._stage_summary(request, outcome)
 
@@ -367,14 +353,27 @@ class Driver:
 
     # -- tools
 
+    async def _connect(self) -> None:
+        """An interrupt is heard while servers are slow."""
+        journal = self._journal
+        rows = self._servers.take(journal.context, journal.factory)
+        if rows:
+            journal.stage(*rows)
+            return
+        self._servers.ask(journal.context, journal.lease.epoch, self._group)
+        await journal.flush()
+        await self._news.wait()
+
     async def _run_tools(self, start: list[str], running: list[str]) -> None:
-        if not self._tools.keys() >= {*start, *running} and not await self._can_run_tools():
+        new = [call_id for call_id in (*start, *running) if call_id not in self._tools]
+        inside = [call_id for call_id in new if not self._is_mcp(call_id)]
+        if inside and not await self._can_run_tools():
             return
         self._intended.update(start)
         for call_id in start:
             fields = {"call_id": call_id, "epoch": self._journal.lease.epoch}
             self._journal.stage(self._journal.factory.internal(events.INTENT, fields))
-        told = self._group.create_task(self._tell_egress()) if start or running else None
+        told = self._group.create_task(self._tell_egress()) if inside else None
         await self._journal.flush()  # results too: nothing may stay staged while other calls run
         if told is not None:
             await told
@@ -383,6 +382,10 @@ class Driver:
                 self._spawn(call_id, resume=call_id not in self._intended)
         if not start:
             await self._news.wait()
+
+    def _is_mcp(self, call_id: str) -> bool:
+        call = self._state.call(call_id)
+        return call is not None and call.kind == "mcp"
 
     async def _tell_egress(self) -> None:
         """What the sandbox may reach must be known before a command asks for it. Without an answer commands run all the
@@ -411,7 +414,13 @@ class Driver:
     def _spawn(self, call_id: str, *, resume: bool) -> None:
         call = self._state.call(call_id)
         assert call is not None
-        self._tools[call_id] = self._group.create_task(self._execute(call, resume=resume))
+        work = self._ask_server(call, resume=resume) if call.kind == "mcp" else self._execute(call, resume=resume)
+        self._tools[call_id] = self._group.create_task(work)
+
+    async def _ask_server(self, call: Call, *, resume: bool) -> None:
+        context, thread, epoch = self._journal.context, self._state.thread, self._journal.lease.epoch
+        self._finished[call.id] = await self._servers.call(call, context, thread, epoch, resume=resume)
+        self._news.set()
 
     async def _execute(self, call: Call, *, resume: bool) -> None:
         lease = self._journal.lease
@@ -433,11 +442,13 @@ class Driver:
 
     def _stage_results(self) -> None:
         """Rows for calls that have come back; the next flush writes them."""
-        rows: list[NewEvent] = []
+        factory = self._journal.factory
+        rows = self._servers.failure_rows(factory)
         for call_id, outcome in self._finished.items():
             call = self._state.call(call_id)
             if call is not None and not call.answered:
-                rows.append(self._journal.factory.tool_result(call_id, outcome.content, is_error=outcome.is_error))
+                mcp = call.kind == "mcp"
+                rows.append(factory.tool_result(call_id, outcome.content, is_error=outcome.is_error, mcp=mcp))
         self._journal.stage(*rows)
 
     def _forget_tools(self) -> None:
@@ -451,6 +462,10 @@ class Driver:
         running = [call.id for call in self._state.open_calls if call.started]
         tasks = [self._tools[call_id] for call_id in running if call_id in self._tools]
         for call_id in running:
+            if self._is_mcp(call_id):
+                if call_id in self._tools:
+                    self._tools[call_id].cancel()  # the vault hears of it, and tells the server
+                continue
             with suppress(CallLost, SandboxUnavailable):  # out of reach: its call is closed all the same
                 faults.point("harness.interrupt.before")
                 await self._hands.sandboxes.interrupt(lease.key.session, call_id, epoch=lease.epoch)

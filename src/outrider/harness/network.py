@@ -4,6 +4,7 @@ credentials that its commands may use."""
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -32,48 +33,60 @@ REMEMBERED = 10_000
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-class WithCredentials:
-    """Implements `Egress`: adds the session's credentials, as they are now, to what is claimed.
+class SessionVaults:
+    """The vaults of a session, in its order. They never change, so they are read once."""
 
-    `declarations` only where this process may declare: then it does so for a session of which the vault knows nothing.
-    """
+    def __init__(self, records: Records) -> None:
+        self._records = records
+        self._known: OrderedDict[SessionKey, tuple[str, ...]] = OrderedDict()
+
+    async def __call__(self, key: SessionKey) -> tuple[str, ...]:
+        found = self._known.get(key)
+        if found is None:
+            record = await self._records.session(key)
+            found = () if record is None else tuple(_decode(record.details).get("vault_ids", ()))
+            self._known[key] = found
+            if len(self._known) > REMEMBERED:
+                self._known.popitem(last=False)
+        return found
+
+
+class Redeclare:
+    """Says once more what the API declared of a session, for a vault that lost it, or a session that is older than
+    declarations or was changed when the vault could not be told. Only for a process that may declare."""
+
+    def __init__(self, records: Records, declarations: Declarations) -> None:
+        self._records = records
+        self._declarations = declarations
+
+    async def __call__(self, key: SessionKey, networking: Mapping[str, Any]) -> None:
+        record = await self._records.session(key)
+        if record is not None:
+            await self._declarations.declare(declaration_of(record, networking))
+
+
+class WithCredentials:
+    """Implements `Egress`: adds the session's credentials, as they are now, to what is claimed."""
 
     def __init__(
-        self, inner: Egress, records: Records, vaults: VaultRecords, declarations: Declarations | None = None
+        self, inner: Egress, vaults_of: SessionVaults, vaults: VaultRecords, redeclare: Redeclare | None = None
     ) -> None:
         self._inner = inner
-        self._records = records
+        self._vaults_of = vaults_of
         self._vaults = vaults
-        self._declarations = declarations
-        self._known: OrderedDict[tuple[str, str], tuple[str, ...]] = OrderedDict()  # a session's vaults never change
+        self._redeclare = redeclare
 
     async def claim(self, claim: EgressClaim) -> None:
-        vault_ids = await self._vault_ids(claim.workspace, claim.session)
+        vault_ids = await self._vaults_of(SessionKey(claim.workspace, claim.session))
         if vault_ids:
             claim = replace(claim, credentials=await self._credentials(claim.workspace, vault_ids))
         try:
             await self._inner.claim(claim)
         except NotDeclared:
-            if self._declarations is None:
+            if self._redeclare is None:
                 raise
-            await self._declare(self._declarations, claim)
+            await self._redeclare(SessionKey(claim.workspace, claim.session), claim.networking)
             await self._inner.claim(claim)
-
-    async def _declare(self, declarations: Declarations, claim: EgressClaim) -> None:
-        """Once more what the API declared, for a vault that lost it or a session that is older than declarations."""
-        record = await self._records.session(SessionKey(claim.workspace, claim.session))
-        if record is not None:
-            await declarations.declare(declaration_of(record, claim.networking))
-
-    async def _vault_ids(self, workspace: str, session: str) -> tuple[str, ...]:
-        found = self._known.get((workspace, session))
-        if found is None:
-            record = await self._records.session(SessionKey(workspace, session))
-            found = () if record is None else tuple(_decode(record.details).get("vault_ids", ()))
-            self._known[workspace, session] = found
-            if len(self._known) > REMEMBERED:
-                self._known.popitem(last=False)
-        return found
 
     async def _credentials(self, workspace: str, vault_ids: tuple[str, ...]) -> tuple[EgressCredential, ...]:
         """Of one name the one in the first vault that has it."""

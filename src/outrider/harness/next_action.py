@@ -59,6 +59,12 @@ class CheckOut:
 
 
 @dataclass(frozen=True, slots=True)
+class Connect:
+    """Learn what the agent's MCP servers offer, before the model is asked for the first time since the session
+    rested."""
+
+
+@dataclass(frozen=True, slots=True)
 class CallModel:
     """Ask the model. `purpose` is `turn` or `compaction`."""
 
@@ -98,7 +104,17 @@ class EndTurn:
 
 
 Action = (
-    Release | Interrupt | TakeUp | ReadRepositories | CheckOut | CallModel | AwaitModel | Retry | RunTools | EndTurn
+    Release
+    | Interrupt
+    | TakeUp
+    | ReadRepositories
+    | CheckOut
+    | Connect
+    | CallModel
+    | AwaitModel
+    | Retry
+    | RunTools
+    | EndTurn
 )
 
 
@@ -170,6 +186,8 @@ def _model(state: State, bounds: Bounds) -> Action:
         return _limit("model_request_failed_error", text)
     if state.attempts >= bounds.model_attempts:
         return _limit("model_request_failed_error", f"{state.attempts} model requests in a row came to nothing.")
+    if state.context is not None and state.context.agent.get("mcp_servers") and not state.connected:
+        return Connect()
     if state.context is not None and _outgrown(state.context, bounds):
         if state.compactions >= bounds.compactions_in_a_row:
             text = f"{state.compactions} summaries in a row did not make the context fit the model's window."

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from outrider.harness.mcp import McpTool
 
 TOOLSET = "agent_toolset_20260401"
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`evaluation` is absent when the tool is not enabled, so that no policy applied."""
+    """`evaluation` is absent when the tool is not enabled, so that no policy applied. `tool` is set for an MCP tool."""
 
-    kind: Literal["builtin", "custom"]
+    kind: Literal["builtin", "custom", "mcp"]
     permission: Literal["allow", "ask", "deny"]
     evaluation: dict[str, Any] | None
+    tool: McpTool | None = None
 
 
 def enabled_builtins(agent: dict[str, Any]) -> dict[str, str]:
@@ -47,11 +51,19 @@ def custom_names(agent: dict[str, Any]) -> set[str]:
     return {tool["name"] for tool in agent["tools"] if tool["type"] == "custom"}
 
 
-def evaluate(agent: dict[str, Any], name: str, builtins: frozenset[str]) -> Verdict:
-    """`builtins` are the names that this server offers at all."""
+def evaluate(
+    agent: dict[str, Any], name: str, builtins: frozenset[str], mcp: Mapping[str, McpTool] | None = None
+) -> Verdict:
+    """`builtins` are the names that this server offers at all, `mcp` the tools of the agent's servers."""
     if name in custom_names(agent):
         return Verdict("custom", "allow", None)
-    policy = policy_of(agent, name) if name in builtins else None
+    tool = (mcp or {}).get(name)
+    if tool is not None:
+        return Verdict("mcp", *_evaluated(tool.policy), tool)
+    return Verdict("builtin", *_evaluated(policy_of(agent, name) if name in builtins else None))
+
+
+def _evaluated(policy: str | None) -> tuple[Literal["allow", "ask", "deny"], dict[str, Any] | None]:
     if policy is None:
-        return Verdict("builtin", "deny", None)
-    return Verdict("builtin", "ask" if policy == "always_ask" else "allow", {"type": policy})
+        return "deny", None
+    return "ask" if policy == "always_ask" else "allow", {"type": policy}

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from outrider.harness.mcp import Listings, McpTool, known
 from outrider.harness.permissions import Verdict, evaluate
 from outrider.harness.tools import BUILTINS
 from outrider.ports.log import NewEvent
@@ -69,11 +70,17 @@ class ReplyDraft:
 
 
 def reply_rows(
-    reply: ModelReply, draft: ReplyDraft, agent: Mapping[str, Any], factory: EventFactory, span: str
+    reply: ModelReply,
+    draft: ReplyDraft,
+    agent: Mapping[str, Any],
+    factory: EventFactory,
+    span: str,
+    listings: Listings | None = None,
 ) -> list[NewEvent]:
     """Everything that a finished reply adds to the log, in one append: thinking, messages, tool uses, the internal
-    record, the span's end, and at once the results of calls that are denied outright."""
-    maker = _Rows(draft, dict(agent), factory)
+    record, the span's end, and at once the results of calls that are denied outright. `listings` are those of the MCP
+    servers, as the model was told."""
+    maker = _Rows(draft, dict(agent), factory, known(agent, listings) if listings else {})
     for index, block in _whole(reply):
         maker.add(index, block)
     maker.flush()
@@ -106,13 +113,16 @@ def _refusal(reply: ModelReply) -> dict[str, Any] | None:
 class _Rows:
     """Collects the rows and the internal record of one reply."""
 
-    def __init__(self, draft: ReplyDraft, agent: dict[str, Any], factory: EventFactory) -> None:
+    def __init__(
+        self, draft: ReplyDraft, agent: dict[str, Any], factory: EventFactory, mcp: Mapping[str, McpTool]
+    ) -> None:
         self.rows: list[NewEvent] = []
         self.refused: list[NewEvent] = []
         self.blocks: list[Block] = []
         self._draft = draft
         self._agent = agent
         self._factory = factory
+        self._mcp = mcp
         self._texts: list[Block] = []
         self._message = ""
 
@@ -144,12 +154,15 @@ class _Rows:
         self._texts.append({"type": "text", "text": block["text"]})
 
     def _add_use(self, event_id: str, block: Block) -> None:
-        verdict = evaluate(self._agent, block["name"], BUILTINS)
-        self.blocks.append({"ref": event_id, "model_id": block["id"]})
+        verdict = evaluate(self._agent, block["name"], BUILTINS, self._mcp)
+        record = {"ref": event_id, "model_id": block["id"]}
+        self.blocks.append(record | ({"model_name": block["name"]} if verdict.tool is not None else {}))
         self.rows.append(self._use_row(event_id, block, verdict))
         if verdict.permission == "deny":
             text = f"Permission to use {block['name']} has been denied: the tool is not enabled in this session."
-            self.refused.append(self._factory.tool_result(event_id, events.text_blocks(text), is_error=True))
+            denied = events.text_blocks(text)
+            mcp = verdict.tool is not None
+            self.refused.append(self._factory.tool_result(event_id, denied, is_error=True, mcp=mcp))
 
     def _use_row(self, event_id: str, block: Block, verdict: Verdict) -> NewEvent:
         given = block.get("input")  # servers have been seen to leave it out, or to send "" for no input
@@ -159,4 +172,7 @@ class _Rows:
         fields["evaluated_permission"] = verdict.permission
         if verdict.evaluation is not None:
             fields["evaluation"] = verdict.evaluation
-        return self._factory.public("agent.tool_use", fields, id=event_id)
+        if verdict.tool is None:
+            return self._factory.public("agent.tool_use", fields, id=event_id)
+        fields |= {"name": verdict.tool.name, "mcp_server_name": verdict.tool.server}
+        return self._factory.public("agent.mcp_tool_use", fields, id=event_id)

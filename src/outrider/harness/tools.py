@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from outrider.harness import mcp
+from outrider.harness.mcp import Listings
 from outrider.harness.permissions import policy_of
+from outrider.wire.limits import MAX_TOOLS
 
 
 def _schema(required: list[str], **properties: dict[str, Any]) -> dict[str, Any]:
@@ -81,8 +85,15 @@ DEFINITIONS: dict[str, dict[str, Any]] = {
 BUILTINS = frozenset(DEFINITIONS)
 
 
-def model_tools(agent: dict[str, Any]) -> list[dict[str, Any]]:
-    """The tools of a request, in an order that never changes for one configuration: built-in by name, then custom."""
+def model_tools(agent: dict[str, Any], listings: Listings | None = None) -> list[dict[str, Any]]:
+    """The tools of a request, in an order that never changes for one configuration: built-in by name, then custom, then
+    those of the MCP servers that could be reached (`listings`)."""
     builtin = [{"name": name, **DEFINITIONS[name]} for name in sorted(BUILTINS) if policy_of(agent, name)]
     custom = sorted((tool for tool in agent["tools"] if tool["type"] == "custom"), key=lambda tool: tool["name"])
-    return builtin + [{key: tool[key] for key in ("name", "description", "input_schema")} for tool in custom]
+    own = builtin + [{key: tool[key] for key in ("name", "description", "input_schema")} for tool in custom]
+    return own + mcp.definitions(agent, listings, room=MAX_TOOLS - len(own)) if listings else own
+
+
+def enabled(agent: Mapping[str, Any], names: Sequence[str]) -> bool:
+    """Whether the agent has any of these built-in tools."""
+    return any(policy_of(dict(agent), name) for name in names)

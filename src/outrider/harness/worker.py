@@ -279,6 +279,6 @@ class Worker:
         """As far as the sandbox can be reached: what is said to be interrupted should not run on."""
         lease = journal.lease
         for call in journal.state.open_calls:
-            if call.started:
+            if call.started and call.kind != "mcp":
                 with suppress(CallLost, SandboxUnavailable):
                     await self._hands.sandboxes.interrupt(lease.key.session, call.id, epoch=lease.epoch)

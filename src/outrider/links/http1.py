@@ -243,9 +243,12 @@ class Connections:
         self._idle: list[tuple[Connection, float]] = []
         self._closed = False
 
-    async def ask(self, sent: bytes, timeouts: Timeouts, more: AsyncIterator[bytes] | None = None) -> Answer:
-        """Send a request and wait for its answer's head. `more` is what of the body is not in `sent`."""
-        kept = self._kept()
+    async def ask(
+        self, sent: bytes, timeouts: Timeouts, more: AsyncIterator[bytes] | None = None, *, once: bool = False
+    ) -> Answer:
+        """Send a request and wait for its answer's head. `more` is what of the body is not in `sent`. One that goes out
+        `once` gets a new connection, and no second try."""
+        kept = None if once else self._kept()
         if kept is not None:
             try:
                 return await self._exchange(kept, sent, more, timeouts)

@@ -15,6 +15,8 @@ import httpx2
 from outrider.links.http1 import Answer, Connect, Connection, Connections
 
 SKIPPED = frozenset((b"transfer-encoding", b"content-length", b"accept-encoding", b"connection"))
+ONCE = "outrider.once"
+"""Extension of a request that may not be sent a second time, whatever became of the first."""
 
 
 class StreamTransport(httpx2.AsyncBaseTransport):
@@ -27,7 +29,8 @@ class StreamTransport(httpx2.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         body = await request.aread()
         sent = _head(request, len(body)) + body
-        answer = await self._connections.ask(sent, request.extensions.get("timeout", {}))
+        once = ONCE in request.extensions
+        answer = await self._connections.ask(sent, request.extensions.get("timeout", {}), once=once)
         return httpx2.Response(answer.status, headers=answer.headers, stream=_Body(answer))
 
     async def aclose(self) -> None:

@@ -94,6 +94,10 @@ class VaultLink:
     async def close(self) -> None:
         await self._minter.aclose()
 
+    def client(self) -> httpx2.AsyncClient:
+        """For longer asks of other links to the vault, over connections of its own; the caller closes it."""
+        return httpx2.AsyncClient(transport=self._connections(), base_url=BASE_URL, timeout=DEADLINE)
+
     def asks(self) -> httpx2.AsyncClient:
         """For small requests of other links to the vault. It is closed with this link."""
         return self._minter

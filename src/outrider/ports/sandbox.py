@@ -8,6 +8,11 @@ from typing import Any, Protocol
 
 from outrider.errors import Internal
 
+RESULT_CHARACTERS = 100_000
+"""Longer texts are kept in a file, and shown by both their ends."""
+KEEP = "keep_result"
+"""In place of a tool's name: `input.text` is the result of a call that ran elsewhere, to be kept as an own one is."""
+
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:

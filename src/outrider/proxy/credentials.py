@@ -6,7 +6,7 @@ a rotated refresh token is kept. Not promised: that a token endpoint which rotat
 
 from __future__ import annotations
 
-import ssl
+import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,12 +15,14 @@ from outrider import faults
 from outrider.clock import Clock
 from outrider.proxy import oauth
 from outrider.proxy.oauth import Refreshed
+from outrider.proxy.outside import Outside
 from outrider.vault import material
 from outrider.vault.audit import Audit, Use
 from outrider.vault.envelope import Owner
 from outrider.vault.secrets import SecretStore
 
 EARLY = timedelta(seconds=15)  # an expiry is another host's, and the request needs time to arrive
+REMEMBERED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +36,12 @@ class Who:
 class Credentials:
     """One for the process."""
 
-    def __init__(self, store: SecretStore, audit: Audit, context: ssl.SSLContext, clock: Clock) -> None:
+    def __init__(self, store: SecretStore, audit: Audit, outside: Outside, clock: Clock) -> None:
         self.store = store
         self._audit = audit
-        self._context = context
+        self._outside = outside
+        self._renewing: set[asyncio.Task[Any]] = set()
+        self._lifetimes: dict[tuple[str, str, str], float] = {}
         self._clock = clock
 
     async def open(self, owner: Owner) -> dict[str, Any]:
@@ -53,33 +57,53 @@ class Credentials:
     async def token(self, owner: Owner, who: Who) -> dict[str, Any]:
         """The material with an access token that has not expired, as far as that can be known and mended."""
         found = await self.open(owner)
-        if found["type"] == "mcp_oauth" and self._expired(found) and found.get("refresh"):
+        if found["type"] == "mcp_oauth" and self._expired(owner, found) and found.get("refresh"):
             found, _ = await self.renew(owner, who, found["access_token"])
         return found
 
-    def _expired(self, found: dict[str, Any]) -> bool:
+    def _expired(self, owner: Owner, found: dict[str, Any]) -> bool:
+        """Tokens that live for seconds are used for most of those."""
         expires = found.get("expires_at")
-        return expires is not None and datetime.fromisoformat(expires) - EARLY <= datetime.now(UTC)
+        lifetime = self._lifetimes.get((owner.workspace, owner.vault, owner.credential))
+        early = EARLY if lifetime is None else min(EARLY, timedelta(seconds=lifetime / 4))
+        return expires is not None and datetime.fromisoformat(expires) - early <= datetime.now(UTC)
 
     async def renew(self, owner: Owner, who: Who, stale: str) -> tuple[dict[str, Any], Refreshed | None]:
         """Refresh, unless somebody else has replaced `stale` meanwhile; the material as it is now, and what came of it.
 
-        None: no refresh was needed, or the credential has no refresh token.
+        None: no refresh was needed, or the credential has no refresh token. Goes on if the asker is cancelled: a token
+        that was rotated must not be lost.
         """
+        work = asyncio.create_task(self._renewed(owner, who, stale))
+        self._renewing.add(work)
+        work.add_done_callback(self._renewing.discard)
+        return await asyncio.shield(work)
+
+    async def _renewed(self, owner: Owner, who: Who, stale: str) -> tuple[dict[str, Any], Refreshed | None]:
         async with self.store.alone_with(owner.workspace, owner.vault, owner.credential):
             found = await self.open(owner)
             if found["access_token"] != stale or not found.get("refresh"):
                 return found, None
             faults.point("vault.refresh.before")
-            came = await oauth.refresh(found, self._context)
+            came = await oauth.refresh(found, self._outside)
             faults.point("vault.refresh.after")
             self.note(owner, who, found["refresh"]["token_endpoint"], came.outcome, "oauth.refresh")
             if came.outcome == "succeeded":
                 found = material.merged(found, came.fields)
+                self._lived(owner, found)
                 await self.store.put(owner, material.pack(found), notice=self._notice("refreshed", found))
             elif came.outcome == "refused":
                 await self.store.tell(owner, self._notice("refresh_failed", found))
             return found, came
+
+    def _lived(self, owner: Owner, found: dict[str, Any]) -> None:
+        """Remember for how long a new token is good."""
+        key, expires = (owner.workspace, owner.vault, owner.credential), found.get("expires_at")
+        self._lifetimes.pop(key, None)
+        if expires is not None:
+            self._lifetimes[key] = (datetime.fromisoformat(expires) - datetime.now(UTC)).total_seconds()
+        if len(self._lifetimes) > REMEMBERED:
+            del self._lifetimes[next(iter(self._lifetimes))]
 
     def _notice(self, kind: str, found: dict[str, Any]) -> dict[str, Any]:
         return {"kind": kind, "at": self._clock.now(), "expires_at": found.get("expires_at")}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -14,6 +13,7 @@ from outrider.ports.secrets import Notice
 from outrider.ports.vaults import SecretRef
 from outrider.proxy import probe
 from outrider.proxy.credentials import Credentials
+from outrider.proxy.outside import Outside
 from outrider.vault import material
 from outrider.vault.envelope import Owner
 from outrider.vault.secrets import DECLARED
@@ -30,10 +30,10 @@ def owner_of(ref: SecretRef) -> Owner:
 
 
 class Desk:
-    def __init__(self, credentials: Credentials, context: ssl.SSLContext) -> None:
+    def __init__(self, credentials: Credentials, outside: Outside) -> None:
         self._credentials = credentials
         self._store = credentials.store
-        self._context = context
+        self._outside = outside
         self._handlers: dict[str, Callable[[bytes], Awaitable[Any]]] = {
             "put": self._put,
             "patch": self._patch,
@@ -83,7 +83,7 @@ class Desk:
         return {}
 
     async def _validate(self, body: bytes) -> dict[str, Any]:
-        return await probe.validate(self._credentials, owner_of(read(body, Validate).ref), self._context)
+        return await probe.validate(self._credentials, owner_of(read(body, Validate).ref), self._outside)
 
 
 def read(body: bytes, kind: type[T]) -> T:

@@ -40,10 +40,14 @@ from outrider.wire.envelope import error_bytes
 
 Desk = Callable[[str, bytes], Awaitable[bytes]]
 """Answers one of our own small requests: the rest of its path, its body. Raises OutriderError."""
+Ask = Callable[[str, bytes, Receive], Awaitable[bytes]]
+"""Answers a request that ends with its connection: its path, its body, what says that the caller has left."""
 Settle = Callable[[EgressClaim], Awaitable[None]]
 
 LONGEST_ASK = 64 * 1024
 LONGEST_SECRET = 1024 * 1024
+LONGEST_CALL = 32 * 1024 * 1024  # as long as an event, and so a model's answer, may be
+MCP = "/mcp/"
 
 _MODEL = re.compile(r"/model/([^/]+)/(.+)")
 _HEADER = CAPABILITY_HEADER.encode()
@@ -61,9 +65,10 @@ def app(
     scrape: Callable[[], bytes] | None = None,
     egress: Settle | None = None,
     read: Callable[[ReadRequest], Awaitable[Reading]] | None = None,
+    mcp: Ask | None = None,
 ) -> ASGIApp:
-    """POST /capabilities, /egress, /repositories/read, /model/{endpoint}/v1/... and what begins like one of `desks`,
-    GET /healthz, /metrics (from `scrape`)."""
+    """POST /capabilities, /egress, /repositories/read, /mcp/..., /model/{endpoint}/v1/... and what begins like one of
+    `desks`, GET /healthz, /metrics (from `scrape`)."""
     told = meter or NoMeter()
 
     async def route(scope: Scope, receive: Receive, send: Send) -> None:
@@ -86,6 +91,9 @@ def app(
             asked = _read_request(await _whole_body(receive))
             capabilities.see(asked.session, asked.epoch)
             await answer(send, 200, msgspec.json.encode(await read(asked)))
+        elif scope["path"].startswith(MCP) and scope["method"] == "POST" and mcp is not None:
+            body = await _whole_body(receive, LONGEST_CALL)
+            await answer(send, 200, await mcp(scope["path"], body, receive))
         else:
             await answer(send, 200, await _asked(scope, receive, capabilities, desks, scrape, egress))
 

@@ -6,8 +6,8 @@ not followed, since the request carries secrets.
 
 from __future__ import annotations
 
+import asyncio
 import base64
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,6 +18,7 @@ import httpx2
 
 from outrider.clock import rfc3339
 from outrider.proxy.http import Seen, read_capped
+from outrider.proxy.outside import Outside
 
 DEADLINE = 30.0
 
@@ -32,15 +33,15 @@ class Refreshed:
     seen: Seen | None
 
 
-async def refresh(material: Mapping[str, Any], context: ssl.SSLContext) -> Refreshed:
+async def refresh(material: Mapping[str, Any], outside: Outside) -> Refreshed:
     """Ask for a new access token. The material must have `refresh`."""
     told = material["refresh"]
     form, headers = _request(told)
     try:
-        async with httpx2.AsyncClient(verify=context, timeout=DEADLINE, follow_redirects=False) as client:
+        async with asyncio.timeout(DEADLINE), outside.client(DEADLINE) as client:
             async with client.stream("POST", told["token_endpoint"], data=form, headers=headers) as answer:
                 seen = await read_capped(answer)
-    except httpx2.RequestError:
+    except (httpx2.RequestError, TimeoutError):
         return Refreshed("connect_error", {}, None)
     except httpx2.InvalidURL:
         return Refreshed("connect_error", {}, None)

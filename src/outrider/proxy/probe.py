@@ -6,7 +6,6 @@ Answers are shown cut and with every secret of the credential taken out.
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,6 +17,7 @@ from outrider.errors import InvalidRequest
 from outrider.proxy.credentials import Credentials, Who
 from outrider.proxy.http import Seen, read_capped
 from outrider.proxy.oauth import Refreshed
+from outrider.proxy.outside import Outside
 from outrider.vault import material
 from outrider.vault.envelope import Owner
 
@@ -29,12 +29,12 @@ Step = tuple[str, Seen | None]
 """A step that failed: its method, and the answer if there was one."""
 
 
-async def validate(credentials: Credentials, owner: Owner, context: ssl.SSLContext) -> dict[str, Any]:
+async def validate(credentials: Credentials, owner: Owner, outside: Outside) -> dict[str, Any]:
     """`status`, `has_refresh_token`, `mcp_probe`, `refresh`. Raises InvalidRequest, NotFound."""
     found = await credentials.open(owner)
     if found["type"] != "mcp_oauth":
         raise InvalidRequest(f"credential: only mcp_oauth credentials can be validated, not {found['type']}")
-    failed = await _try(credentials, owner, found, context)
+    failed = await _try(credentials, owner, found, outside)
     refresh: dict[str, Any] | None = None
     came: Refreshed | None = None
     secrets = material.words(found)
@@ -43,7 +43,7 @@ async def validate(credentials: Credentials, owner: Owner, context: ssl.SSLConte
         secrets += material.words(after)
         refresh = _shown_refresh(found, came, secrets)
         if after["access_token"] != found["access_token"]:
-            failed = await _try(credentials, owner, after, context)
+            failed = await _try(credentials, owner, after, outside)
     return {
         "has_refresh_token": bool(found.get("refresh")),
         "mcp_probe": None if failed is None else {"method": failed[0], "http_response": _shown(failed[1], secrets)},
@@ -78,10 +78,10 @@ def _verdict(failed: Step | None, came: Refreshed | None) -> str:
     return "invalid" if sure else "unknown"
 
 
-async def _try(credentials: Credentials, owner: Owner, found: dict[str, Any], context: ssl.SSLContext) -> Step | None:
+async def _try(credentials: Credentials, owner: Owner, found: dict[str, Any], outside: Outside) -> Step | None:
     url = found["mcp_server_url"]
-    headers = {"authorization": f"Bearer {found['access_token']}"}
-    async with httpx2.AsyncClient(verify=context, timeout=DEADLINE, headers=headers, follow_redirects=False) as client:
+    async with outside.client(DEADLINE) as client:
+        client.headers["authorization"] = f"Bearer {found['access_token']}"
         faults.point("vault.probe.before")
         failed = await _handshake(client, url)
         faults.point("vault.probe.after")

@@ -11,7 +11,7 @@ from outrider.errors import Conflict, InvalidRequest, NotSupported
 from outrider.ports.records import AgentRecord
 from outrider.resources import metadata
 from outrider.resources.model_config import Profiles, check_supported, model_config
-from outrider.resources.tools import resolved_tools
+from outrider.resources.tools import check_paired, resolved_servers, resolved_tools
 
 SNAPSHOT_KEYS = (
     "id",
@@ -27,7 +27,7 @@ SNAPSHOT_KEYS = (
     "multiagent",
     "execution_identity",
 )
-LATER = {"mcp_servers": "MCP servers are", "skills": "skills are", "multiagent": "multiagent is"}
+LATER = {"skills": "skills are", "multiagent": "multiagent is"}
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -37,7 +37,7 @@ Agent = dict[str, Any]
 def new_agent(request: Mapping[str, Any], *, id: str, now: str, profiles: Profiles) -> Agent:
     """Version 1 as the API shows it. Raises InvalidRequest."""
     _refuse_later(request)
-    return {
+    agent: Agent = {
         "id": id,
         "type": "agent",
         "version": 1,
@@ -46,7 +46,7 @@ def new_agent(request: Mapping[str, Any], *, id: str, now: str, profiles: Profil
         "system": request.get("system") or None,
         "model": model_config(request["model"], profiles),
         "tools": resolved_tools(request.get("tools", [])),
-        "mcp_servers": [],
+        "mcp_servers": resolved_servers(request.get("mcp_servers", [])),
         "skills": [],
         "multiagent": None,
         "execution_identity": {"type": "service_account"},
@@ -55,6 +55,8 @@ def new_agent(request: Mapping[str, Any], *, id: str, now: str, profiles: Profil
         "updated_at": now,
         "archived_at": None,
     }
+    check_paired(agent["tools"], agent["mcp_servers"])
+    return agent
 
 
 def updated_agent(current: Agent, request: Mapping[str, Any], *, now: str, profiles: Profiles) -> Agent | None:
@@ -69,6 +71,7 @@ def updated_agent(current: Agent, request: Mapping[str, Any], *, now: str, profi
         raise Conflict(f"version: Agent {current['id']} is at version {current['version']}, not {expected}.")
     _refuse_later(request)
     changed = current | _changes(current, request, profiles)
+    check_paired(changed["tools"], changed["mcp_servers"])
     if changed == current:
         return None
     return changed | {"version": current["version"] + 1, "updated_at": now}
@@ -85,6 +88,8 @@ def _changes(current: Agent, request: Mapping[str, Any], profiles: Profiles) -> 
         changes["model"] = model_config(request["model"], profiles, current=current["model"])
     if "tools" in request:
         changes["tools"] = resolved_tools(request["tools"] or [])
+    if "mcp_servers" in request:
+        changes["mcp_servers"] = resolved_servers(request["mcp_servers"] or [])
     if "metadata" in request:
         changes["metadata"] = metadata.merged(current["metadata"], request["metadata"])
     return changes
@@ -110,6 +115,7 @@ def effective_agent(agent: Agent, reference: str | Mapping[str, Any], *, profile
     overrides: Mapping[str, Any] = dict[str, Any]() if isinstance(reference, str) else reference
     _refuse_later(overrides, "agent.")
     snapshot = {key: agent[key] for key in SNAPSHOT_KEYS} | _overridden(overrides, profiles)
+    check_paired(snapshot["tools"], snapshot["mcp_servers"], prefix="agent.")
     check_supported(snapshot["model"], profiles, field="agent.model")
     return snapshot
 
@@ -122,6 +128,8 @@ def _overridden(overrides: Mapping[str, Any], profiles: Profiles) -> dict[str, A
         effective["system"] = overrides["system"] or None
     if "tools" in overrides:
         effective["tools"] = resolved_tools(overrides["tools"] or [], field="agent.tools")
+    if "mcp_servers" in overrides:
+        effective["mcp_servers"] = resolved_servers(overrides["mcp_servers"] or [], field="agent.mcp_servers")
     return effective
 
 
@@ -137,10 +145,13 @@ def _overriding_model(requested: str | Mapping[str, Any] | None, profiles: Profi
 
 def with_tools(snapshot: Agent, request: Mapping[str, Any]) -> Agent:
     """A session's snapshot after an update of its `agent` (tools and MCP servers only)."""
-    _refuse_later(request, "agent.")
-    if "tools" not in request:
-        return snapshot
-    return snapshot | {"tools": resolved_tools(request["tools"], field="agent.tools")}
+    changed = dict(snapshot)
+    if "tools" in request:
+        changed["tools"] = resolved_tools(request["tools"], field="agent.tools")
+    if "mcp_servers" in request:
+        changed["mcp_servers"] = resolved_servers(request["mcp_servers"], field="agent.mcp_servers")
+    check_paired(changed["tools"], changed["mcp_servers"], prefix="agent.")
+    return changed
 
 
 def agent_object(record: AgentRecord) -> Agent:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from ipaddress import IPv4Address
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -136,6 +137,25 @@ def _is_host(text: str) -> bool:
 def _check_scope(scope: str | None) -> None:
     if scope not in (None, "organization"):
         raise InvalidRequest("scope: Input should be 'organization'; this server has no accounts")
+
+
+def check_reaches_servers(environment: Environment, agent: Mapping[str, Any]) -> None:
+    """Raises InvalidRequest for an MCP server of the agent that `limited` networking shuts out."""
+    networking: Mapping[str, Any] = environment["config"].get("networking", {})
+    if networking.get("type") != "limited" or networking["allow_mcp_servers"]:
+        return
+    for server in agent["mcp_servers"]:
+        host = urlsplit(str(server["url"])).hostname or ""
+        if not any(_covers(rule, host) for rule in networking["allowed_hosts"]):
+            raise InvalidRequest(
+                f"agent.mcp_servers: MCP egress is blocked: {host} of server {server['name']} is not in the"
+                " environment's allowed_hosts, and allow_mcp_servers is false"
+            )
+
+
+def _covers(rule: str, host: str) -> bool:
+    rule, host = rule.lower().removesuffix("."), host.removesuffix(".")
+    return host.endswith(rule[1:]) and host != rule[1:] if rule.startswith("*.") else host == rule
 
 
 def environment_object(record: EnvironmentRecord) -> Environment:

@@ -1,4 +1,5 @@
-"""Rules of an agent's `tools`: every entry resolved against its defaults, names unique, later features refused."""
+"""Rules of an agent's `tools` and `mcp_servers`: every entry resolved against its defaults, names unique, toolsets and
+servers in pairs, later features refused."""
 
 from __future__ import annotations
 
@@ -8,8 +9,11 @@ from typing import Any, cast
 
 from outrider.errors import InvalidRequest, NotSupported
 from outrider.wire.limits import MAX_TOOLS
+from outrider.wire.urls import normalised
 
 TOOLSET = "agent_toolset_20260401"
+MCP_TOOLSET = "mcp_toolset"
+ALLOW, ASK = {"type": "always_allow"}, {"type": "always_ask"}
 WEB_TOOLS = ("web_fetch", "web_search")
 BUILTIN_TOOLS = ("bash", "edit", "glob", "grep", "read", "write", *WEB_TOOLS)
 COMMON_KEYS = frozenset({"name", "type", "enabled", "permission_policy"})
@@ -28,17 +32,49 @@ def resolved_tools(tools: Sequence[Tool], *, field: str = "tools") -> list[dict[
 def _resolved(tool: Tool, field: str) -> dict[str, Any]:
     if tool["type"] == TOOLSET:
         return _toolset(tool, field)
-    if tool["type"] == "custom":
-        return _custom(tool, field)
-    raise NotSupported(f"{field}: {tool['type']} is not offered by this server yet")
+    return _custom(tool, field) if tool["type"] == "custom" else _mcp_toolset(tool, field)
 
 
 def _toolset(tool: Tool, field: str) -> dict[str, Any]:
-    default = _settings(tool.get("default_config") or {}, {}, f"{field}.default_config")
+    default = _settings(tool.get("default_config") or {}, {"permission_policy": ALLOW}, f"{field}.default_config")
     entries = tool.get("configs", [])
     configs = [_config(entry, default, f"{field}.configs.{index}") for index, entry in enumerate(entries)]
     _check_unique([entry["name"] for entry in configs], f"{field}.configs")
     return {"type": TOOLSET, "default_config": default, "configs": configs}
+
+
+def _mcp_toolset(tool: Tool, field: str) -> dict[str, Any]:
+    """What a server offers is known only in a session, so an entry may name any tool."""
+    default = _settings(tool.get("default_config") or {}, {"permission_policy": ASK}, f"{field}.default_config")
+    configs = [
+        {"name": entry["name"], **_settings(entry, default, f"{field}.configs.{index}")}
+        for index, entry in enumerate(tool.get("configs", []))
+    ]
+    _check_unique([entry["name"] for entry in configs], f"{field}.configs")
+    server = tool["mcp_server_name"]
+    return {"type": MCP_TOOLSET, "mcp_server_name": server, "default_config": default, "configs": configs}
+
+
+def resolved_servers(servers: Sequence[Tool], *, field: str = "mcp_servers") -> list[dict[str, Any]]:
+    """An agent's `mcp_servers` as responses show them. Raises InvalidRequest."""
+    _check_unique([server["name"] for server in servers], field)
+    for index, server in enumerate(servers):
+        normalised(server["url"], f"{field}.{index}.url")
+    return [{"type": "url", "name": server["name"], "url": server["url"]} for server in servers]
+
+
+def check_paired(tools: Sequence[Tool], servers: Sequence[Tool], *, prefix: str = "") -> None:
+    """Every MCP toolset names a declared server, and every server has its toolset. Raises InvalidRequest."""
+    declared = {server["name"] for server in servers}
+    used = {tool["mcp_server_name"] for tool in tools if tool["type"] == MCP_TOOLSET}
+    for index, tool in enumerate(tools):
+        if tool["type"] == MCP_TOOLSET and tool["mcp_server_name"] not in declared:
+            raise InvalidRequest(
+                f"{prefix}tools.{index}.mcp_server_name: {tool['mcp_server_name']} is not in mcp_servers"
+            )
+    for index, server in enumerate(servers):
+        if server["name"] not in used:
+            raise InvalidRequest(f"{prefix}mcp_servers.{index}: no mcp_toolset in tools refers to {server['name']}")
 
 
 def _config(entry: Tool, default: Tool, field: str) -> dict[str, Any]:
@@ -59,7 +95,7 @@ def _settings(given: Tool, default: Tool, field: str) -> dict[str, Any]:
         raise NotSupported(f"{field}.permission_policy: auto is not offered by this server yet")
     return {
         "enabled": default.get("enabled", True) if enabled is None else enabled,
-        "permission_policy": policy or default.get("permission_policy", {"type": "always_allow"}),
+        "permission_policy": policy or default["permission_policy"],
     }
 
 
@@ -102,7 +138,9 @@ def _check_names(tools: Sequence[Tool], field: str) -> None:
     clashes = sorted(set(builtins) & set(custom))
     if clashes:
         raise InvalidRequest(f"{field}: custom tool {clashes[0]} has the name of an enabled built-in tool")
-    if len(builtins) + len(custom) > MAX_TOOLS:
+    _check_unique([tool["mcp_server_name"] for tool in tools if tool["type"] == MCP_TOOLSET], field)
+    named = sum(one["enabled"] for tool in tools if tool["type"] == MCP_TOOLSET for one in tool["configs"])
+    if len(builtins) + len(custom) + named > MAX_TOOLS:
         raise InvalidRequest(f"{field}: at most {MAX_TOOLS} tools are allowed over all toolsets")
 
 

@@ -52,6 +52,8 @@ def _pattern(value: Any) -> str | None:
     return "must not contain `..`" if ".." in value.split("/") else None
 
 
+KEEP = "keep_result"
+"""No tool: the result of a call that ran elsewhere, to be kept as an own one is."""
 FIELDS: dict[str, dict[str, tuple[bool, Rule]]] = {
     "bash": {"command": (False, _text), "restart": (False, _flag), "timeout_ms": (False, _milliseconds)},
     "read": {"file_path": (True, _some_text), "view_range": (False, _range)},
@@ -64,6 +66,7 @@ FIELDS: dict[str, dict[str, tuple[bool, Rule]]] = {
     },
     "glob": {"pattern": (True, _pattern), "path": (False, _some_text)},
     "grep": {"pattern": (True, _some_text), "path": (False, _some_text)},
+    KEEP: {"text": (True, _text)},
 }
 """For each tool its fields: whether it is required, and its rule."""
 
@@ -72,7 +75,7 @@ def problem(tool: str, given: dict[str, Any]) -> str | None:
     """What is wrong with a call, naming the field and the rule; None if nothing is. A null field counts as absent."""
     fields = FIELDS.get(tool)
     if fields is None:
-        return f"{tool}: there is no tool of this name; known tools: {', '.join(FIELDS)}"
+        return f"{tool}: there is no tool of this name; known tools: {', '.join(sorted(FIELDS.keys() - {KEEP}))}"
     for name, value in given.items():
         if name not in fields:
             return f"{tool}: unknown field `{name}`; known fields: {', '.join(fields)}"

@@ -181,6 +181,8 @@ class Shim:
         stops.point("shim.exec.before")
         if call["name"] == "bash":
             self._run_command(call["id"], call["thread"], given)
+        elif call["name"] == inputs.KEEP:
+            self._finish(call["id"], {"content": [worker.files.text_block(given["text"])], "is_error": False})
         else:
             self._run_worker(call["id"], call["name"], given)
         stops.point("shim.exec.after")

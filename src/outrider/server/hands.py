@@ -15,10 +15,12 @@ from typing import Any, cast
 from outrider.config import Settings
 from outrider.errors import NotSupported, SandboxUnavailable
 from outrider.harness.attachments import RecordedRepositories, WithRepositories
-from outrider.harness.network import WithCredentials
+from outrider.harness.connecting import WithVaults
+from outrider.harness.network import Redeclare, SessionVaults, WithCredentials
 from outrider.harness.worker import NODE_ENDS, Worker
 from outrider.links import peers
 from outrider.links.declarations import DeclarationsLink
+from outrider.links.mcp import ConnectorsLink
 from outrider.links.peers import Identity
 from outrider.links.repositories import RepositoriesLink
 from outrider.links.sandboxes import RemoteSandboxes
@@ -27,6 +29,7 @@ from outrider.links.vault import VaultLink, vault_at
 from outrider.ports.declarations import Declaration, Declarations
 from outrider.ports.egress import Egress, NoEgress
 from outrider.ports.log import EventLog, SessionKey
+from outrider.ports.mcp import Connectors
 from outrider.ports.placements import Whereabouts, always_here
 from outrider.ports.repositories import Repositories
 from outrider.ports.sandbox import Capabilities, Sandboxes
@@ -61,8 +64,19 @@ def ways_out(settings: Settings, vault: VaultLink, store: Store, repositories: R
     """The network of this machine's sandboxes leaves by this machine's vault; where either stands apart, it doesn't."""
     if settings.vault_url or settings.sandbox_hosts:
         return NoEgress()
-    declarations = DeclarationsLink(vault.asks()) if "api" in settings.roles else None
-    return WithRepositories(WithCredentials(vault.egress, store, store, declarations), repositories)
+    found = WithCredentials(vault.egress, SessionVaults(store), store, declaring(settings, vault, store))
+    return WithRepositories(found, repositories)
+
+
+def declaring(settings: Settings, vault: VaultLink, store: Store) -> Redeclare | None:
+    """Where the API is in this process, which alone may declare."""
+    return Redeclare(store, DeclarationsLink(vault.asks())) if "api" in settings.roles else None
+
+
+def connectors(settings: Settings, vault: VaultLink, store: Store) -> Connectors:
+    """The way to MCP servers, by the vault."""
+    link = ConnectorsLink(vault.client(), (settings.mcp.call_timeout, settings.mcp.connect_timeout))
+    return WithVaults(link, SessionVaults(store), store, declaring(settings, vault, store))
 
 
 def sandboxes(

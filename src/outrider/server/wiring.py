@@ -92,24 +92,29 @@ async def wired(
         await stack.enter_async_context(_hearing(exchange, feed))
         ring = await stack.enter_async_context(_ring(settings, store, ids, clock, key_digest))
         if "harness" in settings.roles:
-            sandboxes = hands.sandboxes(settings, identity, store, workers, telemetry.meter)
             vault = hands.vault(settings, identity)
+            sandboxes = hands.sandboxes(settings, identity, store, workers, telemetry.meter)
             model = AnthropicModel(BASE_URL, _model_http(vault, settings), capability=_capability(vault))
-            for part in (sandboxes, vault, model):
+            connectors = hands.connectors(settings, vault, store)
+            for part in (sandboxes, vault, model, connectors):
                 stack.push_async_callback(part.close)
             work = Hands(
                 *(store, feed, model, endpoints, sandboxes, limits, ids, clock, telemetry),
                 *(*hands.outside(settings, vault, store), hands.whereabouts(sandboxes)),
                 outputs=Outputs(store, blobs, sandboxes, limits, ids, clock),
+                connectors=connectors,
             )
             dispatch = worker = Worker(work, feed, exchange or LocalDoorbell(), _worker_id(settings.node_file))
             workers.append(worker)
-            forget, probe, reaches = hands.forgetting(sandboxes), sandboxes.probe, hands.reaching(store, sandboxes)
-            needed["vault"], told["sandbox"], secrets = vault.answers, able(sandboxes), SecretsLink(vault.asks())
-            declarations, requests = DeclarationsLink(vault.asks()), vault.egress.requests
+            forget, reaches = hands.forgetting(sandboxes), hands.reaching(store, sandboxes)
+            probe, needed["vault"], told["sandbox"] = sandboxes.probe, vault.answers, able(sandboxes)
+            secrets, declarations = SecretsLink(vault.asks()), DeclarationsLink(vault.asks())
+            requests = vault.egress.requests
             gauges, vault_metrics = {**gauges, **harness_gauges(worker, sandboxes)}, vault.metrics
-            delete = deleter(stores, feed, ids, clock, forget, secrets)
-            upkeep = Upkeep(stores.rows, blobs, stores.freezer, settings.retention, clock, delete)
+            upkeep = Upkeep(
+                *(stores.rows, blobs, stores.freezer, settings.retention, clock),
+                deleter(stores, feed, ids, clock, forget, secrets),
+            )
             await stack.enter_async_context(worker.working())
             if isinstance(sandboxes, PlacedSandboxes):
                 await stack.enter_async_context(going_on(sandboxes.keep_all(worker.driving)))

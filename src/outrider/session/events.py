@@ -18,6 +18,7 @@ INTENT = "tool.intent"
 REQUEST = "model.request"
 REPLY = "model.reply"
 SUMMARY = "context.summary"
+CONNECTED = "mcp.connected"
 TRACE = "request.trace"
 RESOURCE = "resource.updated"
 REPOSITORY = "repository.read"
@@ -29,6 +30,10 @@ INTERRUPTED_TEXT = "Tool execution was interrupted before completion. Please ret
 CALL_LOST_TEXT = (
     "The tool call was interrupted: its sandbox went away before an outcome was recorded. It may have partly run."
     " Check the state of the files before trying again."
+)
+MCP_LOST_TEXT = (
+    "The tool call was interrupted before an outcome was recorded. It may have partly run. Check what it did before"
+    " trying again."
 )
 
 _encoder = msgspec.json.Encoder()
@@ -105,9 +110,12 @@ class EventFactory:
             self.public("session.status_idle", stop),
         ]
 
-    def tool_result(self, use_id: str, content: Sequence[Mapping[str, Any]], *, is_error: bool) -> NewEvent:
-        fields = {"tool_use_id": use_id, "content": list(content), "is_error": is_error}
-        return self.public("agent.tool_result", fields)
+    def tool_result(
+        self, use_id: str, content: Sequence[Mapping[str, Any]], *, is_error: bool, mcp: bool = False
+    ) -> NewEvent:
+        name = "mcp_tool_use_id" if mcp else "tool_use_id"
+        fields = {name: use_id, "content": list(content), "is_error": is_error}
+        return self.public("agent.mcp_tool_result" if mcp else "agent.tool_result", fields)
 
     def error(self, kind: str, message: str, retry_status: str, **more: str) -> NewEvent:
         error = {"type": kind, "message": message, "retry_status": {"type": retry_status}, **more}

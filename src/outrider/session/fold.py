@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from outrider.ports.log import Row
 from outrider.session import events, size
@@ -20,6 +20,13 @@ SUMMARY_TEXT = (
     "The conversation so far was too long to keep in view and has been summarised. The summary follows; everything"
     " before it is kept in the session's log.\n\n"
 )
+
+USES: dict[str, Literal["builtin", "custom", "mcp"]] = {
+    "agent.tool_use": "builtin",
+    "agent.custom_tool_use": "custom",
+    "agent.mcp_tool_use": "mcp",
+}
+USE_IDS = ("tool_use_id", "custom_tool_use_id", "mcp_tool_use_id")
 
 Handler = Callable[[State, Row], None]
 
@@ -150,17 +157,19 @@ def _message(state: State, row: Row) -> None:
 
 def _tool_use(state: State, row: Row) -> None:
     body = events.decode(row.body)
-    custom = row.type == "agent.custom_tool_use"
-    permission = "allow" if custom else body["evaluated_permission"]
-    kind = "custom" if custom else "builtin"
-    state.calls.append(Call(row.id, body["name"], kind, permission, input=body["input"]))
+    kind = USES[row.type]
+    permission = "allow" if kind == "custom" else body["evaluated_permission"]
+    server = body.get("mcp_server_name", "")
+    state.calls.append(Call(row.id, body["name"], kind, permission, input=body["input"], server=server))
 
 
 def _reply(state: State, row: Row) -> None:
     body = events.decode(row.body)
-    model_ids = {block["ref"]: block["model_id"] for block in body["blocks"] if "model_id" in block}
+    uses = {block["ref"]: block for block in body["blocks"] if "model_id" in block}
     for call in state.calls:
-        call.model_id = model_ids.get(call.id, call.model_id)
+        block = uses.get(call.id, {})
+        call.model_id = block.get("model_id", call.model_id)
+        call.model_name = block.get("model_name", call.model_name)
     state.attempts = state.compactions = 0
     stop = body["stop_reason"]
     cut = stop in CUT
@@ -204,7 +213,7 @@ def _resolve(state: State, context: Context, block: Message) -> Message:
     if "index" in block:
         return context.drafts[str(block["ref"])][int(block["index"])]
     call = next(call for call in state.calls if call.id == block["ref"])
-    return {"type": "tool_use", "id": call.model_id, "name": call.name, "input": call.input}
+    return {"type": "tool_use", "id": call.model_id, "name": call.model_name or call.name, "input": call.input}
 
 
 def _confirmation(state: State, row: Row) -> None:
@@ -216,7 +225,7 @@ def _confirmation(state: State, row: Row) -> None:
 
 def _result(state: State, row: Row) -> None:
     body = events.decode(row.body)
-    call = state.call(body["tool_use_id"] if "tool_use_id" in body else body["custom_tool_use_id"])
+    call = state.call(next(body[name] for name in USE_IDS if name in body))
     if call is None or call.answered:
         return
     call.answered = True
@@ -238,6 +247,15 @@ def _result_block(call: Call) -> dict[str, Any]:
     if call.is_error:
         block["is_error"] = True
     return block
+
+
+def _connected(state: State, row: Row) -> None:
+    """What the MCP servers offer; a listing that is null is the one that is known already."""
+    state.connected = True
+    if state.context is not None:
+        known = state.context.mcp
+        servers: dict[str, list[dict[str, Any]] | None] = events.decode(row.body)["servers"]
+        state.context.mcp = {name: known[name] if tools is None else tools for name, tools in servers.items()}
 
 
 def _intent(state: State, row: Row) -> None:
@@ -312,6 +330,7 @@ def _idle(state: State, row: Row) -> None:
     state.status = "idle"
     state.stop_reason = events.decode(row.body)["stop_reason"]
     state.phase = "rest"
+    state.connected = False
     state.rounds = state.attempts = state.cut_replies = state.compactions = 0
     state.trace, state.next_trace = state.next_trace if state.queue else "", ""
 
@@ -328,6 +347,7 @@ HANDLERS: dict[str, Handler] = {
     events.REQUEST: _request,
     events.REPLY: _reply,
     events.SUMMARY: _summary,
+    events.CONNECTED: _connected,
     events.TRACE: _trace,
     events.REPOSITORY: _repository_read,
     events.CHECKOUT: _checkout,
@@ -340,7 +360,9 @@ HANDLERS: dict[str, Handler] = {
     "agent.message": _message,
     "agent.tool_use": _tool_use,
     "agent.custom_tool_use": _tool_use,
+    "agent.mcp_tool_use": _tool_use,
     "agent.tool_result": _result,
+    "agent.mcp_tool_result": _result,
     "span.model_request_start": _span_start,
     "span.model_request_end": _span_end,
     "session.updated": _updated,

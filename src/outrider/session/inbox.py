@@ -157,7 +157,7 @@ def close_call(factory: EventFactory, call: Call, content: list[dict[str, Any]])
     if call.kind == "custom":
         fields = {"custom_tool_use_id": call.id, "content": content, "is_error": True}
         return factory.public("user.custom_tool_result", fields)
-    return factory.tool_result(call.id, content, is_error=True)
+    return factory.tool_result(call.id, content, is_error=True, mcp=call.kind == "mcp")
 
 
 def span_end(
@@ -184,7 +184,7 @@ def _confirmation(desk: _Desk, request: Mapping[str, Any], _all: Sequence[Mappin
     desk.accept(row)
     if request["result"] == "deny":
         text = f"Permission to use {call.name} has been denied." + (f" The user said: {message}" if message else "")
-        desk.add(desk.factory.tool_result(call.id, events.text_blocks(text), is_error=True))
+        desk.add(close_call(desk.factory, call, events.text_blocks(text)))
     _settle(desk)
 
 

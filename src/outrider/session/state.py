@@ -9,7 +9,7 @@ import msgspec
 
 from outrider.ports.log import SessionPatch
 
-VERSION = 2  # of the fold: snapshots made by another version are thrown away and rebuilt from the log
+VERSION = 3  # of the fold: snapshots made by another version are thrown away and rebuilt from the log
 
 Status = Literal["idle", "running", "rescheduling", "terminated"]
 Phase = Literal["rest", "model", "tools"]
@@ -17,11 +17,12 @@ Message = dict[str, Any]
 
 
 class Call(msgspec.Struct):
-    """One tool use of the latest model reply. `model_id` is the model's own id for it; `id` its event's."""
+    """One tool use of the latest model reply. `model_id` is the model's own id for it; `id` its event's. An MCP tool
+    has a `server`, and a `model_name` by which the model calls it."""
 
     id: str
     name: str
-    kind: Literal["builtin", "custom"]
+    kind: Literal["builtin", "custom", "mcp"]
     permission: Literal["allow", "ask", "deny"]
     model_id: str = ""
     input: dict[str, Any] = {}
@@ -30,6 +31,8 @@ class Call(msgspec.Struct):
     answered: bool = False
     content: list[dict[str, Any]] = []
     is_error: bool = False
+    server: str = ""
+    model_name: str = ""
 
     @property
     def awaits_client(self) -> bool:
@@ -81,6 +84,7 @@ class Context(msgspec.Struct):
     messages: list[Message] = []
     drafts: dict[str, list[Message]] = {}
     mounts: list[dict[str, Any]] = []  # repositories: address, path, checkout, skills, and the latest problem
+    mcp: dict[str, list[dict[str, Any]]] = {}  # tools by server, of those that could be reached when the turn began
     tokens: int = 0  # of the latest request's prompt and reply, as the model counted them, and an estimate of the rest
     turn: int = 0  # where in `messages` the present turn begins
 
@@ -100,6 +104,7 @@ class State(msgspec.Struct):
     queue: list[Waiting] = []
     repositories: list[Repository] = []
     refusal: dict[str, Any] | None = None
+    connected: bool = False  # the MCP servers were asked since the session last rested
     rounds: int = 0
     attempts: int = 0
     cut_replies: int = 0

@@ -15,8 +15,12 @@ from outrider.ports.log import Row
 from outrider.session import events
 
 WAITS = frozenset({"user.message", "user.interrupt", "system.message"})
-USES = frozenset({"agent.tool_use", "agent.custom_tool_use"})
-RESULTS = {"agent.tool_result": "tool_use_id", "user.custom_tool_result": "custom_tool_use_id"}
+USES = frozenset({"agent.tool_use", "agent.custom_tool_use", "agent.mcp_tool_use"})
+RESULTS = {
+    "agent.tool_result": "tool_use_id",
+    "agent.mcp_tool_result": "mcp_tool_use_id",
+    "user.custom_tool_result": "custom_tool_use_id",
+}
 STATUSES = {
     "session.status_running": "running",
     "session.status_rescheduled": "rescheduling",

@@ -105,7 +105,7 @@ LIMITS: dict[str, dict[str, Rule]] = {
     "AgentToolset20260401Params": {"configs": items(0, 8)},  # one for each tool
     "CustomToolParams": {"name": text(1, 128, pattern=TOOL_NAME)},
     "URLMCPServerParams": {"name": text(1, 255), "url": text(1, 2048)},
-    "MCPToolsetParams": {"mcp_server_name": text(1, 255)},
+    "MCPToolsetParams": {"mcp_server_name": text(1, 255), "configs": items(0, MAX_TOOLS)},
     "MCPToolConfigParams": {"name": text(1, 128)},
     "WebFetchToolConfigParams": {
         "allowed_domains": items(1, 64),

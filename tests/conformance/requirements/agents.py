@@ -93,7 +93,7 @@ LEDGER = (
         "At most 256 tools count over all toolsets.",
         docs("Define your agent"),
     ),
-    not_yet(
+    met(
         "agents:create:mcp-servers",
         "`mcp_servers` has at most 20 entries of type `url` with unique names.",
         SDK,

@@ -5,55 +5,55 @@ from __future__ import annotations
 from conformance.requirements.entry import SDK, docs, met, not_yet
 
 LEDGER = (
-    not_yet(
+    met(
         "mcp:server",
         "A server entry has a name of 1 to 255 characters, an address of at most 2,048, and no secret.",
         docs("MCP connector"),
         "waits for MCP",
     ),
-    not_yet(
+    met(
         "mcp:toolset",
         "An MCP toolset names its server and may set defaults and entries by tool name.",
         SDK,
         "waits for MCP",
     ),
-    not_yet(
+    met(
         "mcp:paired",
         "Every server is named by a toolset and every toolset names a server, else 400.",
         SDK,
         "waits for MCP",
     ),
-    not_yet(
+    met(
         "mcp:default-policy",
         "The default policy of MCP tools is `always_ask`.",
         docs("Permission policies"),
         "waits for MCP",
     ),
-    not_yet(
+    met(
         "mcp:transport",
         "Streamable HTTP is tried first, then the older event stream.",
         docs("Reference"),
         "waits for MCP",
     ),
-    not_yet(
+    met(
         "mcp:credential",
         "Credentials come from the session's vaults, matched by normalised address; none means no authentication.",
         docs("MCP connector"),
         "waits for MCP",
     ),
-    not_yet(
+    met(
         "mcp:connection-failed",
         "A server that can't be reached is `session.error`; the turn goes on without its tools.",
         docs("MCP connector"),
         "waits for MCP",
     ),
-    not_yet(
+    met(
         "mcp:authentication-failed",
         "A server that refuses the credential is `session.error`; the turn goes on without its tools.",
         docs("MCP connector"),
         "waits for MCP",
     ),
-    not_yet(
+    met(
         "mcp:retried",
         "A failed connection is tried again when the session next starts to run.",
         docs("MCP connector"),

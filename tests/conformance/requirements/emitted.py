@@ -48,13 +48,13 @@ LEDGER = (
         "`agent.tool_result` names its use and carries content and the error flag.",
         SDK,
     ),
-    not_yet(
+    met(
         "emitted:agent.mcp_tool_use",
         "`agent.mcp_tool_use` also names its server.",
         SDK,
         "waits for MCP",
     ),
-    not_yet(
+    met(
         "emitted:agent.mcp_tool_result",
         "`agent.mcp_tool_result` names its use.",
         SDK,
@@ -299,7 +299,7 @@ LEDGER = (
         "Compactions without progress are `compaction_limit_reached_error`.",
         SDK,
     ),
-    not_yet(
+    met(
         "emitted:error:mcp",
         "MCP failures name their server.",
         SDK,

@@ -92,7 +92,7 @@ LEDGER = (
         " them.",
         INFERRED,
     ),
-    not_yet(
+    met(
         "environments:networking:mcp-egress",
         "A session with an MCP server that `limited` networking shuts out is 400.",
         docs("Cloud environment setup"),

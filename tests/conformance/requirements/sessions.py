@@ -190,7 +190,7 @@ LEDGER = (
         docs("Start a session"),
         "waits for skills",
     ),
-    not_yet(
+    met(
         "sessions:overrides:servers-tools",
         "Clearing `mcp_servers` while tools refer to one is 400.",
         docs("Start a session"),

@@ -22,7 +22,7 @@ from outrider.ports.log import NewEvent, SessionKey
 from outrider.ports.records import SessionFilter, SessionRecord
 from outrider.resources.agents import agent_object, effective_agent
 from outrider.resources.declared import declaration_of
-from outrider.resources.environments import environment_object
+from outrider.resources.environments import check_reaches_servers, environment_object
 from outrider.resources.mounts import for_log
 from outrider.resources.sessions import (
     STATUSES,
@@ -65,6 +65,7 @@ async def create(call: Call) -> Reply:
     await _check_vaults(call, request.details["vault_ids"])
     base = agent_object(await agent_record(call, request.agent_id, request.agent_version))
     agent = effective_agent(base, request.agent, profiles=services.models.profile)
+    check_reaches_servers(environment, agent)
     mounted = resources.mounted(call, request.resources)
     if mounted.resources:
         request.details["resources"] = mounted.resources
@@ -93,9 +94,16 @@ async def create(call: Call) -> Reply:
     return Reply(encoded=body, kept=True)
 
 
-async def _declare(call: Call, said: Declaration) -> None:
-    """Before the session exists: what is declared of none is swept. Nothing to say, nothing to wait for."""
-    if said.says_something:
+async def _networking(call: Call) -> dict[str, Any] | None:
+    """The environment's as the session began with it."""
+    (first,) = await call.services.log.read(_key(call), after=0, limit=1)
+    return events.decode(first.body)["environment"]["config"].get("networking")
+
+
+async def _declare(call: Call, said: Declaration, *, again: bool = False) -> None:
+    """Before the session exists, or is changed: what is declared of none is swept. Nothing to say, nothing to wait for,
+    unless it has said something before."""
+    if said.says_something or again:
         await call.services.declarations.declare(said)
 
 
@@ -172,6 +180,11 @@ async def update(call: Call) -> Reply:
         change = updated_session(record, request, now=call.services.clock.now())
         if change is None:
             return Reply(_shown(call, record))
+        if request.get("agent", {}).get("mcp_servers"):
+            environment = environment_object(await environment_record(call, record.environment_id))
+            check_reaches_servers(environment, request["agent"])
+        if "mcp_servers" in request.get("agent", {}):
+            await _declare(call, declaration_of(change.record, await _networking(call)), again=True)
         event = factory_for(call.services, state).public("session.updated", change.fields)
         await call.services.records.update_session(change.record, [event], if_head=state.seq, columns="details")
         return Reply(_shown(call, change.record))

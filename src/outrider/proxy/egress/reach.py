@@ -30,19 +30,25 @@ Resolve = Callable[[str, int], Awaitable[list[str]]]
 
 async def connected(target: Target, allowed: Sequence[Allowance], resolve: Resolve) -> socket.socket:
     """A non-blocking socket, connected. Raises Unreachable."""
-    addresses = [target.address] if target.address is not None else await _resolved(target, resolve)
-    kinds = {address: denied(address, target.port, allowed) for address in addresses}
-    usable = [address for address, kind in kinds.items() if kind is None]
-    if not usable:
-        kind = next(kind for kind in kinds.values() if kind is not None)
-        raise Unreachable(f"{target.host} is at a {kind} address, which [egress] allow_private must allow", denied=True)
     problem = ""
-    for address in usable[:MOST_ADDRESSES]:
+    for address in await judged(target, allowed, resolve, "[egress] allow_private"):
         try:
             return await _dialled(address, target.port)
         except (OSError, TimeoutError) as error:
             problem = getattr(error, "strerror", None) or "no answer in time"
     raise Unreachable(f"no connection to {target}: {problem}")
+
+
+async def judged(target: Target, allowed: Sequence[Allowance], resolve: Resolve, setting: str) -> list[Address]:
+    """The addresses of a target that may be connected to, one at least. Raises Unreachable; `setting` names what would
+    have let a denied one in."""
+    addresses = [target.address] if target.address is not None else await _resolved(target, resolve)
+    kinds = {address: denied(address, target.port, allowed) for address in addresses}
+    usable = [address for address, kind in kinds.items() if kind is None]
+    if not usable:
+        kind = next(kind for kind in kinds.values() if kind is not None)
+        raise Unreachable(f"{target.host} is at a {kind} address, which {setting} must allow", denied=True)
+    return usable[:MOST_ADDRESSES]
 
 
 async def system_resolve(name: str, port: int) -> list[str]:
