@@ -15,7 +15,7 @@ from outrider.errors import Conflict, Internal, InvalidRequest, NotDeclared, Sec
 from outrider.links.declarations import DeclarationsLink
 from outrider.links.secrets import SecretsLink
 from outrider.ports.declarations import Declaration, DeclaredRepository, DeclaredServer
-from outrider.ports.egress import EgressClaim, EgressCredential
+from outrider.ports.egress import EgressClaim, EgressCredential, EgressRepository
 from outrider.ports.log import SessionKey
 from outrider.ports.vaults import SecretRef
 from outrider.proxy.declared import Declared
@@ -105,6 +105,20 @@ async def test_a_claim_reaches_what_the_session_declared_and_not_what_the_claim_
                 await declared.bounded(one)
         plain = EgressClaim("sesn_2", 1, "wrkspc_a", UNRESTRICTED)
         assert await declared.bounded(plain) == plain, "who declares nothing uses nothing but the network"
+
+
+async def test_a_repository_is_the_one_that_the_session_declared_at_its_address(tmp_path: Path) -> None:
+    with closing(opened(tmp_path)) as store:
+        declared = Declared(Declarations(store))
+        await declared.held.declare(SAID)
+        own = EgressRepository("sesrsc_1", "https://git.example/a/b", 1)
+        claim = EgressClaim("sesn_1", 3, "wrkspc_a", LIMITED, repositories=(own,))
+        assert (await declared.bounded(claim)).repositories == (own,)
+        for other in (replace(own, resource="sesrsc_2"), replace(own, url="https://git.example/a/c")):
+            with pytest.raises(NotDeclared):
+                await declared.bounded(replace(claim, repositories=(other,)))
+        with pytest.raises(NotDeclared):
+            await declared.bounded(replace(claim, session="sesn_2"))
 
 
 async def test_a_server_or_repository_is_found_by_the_name_that_the_session_gave_it() -> None:
