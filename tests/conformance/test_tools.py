@@ -386,3 +386,10 @@ def test_files_outlive_a_sandbox_that_was_stopped_while_idle(play_other: Play, o
     said(talk, "write")
     gone(other_server.data / "run" / "s" / talk.id)
     assert text_of(every(said(talk, "read"), "agent.tool_result")[-1]) == "kept\nunset"
+
+
+@requirement("sessions:no-hands-needed")
+def test_a_turn_without_tools_leaves_nothing_of_a_sandbox_behind(play: Play, server: Server) -> None:
+    talk = play(Turn("No tool is needed."))
+    said(talk, "hello")
+    assert not (server.data / "sandboxes" / "sessions" / talk.id).exists()

@@ -212,7 +212,7 @@ class Driver:
 
     async def _end_turn(self, action: EndTurn) -> bool:
         factory = self._journal.factory
-        if self._state.rounds > 0:  # there may be something new in the outputs folder
+        if self._state.used_sandbox:  # there may be something new in the outputs folder
             await self._hands.outputs.collect(self._journal.lease)
         if action.error is not None:
             self._journal.stage(factory.error(*action.error, "exhausted"))

@@ -261,7 +261,7 @@ def _connected(state: State, row: Row) -> None:
 def _intent(state: State, row: Row) -> None:
     call = state.call(events.decode(row.body)["call_id"])
     if call is not None:
-        call.started = True
+        call.started = state.used_sandbox = True
 
 
 def _request(state: State, row: Row) -> None:
@@ -331,6 +331,7 @@ def _idle(state: State, row: Row) -> None:
     state.stop_reason = events.decode(row.body)["stop_reason"]
     state.phase = "rest"
     state.connected = False
+    state.used_sandbox = False
     state.rounds = state.attempts = state.cut_replies = state.compactions = 0
     state.trace, state.next_trace = state.next_trace if state.queue else "", ""
 

@@ -106,6 +106,7 @@ class State(msgspec.Struct):
     refusal: dict[str, Any] | None = None
     connected: bool = False  # the MCP servers were asked since the session last rested
     rounds: int = 0
+    used_sandbox: bool = False  # a built-in call was begun in this turn
     attempts: int = 0
     cut_replies: int = 0
     compactions: int = 0
