@@ -17,6 +17,7 @@ from outrider.links.secrets import SecretsLink
 from outrider.ports.declarations import Declaration, DeclaredRepository, DeclaredServer
 from outrider.ports.egress import EgressClaim, EgressCredential, EgressRepository
 from outrider.ports.log import SessionKey
+from outrider.ports.repositories import Reading, ReadRequest
 from outrider.ports.vaults import SecretRef
 from outrider.proxy.declared import Declared
 from outrider.proxy.entrance import may
@@ -119,6 +120,27 @@ async def test_a_repository_is_the_one_that_the_session_declared_at_its_address(
                 await declared.bounded(replace(claim, repositories=(other,)))
         with pytest.raises(NotDeclared):
             await declared.bounded(replace(claim, session="sesn_2"))
+
+
+async def test_a_repository_is_read_only_where_the_session_declared_it(tmp_path: Path) -> None:
+    mine = EgressRepository("sesrsc_1", "https://git.example/a/b", 1)
+    looks: list[ReadRequest] = []
+
+    async def look(request: ReadRequest) -> Reading:
+        looks.append(request)
+        return Reading()
+
+    with closing(opened(tmp_path)) as store:
+        declared = Declared(Declarations(store))
+        await declared.held.declare(SAID)
+        read = declared.reading(look)
+        await read(ReadRequest("sesn_1", 1, "wrkspc_a", mine, None))
+        for other in (replace(mine, url="https://git.example/a/c"), replace(mine, resource="sesrsc_2")):
+            with pytest.raises(NotDeclared):
+                await read(ReadRequest("sesn_1", 1, "wrkspc_a", other, None))
+        with pytest.raises(NotDeclared):
+            await read(ReadRequest("sesn_2", 1, "wrkspc_a", mine, None))
+    assert len(looks) == 1
 
 
 async def test_a_server_or_repository_is_found_by_the_name_that_the_session_gave_it() -> None:

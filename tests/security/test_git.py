@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import ssl
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -341,3 +344,11 @@ async def test_a_new_token_counts_at_once_and_an_erased_one_never_again(scene: S
     assert await scene.code("sesn_rotate", right) == "200"
     await scene.store.purge(Owner("wrkspc_a", "sesn_rotate", "sesrsc_1", 7))
     assert await scene.code("sesn_rotate", right) == "502"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="without root, the tests above run as an ordinary user already")
+def test_an_ordinary_users_sandboxes_clone_and_push_the_same_way() -> None:
+    runner = Path(__file__).with_name("git_as_user.py")
+    done = subprocess.run([sys.executable, str(runner)], capture_output=True, text=True, timeout=50, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout == "hello\nx\n"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import shutil
 import signal
 from dataclasses import dataclass
@@ -17,13 +18,14 @@ from pathlib import Path
 LARGEST_FILE = 256 * 1024**2
 CPU_SECONDS = 60
 LONGEST_COMPLAINT = 64 * 1024
+_TOO_LARGE = re.compile(r"File too large|died of signal (?:9|24|25)\b|invalid index-pack output")
 PATH = "/usr/local/bin:/usr/bin:/bin"
 _BOUNDED = f'ulimit -f {LARGEST_FILE // 512} && ulimit -t {CPU_SECONDS} && exec "$@"'
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """`code` as of a shell: negative for a signal. `out` is cut off at what was asked for."""
+    """`out` is cut off at what was asked for."""
 
     code: int
     out: bytes
@@ -31,7 +33,7 @@ class Done:
 
     @property
     def too_large(self) -> bool:
-        return "File too large" in self.said or "file size limit" in self.said.lower() or self.code == -signal.SIGXFSZ
+        return bool(_TOO_LARGE.search(self.said))
 
 
 def find() -> str | None:
@@ -109,13 +111,13 @@ async def run(git: str, place: Path, *words: str, given: bytes = b"", most: int 
     assert process.stdout is not None
     assert process.stderr is not None
     try:
-        out, said = await asyncio.gather(_taken(process.stdout, most), _taken(process.stderr, LONGEST_COMPLAINT))
+        out, said = await asyncio.gather(_taken(process.stdout, most), _tail(process.stderr))
         if len(out) >= most:
             _kill(process.pid)
         return Done(await process.wait(), out, said.decode("utf-8", "replace"))
     finally:
         _kill(process.pid)
-        await process.wait()
+        await asyncio.gather(process.wait(), _emptied(process.stdout), _emptied(process.stderr))
 
 
 async def _taken(pipe: asyncio.StreamReader, most: int) -> bytes:
@@ -123,6 +125,20 @@ async def _taken(pipe: asyncio.StreamReader, most: int) -> bytes:
     while len(found) < most and (chunk := await pipe.read(min(65536, most - len(found)))):
         found += chunk
     return bytes(found)
+
+
+async def _tail(pipe: asyncio.StreamReader) -> bytes:
+    """The end of what it complains of: the cause comes last."""
+    found = b""
+    while chunk := await pipe.read(65536):
+        found = (found + chunk)[-LONGEST_COMPLAINT:]
+    return found
+
+
+async def _emptied(pipe: asyncio.StreamReader) -> None:
+    """What the dead have left, so that the pipe is closed."""
+    while await pipe.read(65536):
+        pass
 
 
 def _kill(pid: int) -> None:
