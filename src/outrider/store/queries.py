@@ -5,7 +5,14 @@ from __future__ import annotations
 import re
 from importlib.resources import files
 
-SHARED = ("sql/vaults.sql", "sql/files.sql", "sql/memory.sql", "sql/placements.sql", "sql/access.sql")
+SHARED = (
+    "sql/catalog.sql",
+    "sql/vaults.sql",
+    "sql/files.sql",
+    "sql/memory.sql",
+    "sql/placements.sql",
+    "sql/access.sql",
+)
 """What every database understands; a type that one can't tell by itself stands in a CAST."""
 _HEADING = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 

@@ -10,6 +10,7 @@ from types import TracebackType
 from outrider.clock import SystemClock
 from outrider.ids import IdSource, MonotonicIds
 from outrider.store.access import StoredAccess
+from outrider.store.catalog import StoredCatalog
 from outrider.store.files import StoredFiles
 from outrider.store.memory import StoredMemories
 from outrider.store.placements import StoredPlacements
@@ -31,6 +32,7 @@ class PostgresStore(
     PostgresLog,
     PostgresRecords,
     PostgresCold,
+    StoredCatalog,
     StoredVaults,
     StoredFiles,
     StoredMemories,

@@ -8,7 +8,7 @@ from typing import Any
 from outrider.errors import Conflict, Fenced, HeadMoved, LogCold, NotFound
 from outrider.ports.log import KeptAnswer, Lease, NewEvent, Row, SessionKey, SessionPatch, Snapshot
 from outrider.store.shapes import named
-from outrider.store.sqlite.catalog import check_unanswered
+from outrider.store.sqlite.answers import check_unanswered
 from outrider.store.sqlite.transaction import Transaction
 
 NO_PATCH = SessionPatch()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from outrider.errors import Fenced
 from outrider.ports.log import KeptAnswer, Lease, SessionKey
 from outrider.store.shapes import named
-from outrider.store.sqlite import catalog
+from outrider.store.sqlite import answers
 from outrider.store.sqlite.transaction import Transaction
 
 
@@ -31,7 +31,7 @@ def claim_one(tx: Transaction, worker: str, key: SessionKey) -> list[Lease]:
 def settle(tx: Transaction, key: SessionKey, worker: str | None, keep: KeptAnswer | None) -> Lease | None:
     """The rest of a client's transaction: its answer is kept, its session claimed if it's alone in waiting."""
     if keep is not None:
-        catalog.put_answer(tx, key.workspace, keep.name, keep.at, keep.answer, retry=keep.retry)
+        answers.put_answer(tx, key.workspace, keep.name, keep.at, keep.answer, retry=keep.retry)
     return _claim_at_once(tx, worker, key) if worker is not None else None
 
 

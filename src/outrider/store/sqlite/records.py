@@ -1,4 +1,4 @@
-"""The durable records on SQLite: agents, environments, sessions, stored answers."""
+"""The durable records on SQLite: sessions and stored answers."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from typing import Literal
 
 from outrider.ports.log import KeptAnswer, Lease, NewEvent, SessionKey
 from outrider.ports.records import (
-    AgentRecord,
-    EnvironmentRecord,
     Page,
     SessionFilter,
     SessionRecord,
@@ -16,53 +14,18 @@ from outrider.ports.records import (
 )
 from outrider.store import shapes
 from outrider.store.shapes import named
-from outrider.store.sqlite import catalog, leases, sessions
+from outrider.store.sqlite import answers, leases, sessions
 from outrider.store.sqlite.readers import Readers
 from outrider.store.sqlite.transaction import Transaction, json_lists
 from outrider.store.sqlite.writer import Writer
 
 
 class SqliteRecords:
-    """Implements `Records`."""
+    """Implements `Records` together with `StoredCatalog`."""
 
     def __init__(self, writer: Writer, readers: Readers) -> None:
         self._writer = writer
         self._readers = readers
-
-    async def put_agent(self, record: AgentRecord, *, if_version: int | None) -> None:
-        await self._writer.run(partial(catalog.put_agent, record=record, if_version=if_version))
-
-    async def agent(self, workspace: str, agent_id: str, version: int | None = None) -> AgentRecord | None:
-        values = {"workspace": workspace, "id": agent_id, "version": version}
-        return next(iter(await self._readers.one("agent", values, shapes.agents)), None)
-
-    async def agents(self, workspace: str, page: Page) -> list[AgentRecord]:
-        name = shapes.ordered("agents", descending=page.descending)
-        return await self._readers.fetch(name, shapes.page_values(workspace, page), shapes.agents)
-
-    async def agent_versions(
-        self, workspace: str, agent_id: str, *, before: int | None, limit: int
-    ) -> list[AgentRecord]:
-        values = {"workspace": workspace, "id": agent_id, "before": before, "limit": limit}
-        return await self._readers.fetch("agent_versions", values, shapes.agents)
-
-    async def archive_agent(self, workspace: str, agent_id: str, at: str) -> None:
-        await self._writer.run(partial(catalog.archive_agent, workspace=workspace, agent_id=agent_id, at=at))
-
-    async def put_environment(self, record: EnvironmentRecord) -> None:
-        await self._writer.run(partial(catalog.put_environment, record=record))
-
-    async def environment(self, workspace: str, environment_id: str) -> EnvironmentRecord | None:
-        values = {"workspace": workspace, "id": environment_id}
-        return next(iter(await self._readers.one("environment", values, shapes.environments)), None)
-
-    async def environments(self, workspace: str, page: Page) -> list[EnvironmentRecord]:
-        name = shapes.ordered("environments", descending=page.descending)
-        return await self._readers.fetch(name, shapes.page_values(workspace, page), shapes.environments)
-
-    async def delete_environment(self, workspace: str, environment_id: str) -> None:
-        job = partial(catalog.delete_environment, workspace=workspace, environment_id=environment_id)
-        await self._writer.run(job)
 
     async def create_session(
         self,
@@ -74,7 +37,7 @@ class SqliteRecords:
         keep: KeptAnswer | None = None,
     ) -> Lease | None:
         def job(tx: Transaction) -> Lease | None:
-            catalog.check_unanswered(tx, record.workspace, keep)
+            answers.check_unanswered(tx, record.workspace, keep)
             sessions.create_session(tx, record=record, events=events, wake=wake)
             return leases.settle(tx, SessionKey(record.workspace, record.id), worker if wake else None, keep)
 
@@ -112,8 +75,8 @@ class SqliteRecords:
         return await self._readers.one("answer", values, lambda found: StoredAnswer(*found[0]) if found else None)
 
     async def put_answer(self, workspace: str, idempotency: str, at: str, answer: StoredAnswer) -> None:
-        job = partial(catalog.put_answer, workspace=workspace, idempotency=idempotency, at=at, answer=answer)
+        job = partial(answers.put_answer, workspace=workspace, idempotency=idempotency, at=at, answer=answer)
         await self._writer.run(job)
 
     async def forget_answers(self, before: str) -> None:
-        await self._writer.run(partial(catalog.forget_answers, before=before))
+        await self._writer.run(partial(answers.forget_answers, before=before))

@@ -11,6 +11,7 @@ from types import TracebackType
 from outrider.clock import SystemClock
 from outrider.ids import IdSource, MonotonicIds
 from outrider.store.access import StoredAccess
+from outrider.store.catalog import StoredCatalog
 from outrider.store.files import StoredFiles
 from outrider.store.memory import StoredMemories
 from outrider.store.placements import StoredPlacements
@@ -28,7 +29,15 @@ from outrider.store.vaults import StoredVaults
 
 
 class SqliteStore(
-    SqliteLog, SqliteRecords, SqliteCold, StoredVaults, StoredFiles, StoredMemories, StoredPlacements, StoredAccess
+    SqliteLog,
+    SqliteRecords,
+    SqliteCold,
+    StoredCatalog,
+    StoredVaults,
+    StoredFiles,
+    StoredMemories,
+    StoredPlacements,
+    StoredAccess,
 ):
     """Implements `EventLog`, `Records`, `VaultRecords`, `FileRecords`, `MemoryStores`, `ColdLogs`, `Placements` and
     `Access`.

@@ -1,0 +1,81 @@
+"""Agents with their versions, and environments, on every store."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from outrider.errors import Conflict, NotFound
+from outrider.ports.records import AgentRecord, EnvironmentRecord, Page
+from outrider.store import shapes
+from outrider.store.steps import Recorded, Steps, first, run
+
+
+class StoredCatalog(Recorded):
+    """Implements the part of `Records` that writes no log."""
+
+    async def put_agent(self, record: AgentRecord, *, if_version: int | None) -> None:
+        await self._walks.walk(partial(_put_agent, record, if_version))
+
+    async def agent(self, workspace: str, agent_id: str, version: int | None = None) -> AgentRecord | None:
+        values = {"workspace": workspace, "id": agent_id, "version": version}
+        return next(iter(await self._reads.one("agent", values, shapes.agents)), None)
+
+    async def agents(self, workspace: str, page: Page) -> list[AgentRecord]:
+        name = shapes.ordered("agents", descending=page.descending)
+        return await self._reads.fetch(name, shapes.page_values(workspace, page), shapes.agents)
+
+    async def agent_versions(
+        self, workspace: str, agent_id: str, *, before: int | None, limit: int
+    ) -> list[AgentRecord]:
+        values = {"workspace": workspace, "id": agent_id, "before": before, "limit": limit}
+        return await self._reads.fetch("agent_versions", values, shapes.agents)
+
+    async def archive_agent(self, workspace: str, agent_id: str, at: str) -> None:
+        await self._walks.walk(partial(_archive_agent, workspace, agent_id, at))
+
+    async def put_environment(self, record: EnvironmentRecord) -> None:
+        await self._walks.walk(partial(_put_environment, record))
+
+    async def environment(self, workspace: str, environment_id: str) -> EnvironmentRecord | None:
+        values = {"workspace": workspace, "id": environment_id}
+        return next(iter(await self._reads.one("environment", values, shapes.environments)), None)
+
+    async def environments(self, workspace: str, page: Page) -> list[EnvironmentRecord]:
+        name = shapes.ordered("environments", descending=page.descending)
+        return await self._reads.fetch(name, shapes.page_values(workspace, page), shapes.environments)
+
+    async def delete_environment(self, workspace: str, environment_id: str) -> None:
+        await self._walks.walk(partial(_delete_environment, workspace, environment_id))
+
+
+def _put_agent(record: AgentRecord, if_version: int | None) -> Steps[None]:
+    values = {**shapes.fields(record), "if_version": if_version}
+    if (yield from run("insert_agent" if if_version is None else "advance_agent", values)) != 1:
+        yield from _refuse(record, if_version)
+    yield from run("insert_agent_version", values)
+
+
+def _refuse(record: AgentRecord, if_version: int | None) -> Steps[None]:
+    latest = yield from first("agent", {"workspace": record.workspace, "id": record.id, "version": None})
+    if latest is None:
+        raise NotFound(f"Agent {record.id} was not found.")
+    if if_version is None:
+        raise Conflict(f"Agent {record.id} exists already.")
+    raise Conflict(f"Agent {record.id} is at version {latest[2]}, not {if_version}.")
+
+
+def _archive_agent(workspace: str, agent_id: str, at: str) -> Steps[None]:
+    if (yield from run("archive_agent", {"workspace": workspace, "id": agent_id, "at": at})) != 1:
+        raise NotFound(f"Agent {agent_id} was not found.")
+
+
+def _put_environment(record: EnvironmentRecord) -> Steps[None]:
+    yield from run("put_environment", shapes.fields(record))
+
+
+def _delete_environment(workspace: str, environment_id: str) -> Steps[None]:
+    values = {"workspace": workspace, "id": environment_id}
+    if (yield from first("environment_in_use", values)) is not None:
+        raise Conflict(f"Environment {environment_id} is in use by a session.")
+    if (yield from run("delete_environment", values)) != 1:
+        raise NotFound(f"Environment {environment_id} was not found.")
