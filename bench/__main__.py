@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from bench import egress, files, latency, memory, postgres, readers, recovery, sandbox, store, vault, wake
+from bench import egress, files, latency, mcp, memory, postgres, readers, recovery, sandbox, store, vault, wake
 from bench.about import about
 from bench.deployment import Deployment, deployed
 from bench.page import write_page
@@ -25,6 +25,7 @@ ON_A_SERVER: dict[str, Callable[[Deployment], Awaitable[dict[str, Any]]]] = {
     "memory": memory.measure,
     "recovery": recovery.measure,
     "vault": vault.measure,
+    "mcp": mcp.measure,
 }
 ALONE: dict[str, Callable[[], Any]] = {
     "store": store.measure,

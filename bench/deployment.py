@@ -72,6 +72,7 @@ async def deployed(
         for directory in (place, data):
             directory.chmod(0o711)
         lines = ["[server]", server, "[limits]", *(f"{key} = {value}" for key, value in limits.items())]
+        lines += ["[mcp]", 'allow_private = ["127.0.0.1"]']
         (data / "config.toml").write_text("\n".join(lines) + "\n")
         async with _listening(model or FastModel()) as model:
             environment = os.environ | {"OUTRIDER_MODEL_URL": model.url, "OUTRIDER_API_KEY": KEY}

@@ -53,7 +53,7 @@ def _rows(figures: dict[str, Any]) -> list[tuple[str, str, str]]:
             (f"egress {way}, against the same transfer without it", _share(figures["egress"][way]), target)
             for way, target in (("tunnel, TLS", "70 %"), ("tunnel, bare bytes", "none"))
         ]
-    rows += _vault(figures.get("vault"))
+    rows += _vault(figures.get("vault")) + _mcp(figures.get("mcp"))
     if "memory" in figures:
         rows += _memory(figures["memory"]["memory, MB"])
     return rows + _files(figures.get("files", {}))
@@ -80,6 +80,12 @@ def _vault(found: dict[str, Any] | None) -> list[tuple[str, str, str]]:
     if found is None:
         return []
     return [("a model's first token through the vault, added", _times(found["added"]), "p50 2 ms")]
+
+
+def _mcp(found: dict[str, Any] | None) -> list[tuple[str, str, str]]:
+    if found is None:
+        return []
+    return [("an MCP call through the vault, added", _times(found["added"]), "p50 5 ms")]
 
 
 def _share(found: dict[str, Any]) -> str:
