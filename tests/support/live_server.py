@@ -23,6 +23,7 @@ from sdk_clients import sdk_client
 
 from outrider.models.scripted import running
 from outrider.models.scripted.script import Answer, Request, Script, Unexpected, by_turn
+from outrider.testing.server_process import end_sandboxes
 
 START_SECONDS = 40.0
 HEARTBEAT = "[limits]\nheartbeat = 0.5\n"  # a reader in a thread learns at the next one that its stream was closed
@@ -151,6 +152,8 @@ def serving(
             process.kill()
             process.wait()
             raise
+        finally:
+            end_sandboxes(data)
 
 
 def _log_file(data: Path) -> Path:
