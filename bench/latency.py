@@ -47,9 +47,10 @@ async def measure(d: Deployment) -> dict[str, Any]:
 
 
 async def _turns(
-    d: Deployment, agent: str, environment: str, rounds: int, label: str
+    d: Deployment, agent: str, environment: str, rounds: int, label: str, until: str = "session.status_idle"
 ) -> tuple[list[float], list[float], list[float]]:
-    """Each turn in a session of its own: to the model's first byte, to the first delta, to the message (seconds)."""
+    """Each turn in a session of its own: to the model's first byte, to the first delta, to the message (seconds). It is
+    watched until an event of the type `until`."""
     first: list[float] = []
     token: list[float] = []
     message: list[float] = []
@@ -64,7 +65,7 @@ async def _turns(
                 token.append(time.perf_counter() - start)
             elif kind == "agent.message":
                 message.append(time.perf_counter() - start)
-            elif kind == "session.status_idle":
+            if kind == until:
                 break
         await sending
         first.append(d.model.first_byte[name] - start)
@@ -75,11 +76,12 @@ async def _turns(
 async def _without_sandboxes(
     d: Deployment, agent: str, environment: str
 ) -> tuple[list[float], list[float], list[float]]:
-    """Turns while the process that makes sandboxes stands still: provisioning that takes for ever."""
+    """Turns while the process that makes sandboxes stands still: provisioning that takes for ever. Their ends wait for
+    it, to ask for the session's outputs, so they are not watched to their ends."""
     zygote = d.pids()["zygote"]
     os.kill(zygote, signal.SIGSTOP)
     try:
-        return await _turns(d, agent, environment, ROUNDS, "stopped")
+        return await _turns(d, agent, environment, ROUNDS, "stopped", until="agent.message")
     finally:
         os.kill(zygote, signal.SIGCONT)
 
