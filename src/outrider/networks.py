@@ -28,12 +28,16 @@ class Allowance:
 
 @dataclass(frozen=True, slots=True)
 class EgressSettings:
-    """What sandboxes may reach beyond public addresses, and how much at once. `package_hosts` are a manager's hosts."""
+    """What sandboxes may reach beyond public addresses, and how much at once. `package_hosts` are a manager's hosts.
+
+    Where roles stand apart, sandbox hosts come in at the vault's `listen` and find it at `url`."""
 
     allow_private: tuple[Allowance, ...] = ()
     connections: int = 128
     idle_timeout: float = 600.0
     package_hosts: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    listen: str | None = None
+    url: str | None = None
 
 
 EGRESS_KEYS = tuple(EgressSettings.__dataclass_fields__)
@@ -63,7 +67,10 @@ def egress_settings(values: Mapping[str, Any], place: str) -> EgressSettings:
         raise InvalidRequest(f"{place}.connections must be a whole number, 1 at least")
     if isinstance(idle, bool) or not isinstance(idle, int | float) or idle <= 0:
         raise InvalidRequest(f"{place}.idle_timeout must be a number above 0")
-    return EgressSettings(private, connections, idle, hosts)
+    listen, url = values.get("listen"), values.get("url")
+    if not all(text is None or isinstance(text, str) for text in (listen, url)):
+        raise InvalidRequest(f"{place}.listen and {place}.url must be strings")
+    return EgressSettings(private, connections, idle, hosts, listen, url)
 
 
 def allowances(entries: Any, place: str) -> tuple[Allowance, ...]:

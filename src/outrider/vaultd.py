@@ -78,10 +78,11 @@ def main(
     remote: socket.socket | None = None,
     peers: int | None = None,
     egress: socket.socket | None = None,
+    far_egress: socket.socket | None = None,
 ) -> None:
     """Serve until SIGTERM. `secrets` is the memory file's descriptor, `peer` the uid that may connect to `listener`;
     over `remote` come those whose certificate (ours is in the memory file `peers`) says that they are harnesses.
-    The ways out of this machine's sandboxes come in at `egress`."""
+    The ways out of this machine's sandboxes come in at `egress`, those of sandbox hosts elsewhere at `far_egress`."""
     context = None if peers is None else links.server_context(links.unpack(peers))
     if not process.seal():
         log.info("memory is not kept out of swap: the limit on locked memory (RLIMIT_MEMLOCK) is not lifted")
@@ -98,7 +99,8 @@ def main(
         doors.append(Door(remote, entrance.protocol_for_peers(), context))
     audit = Audit(settings.vault_data, SystemClock())
     epochs = Epochs(settings.vault_data)
-    ways = None if egress is None else Ways(settings, egress)
+    far = None if far_egress is None or context is None else (far_egress, context)
+    ways = Ways(settings, egress, far) if egress is not None or far is not None else None
     idle, mirrors = settings.limits.model_idle_timeout, partial(looking, settings)
     work = serve(
         *(upstreams, doors, held, audit, epochs), idle_seconds=idle, ways=ways, mirrors=mirrors, mcp=settings.mcp
@@ -120,10 +122,11 @@ class Ways:
     """Where the sandboxes' ways out come in."""
 
     settings: Settings
-    listener: socket.socket
+    listener: socket.socket | None
+    far: tuple[socket.socket, ssl.SSLContext] | None
 
     def served(self, meter: Meter, credentials: Credentials) -> AbstractAsyncContextManager[Room]:
-        return serving(self.settings, self.listener, meter, SystemClock(), credentials)
+        return serving(self.settings, self.listener, self.far, meter, SystemClock(), credentials)
 
 
 def watch(settings: Settings, listener: socket.socket, sandboxes: Path, place: Path, sessions: Sequence[str]) -> None:

@@ -137,9 +137,11 @@ class Deployment:
         port = self.ports[name] = free_port()
         return self.part(name, "vault", f'[server]\nvault_listen = "127.0.0.1:{port}"\n{config}', environment)
 
-    def sandbox(self, name: str, config: str = "") -> Part:
+    def sandbox(self, name: str, config: str = "", tables: str = "") -> Part:
         port = self.ports[name] = free_port()
-        settings = f'[sandbox]\nlisten = "127.0.0.1:{port}"\n{config}[limits]\nreserve_share = 0\nreserve_bytes = 0\n'
+        settings = (
+            f'[sandbox]\nlisten = "127.0.0.1:{port}"\n{config}[limits]\nreserve_share = 0\nreserve_bytes = 0\n{tables}'
+        )
         return self.part(name, "sandbox", settings)
 
     def reach(self, *hosts: str, vault: str = "vault") -> dict[str, str]:

@@ -181,8 +181,9 @@ class Settings:
 
     @property
     def egress_socket(self) -> Path | None:
-        """Where sandboxes' ways out come in; none where sandboxes and vault are not on one machine."""
-        return self.run / "egress.sock" if {"vault", "sandbox"} <= set(self.roles) else None
+        """Where this machine's sandboxes hand over their ways out: to the vault here, or to what passes them on."""
+        here = "sandbox" in self.roles and ("vault" in self.roles or bool(self.egress.url))
+        return self.run / "egress.sock" if here else None
 
     @property
     def zygote_socket(self) -> Path:

@@ -4,7 +4,7 @@ credentials that its commands may use."""
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +15,7 @@ from outrider.errors import NotDeclared
 from outrider.ports.declarations import Declarations
 from outrider.ports.egress import Egress, EgressClaim, EgressCredential
 from outrider.ports.log import SessionKey
+from outrider.ports.placements import Placements, given_up_host
 from outrider.ports.records import Page, Records
 from outrider.ports.vaults import MOST_CREDENTIALS, CredentialRecord, VaultRecords
 from outrider.resources.declared import declaration_of
@@ -111,3 +112,18 @@ def _variable(record: CredentialRecord) -> EgressCredential:
         header=location["header"],
         body=location["body"],
     )
+
+
+class WithPlaces:
+    """Implements `Egress`: adds which sandbox hosts may speak for the session: its own, or any of `hosts` as long as it
+    has none."""
+
+    def __init__(self, inner: Egress, placements: Placements, hosts: Collection[str]) -> None:
+        self._inner = inner
+        self._placements = placements
+        self._hosts = tuple(hosts)
+
+    async def claim(self, claim: EgressClaim) -> None:
+        place = await self._placements.placement(claim.session)
+        placed = place is not None and given_up_host(place) is None
+        await self._inner.claim(replace(claim, places=(place,) if placed and place else self._hosts))

@@ -32,6 +32,8 @@ class EgressLink:
             raise Fenced(f"Session {claim.session} has a newer owner than epoch {claim.epoch}.")
         if response.headers.get(REFUSAL_HEADER) == REFUSED_DECLARATION:
             raise NotDeclared(response.json()["error"]["message"])
+        if response.status_code == 404:
+            return  # no sandbox has a way out there
         if response.status_code != 200:
             raise Overloaded(f"The vault refused a claim to the network ({response.status_code}).")
 

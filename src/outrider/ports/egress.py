@@ -36,7 +36,7 @@ class EgressRepository:
 class EgressClaim:
     """What a session's sandbox may reach. `networking` is the environment's own object, `mcp_hosts` are those of the
     agent's declared servers, `credentials` what its commands may use without seeing it, `repositories` what it may
-    fetch and push."""
+    fetch and push, `places` the sandbox hosts elsewhere that may speak for it."""
 
     session: str
     epoch: int
@@ -45,6 +45,7 @@ class EgressClaim:
     mcp_hosts: tuple[str, ...] = ()
     credentials: tuple[EgressCredential, ...] = ()
     repositories: tuple[EgressRepository, ...] = ()
+    places: tuple[str, ...] = ()
 
 
 class Egress(Protocol):

@@ -16,7 +16,7 @@ from outrider.config import Settings
 from outrider.errors import NotSupported, SandboxUnavailable
 from outrider.harness.attachments import RecordedRepositories, WithRepositories
 from outrider.harness.connecting import WithVaults
-from outrider.harness.network import Redeclare, SessionVaults, WithCredentials
+from outrider.harness.network import Redeclare, SessionVaults, WithCredentials, WithPlaces
 from outrider.harness.worker import NODE_ENDS, Worker
 from outrider.links import peers
 from outrider.links.declarations import DeclarationsLink
@@ -27,7 +27,7 @@ from outrider.links.sandboxes import RemoteSandboxes
 from outrider.links.secrets import SecretsLink
 from outrider.links.vault import VaultLink, vault_at
 from outrider.ports.declarations import Declaration, Declarations
-from outrider.ports.egress import Egress, NoEgress
+from outrider.ports.egress import Egress
 from outrider.ports.log import EventLog, SessionKey
 from outrider.ports.mcp import Connectors
 from outrider.ports.placements import Whereabouts, always_here
@@ -61,10 +61,9 @@ def outside(settings: Settings, vault: VaultLink, store: Store) -> tuple[Egress,
 
 
 def ways_out(settings: Settings, vault: VaultLink, store: Store, repositories: Repositories) -> Egress:
-    """The network of this machine's sandboxes leaves by this machine's vault; where either stands apart, it doesn't."""
-    if settings.vault_url or settings.sandbox_hosts:
-        return NoEgress()
-    found = WithCredentials(vault.egress, SessionVaults(store), store, declaring(settings, vault, store))
+    """The network of all sandboxes leaves by the vault, here or elsewhere."""
+    inner = WithPlaces(vault.egress, store, settings.sandbox_hosts) if settings.sandbox_hosts else vault.egress
+    found = WithCredentials(inner, SessionVaults(store), store, declaring(settings, vault, store))
     return WithRepositories(found, repositories)
 
 

@@ -93,13 +93,16 @@ def _vault(plan: Plan, endpoints: Endpoints, urls: list[str]) -> list[Role]:
     if "vault" not in settings.roles:
         return []
     local = places.listen_unix(settings.vault_socket, users.server).detach() if "harness" in settings.roles else None
-    ways = _egress(plan)
+    ways = _egress(plan, users.vault)
     more: dict[str, int] = {}
     if settings.vault_listen and plan.peers is not None:
         more = {"peers": plan.peers, "remote": _listening(settings.vault_listen, "server.vault_listen", urls)}
+    if settings.egress.listen and plan.peers is not None:
+        far = _listening(settings.egress.listen, "egress.listen", urls)
+        more |= {"peers": plan.peers, "far_egress": far}
 
     def call(main: Callable[..., object]) -> object:
-        sockets = {"remote": _socket(more["remote"])} if more else {}
+        sockets = {name: _socket(more[name]) for name in ("remote", "far_egress") if name in more}
         told: dict[str, Any] = {"peers": more["peers"]} if more else {}
         told |= {} if ways is None else {"egress": _socket(ways)}
         listener = None if local is None else _socket(local)
@@ -110,12 +113,12 @@ def _vault(plan: Plan, endpoints: Endpoints, urls: list[str]) -> list[Role]:
     return [_forked(Part("vault", plan.roles.vault, call, kept, uid, locks=True), 10.0)]
 
 
-def _egress(plan: Plan) -> int | None:
+def _egress(plan: Plan, owner: int) -> int | None:
     """Where this machine's sandboxes hand over their ways out: with a user each, they all may knock, and the vault
     looks who it is."""
     if plan.settings.egress_socket is None:
         return None
-    listener = places.listen_unix(plan.settings.egress_socket, plan.users.vault if plan.users.apart else os.geteuid())
+    listener = places.listen_unix(plan.settings.egress_socket, owner if plan.users.apart else os.geteuid())
     if plan.users.apart:
         plan.settings.egress_socket.chmod(0o666)
     return listener.detach()
@@ -127,11 +130,17 @@ def _sandboxes(plan: Plan, urls: list[str]) -> list[Role]:
     if not settings.sandbox_listen or peers is None:
         return []
     listener = _listening(settings.sandbox_listen, "sandbox.listen", urls)
+    ways = None if "vault" in settings.roles else _egress(plan, users.server)
+
+    def call(main: Callable[..., object]) -> object:
+        told = {} if ways is None else {"egress": _socket(ways)}
+        return main(settings, _socket(listener), peers=peers, **told)
+
     part = Part(
         "sandboxes",
         plan.roles.sandboxes,
-        lambda main: main(settings, _socket(listener), peers=peers),
-        (listener, peers),
+        call,
+        (listener, peers, *([] if ways is None else [ways])),
         users.server if users.apart else None,
     )
     return [_forked(part, 10.0)]

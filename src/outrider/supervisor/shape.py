@@ -33,6 +33,7 @@ def check(settings: Settings, environment: Mapping[str, str], now: datetime) -> 
     _check_credentials(roles, environment)
     _check_vault(settings, roles)
     _check_sandboxes(settings, roles)
+    _check_egress(settings, roles)
     if not _speaks_to_peers(settings):
         return None
     if settings.peers is None:
@@ -46,6 +47,8 @@ def check(settings: Settings, environment: Mapping[str, str], now: datetime) -> 
 
 
 def _speaks_to_peers(settings: Settings) -> bool:
+    if settings.egress.listen or settings.egress.url:
+        return True
     return bool(settings.vault_url or settings.vault_listen or settings.sandbox_hosts or settings.sandbox_listen)
 
 
@@ -116,6 +119,17 @@ def _check_sandboxes(settings: Settings, roles: set[str]) -> None:
         )
 
 
+def _check_egress(settings: Settings, roles: set[str]) -> None:
+    if settings.egress.listen:
+        if "vault" not in roles:
+            raise InvalidRequest("egress.listen is for the role vault, which this server has not.")
+        listening(settings.egress.listen, "egress.listen")
+    if settings.egress.url:
+        if "vault" in roles or not settings.sandbox_listen:
+            raise InvalidRequest("egress.url is for the role sandbox by itself (sandbox.listen), without a vault.")
+        peers.address(settings.egress.url, "egress.url")
+
+
 def listening(value: str, setting: str) -> tuple[str, int]:
     """(host, port) of `host:port`; the host may be an IPv6 address in brackets."""
     host, sign, port = value.rpartition(":")
@@ -138,7 +152,7 @@ def _check_own_roles(settings: Settings, peer: Peer | None) -> None:
 def _used(settings: Settings, role: str) -> bool:
     return {
         "api": bool(settings.vault_url) and "harness" not in settings.roles,
-        "vault": bool(settings.vault_listen),
+        "vault": bool(settings.vault_listen or settings.egress.listen),
         "sandbox": bool(settings.sandbox_listen),
         "harness": bool(settings.vault_url or settings.sandbox_hosts),
     }[role]

@@ -10,25 +10,19 @@ import asyncio
 import contextlib
 import json
 import logging
-import os
-import re
 import socket
-import struct
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from outrider.links.ways import ASK_SECONDS, accepted, handed_over, hung_up
 from outrider.proxy.egress.connection import Connection, Terms
 from outrider.proxy.egress.policy import Policy
-from outrider.proxy.egress.wires import accepted, readable
 
-SESSION = re.compile(r"[A-Za-z0-9_-]{1,64}")
-ASK_SECONDS = 5.0
 MOST_SESSIONS = 10_000
 REFUSING = 16  # connections over the limit that are answered at once; more are just closed
-_PEER = struct.Struct("iII")
 
 log = logging.getLogger("outrider.egress")
 
@@ -78,6 +72,10 @@ class Door:
         if way is not None:
             self._say(way)
 
+    def told(self, policy: Policy | None) -> Mapping[str, Any]:
+        """What a sandbox under this policy has to know."""
+        return NOTHING if policy is None else self._tell(policy)
+
     def policy(self, session: str) -> Policy | None:
         return self._policies.get(session)
 
@@ -108,9 +106,10 @@ class Door:
 
     async def _host(self, link: socket.socket) -> None:
         """One sandbox, from its shim's request until the shim hangs up."""
-        way = await self._admitted(link)
-        if way is None:
+        found = await handed_over(link, self._sessions)
+        if found is None:
             return
+        way = Way(found[0], link, found[1])
         before = self._ways.get(way.session)
         if before is not None:
             _close(before)
@@ -124,34 +123,9 @@ class Door:
             _close(way)
             await asyncio.gather(*way.tasks, return_exceptions=True)
 
-    async def _admitted(self, link: socket.socket) -> Way | None:
-        try:
-            async with asyncio.timeout(ASK_SECONDS):
-                asked, fds = await _received(link)
-        except (OSError, TimeoutError):
-            return None
-        kept = [socket.socket(fileno=fd) for fd in fds]
-        session = _session(asked)
-        if len(kept) == 1 and session is not None and self._may(link, session) and _listens(kept[0]):
-            kept[0].setblocking(False)
-            return Way(session, link, kept[0])
-        log.warning("refused a listener that was offered for session %s", session)
-        for one in kept:
-            one.close()
-        return None
-
-    def _may(self, link: socket.socket, session: str) -> bool:
-        """Whether the process at the other end is the user whose sandbox this is."""
-        peer = _PEER.unpack(link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))[1]
-        try:
-            return os.lstat(self._sessions / session / "own").st_uid == peer
-        except OSError:
-            return False
-
     def _say(self, way: Way) -> None:
         """Tell the shim what its sandbox has to know, if that is new; one that does not listen is dropped."""
-        policy = self._policies.get(way.session)
-        told = NOTHING if policy is None else self._tell(policy)
+        told = self.told(self._policies.get(way.session))
         line = json.dumps(told).encode() + b"\n"
         if line != way.said:
             way.said = line
@@ -160,7 +134,7 @@ class Door:
     async def _serve(self, way: Way) -> None:
         accepting = asyncio.create_task(self._accept(way))
         try:
-            await _hung_up(way.link)
+            await hung_up(way.link)
         finally:
             accepting.cancel()
             for task in way.tasks:
@@ -196,22 +170,6 @@ class Door:
             way.refusing -= 1
 
 
-async def _received(link: socket.socket) -> tuple[bytes, list[int]]:
-    """One line and the descriptors that came with it."""
-    await readable(link)
-    data, fds, _, _ = socket.recv_fds(link, 4096, 4, socket.MSG_CMSG_CLOEXEC)
-    return data, list(fds)
-
-
-async def _hung_up(link: socket.socket) -> None:
-    loop = asyncio.get_running_loop()
-    try:
-        while await loop.sock_recv(link, 4096):
-            pass
-    except OSError:
-        pass
-
-
 async def _say_after(before: asyncio.Task[None] | None, link: socket.socket, line: bytes) -> None:
     if before is not None:
         await asyncio.wait([before])
@@ -221,23 +179,6 @@ async def _say_after(before: asyncio.Task[None] | None, link: socket.socket, lin
     except (OSError, TimeoutError):
         with contextlib.suppress(OSError):
             link.shutdown(socket.SHUT_RDWR)
-
-
-def _session(asked: bytes) -> str | None:
-    try:
-        found: Any = json.loads(asked)
-        session = found["session"]
-    except (ValueError, TypeError, KeyError):
-        return None
-    return session if isinstance(session, str) and SESSION.fullmatch(session) else None
-
-
-def _listens(found: socket.socket) -> bool:
-    return (
-        found.family == socket.AF_INET
-        and found.type == socket.SOCK_STREAM
-        and found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
-    )
 
 
 def _close(way: Way) -> None:

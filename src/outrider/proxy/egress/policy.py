@@ -27,6 +27,7 @@ class Policy:
     packages: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     credentials: tuple[EgressCredential, ...] = ()
     repositories: tuple[Attached, ...] = ()
+    places: tuple[str, ...] = ()
 
     def credentials_for(self, host: str) -> list[EgressCredential]:
         """Those that are for this host."""
@@ -82,4 +83,5 @@ def policy(claim: EgressClaim, packages: Mapping[str, tuple[str, ...]], hosts: S
         packages=packages if networking.get("allow_package_managers") else {},
         credentials=claim.credentials,
         repositories=attached(claim.repositories, hosts),
+        places=claim.places,
     )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +21,14 @@ from outrider.proxy.egress.injector import Injector, upstream_context
 from outrider.proxy.egress.placeholders import Placeholders
 from outrider.proxy.egress.policy import policy
 from outrider.proxy.egress.record import Record
+from outrider.proxy.egress.remote import Remote
 from outrider.vault.authority import Authority
 
 Settle = Callable[[EgressClaim], None]
+
+
+Far = tuple[socket.socket, ssl.SSLContext]
+"""Where sandbox hosts elsewhere come in, and the TLS by which they are known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +41,17 @@ class Room:
 
 @asynccontextmanager
 async def serving(
-    settings: Settings, listener: socket.socket, meter: Meter, clock: Clock, credentials: Credentials
-) -> AsyncGenerator[Room]:
-    """Serve the sandboxes that come in at `listener`."""
+    settings: Settings, listener: socket.socket | None, far: Far | None, meter: Meter, clock: Clock,
+    credentials: Credentials,
+) -> AsyncGenerator[Room]:  # fmt: skip
+    """Serve the sandboxes that come in at `listener`, and those of sandbox hosts elsewhere at `far`."""
     egress = settings.egress
     record = Record(settings.vault_data, clock)
     place = settings.vault_data
     injector = Injector(Authority(place), Placeholders(place), credentials, upstream_context())
     terms = Terms(egress.allow_private, egress.idle_timeout, record, meter, injector=injector)
     door = Door(settings.sandboxes, terms, egress.connections, injector.tell)
+    remote = Remote(door.policy, terms, egress.connections, door.told)
     claims = Claims(settings.vault_data)
     for known in claims.all():
         door.settle(policy(known, egress.package_hosts, settings.git_hosts))
@@ -51,9 +59,14 @@ async def serving(
     def settle(claim: EgressClaim) -> None:
         claims.note(claim)
         door.settle(policy(claim, egress.package_hosts, settings.git_hosts))
+        remote.settled(claim.session)
 
     try:
-        async with door.open(listener):
+        async with AsyncExitStack() as stack:
+            if listener is not None:
+                await stack.enter_async_context(door.open(listener))
+            if far is not None:
+                await stack.enter_async_context(remote.open(*far))
             yield Room(settle, record.answer)
     finally:
         claims.close()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import h11
 
+from outrider.links.ways import readable
 from outrider.proxy.egress.compressed import Repacked, can_unpack
 from outrider.proxy.egress.hosts import BadTarget, Target, target
 from outrider.proxy.egress.http1 import Change, Headers, Talk, exchange, onward, value, whole_body
@@ -20,7 +21,7 @@ from outrider.proxy.egress.policy import Policy
 from outrider.proxy.egress.resigned import signed
 from outrider.proxy.egress.sigv4 import Unsignable
 from outrider.proxy.egress.tunnel import Traffic
-from outrider.proxy.egress.wires import CHUNK, Gone, StreamWire, readable
+from outrider.proxy.egress.wires import CHUNK, Gone, StreamWire
 
 HANDSHAKE_SECONDS = 15.0
 HELLO_SECONDS = 5.0

@@ -22,29 +22,6 @@ class Wire(Protocol):
     def close(self) -> None: ...
 
 
-async def readable(connection: socket.socket) -> None:
-    """Until there is something to read, or a connection to accept."""
-    loop = asyncio.get_running_loop()
-    ready = asyncio.Event()
-    loop.add_reader(connection.fileno(), ready.set)
-    try:
-        await ready.wait()
-    finally:
-        loop.remove_reader(connection.fileno())
-
-
-async def accepted(listener: socket.socket) -> socket.socket:
-    """The next connection, non-blocking; none is lost when the waiting is cancelled. Raises OSError."""
-    while True:
-        try:
-            client, _ = listener.accept()
-        except BlockingIOError:
-            await readable(listener)
-        else:
-            client.setblocking(False)
-            return client
-
-
 class SocketWire:
     """A bare non-blocking socket."""
 
