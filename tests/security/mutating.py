@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import outrider
 
 PLACE = Path(__file__).parent
@@ -86,11 +88,19 @@ def runner() -> Generator[Runner]:
         shutil.rmtree(copy)
 
 
+def must_fail(one: Listed, running: Runner) -> None:
+    """Its test fails without the defence, and for no other reason than an assertion."""
+    if one.get("root") and os.geteuid() != 0:
+        pytest.skip("its test needs root")
+    code, said = running.without(one)
+    assert code == FAILED, said
+    assert "\nERROR " not in said, f"the test did not come as far as to fail\n{said}"
+
+
 def serve() -> None:
     """The process that forks: a test and its seconds on a line, its exit code and output on another."""
     import anthropic
     import hypothesis
-    import pytest
     import starlette
     import uvicorn
 
