@@ -77,11 +77,9 @@ def test_an_agent_acts_as_a_service_account_unless_told_otherwise(client: Anthro
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
-    ({"mcp_servers": [{"type": "url", "name": "docs", "url": "https://example.com/mcp"}]}, "mcp_servers"),
     ({"skills": [{"type": "anthropic", "skill_id": "xlsx"}]}, "skills"),
     ({"multiagent": {"type": "coordinator", "agents": [{"type": "self"}]}}, "multiagent"),
     ({"execution_identity": {"type": "aws_role", "role_arn": "arn:aws:iam::1:role/x"}}, "execution_identity"),
-    ({"tools": [{"type": "mcp_toolset", "mcp_server_name": "docs"}]}, "tools.0"),
     ({"tools": [TOOLSET | {"configs": [{"name": "web_fetch", "enabled": True}]}]}, "web_fetch"),
     ({"tools": [TOOLSET | {"configs": [{"name": "web_search", "blocked_domains": ["example.com"]}]}]}, "web_search"),
     ({"tools": [TOOLSET | {"default_config": {"permission_policy": {"type": "auto"}}}]}, "auto"),

@@ -95,10 +95,11 @@ class Deaf:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         self._socket.settimeout(20)
         self._socket.connect((host, int(port)))
-        lines = [f"GET /v1/sessions/{session}/events/stream HTTP/1.1", "host: x", f"authorization: Bearer {server.key}"]
-        lines += [f"{name}: {value}" for name, value in BETA.items()]
+        lines = [f"GET /v1/sessions/{session}/events/stream HTTP/1.1", f"host: {host}:{port}"]
+        lines += [f"{name}: {value}" for name, value in (BETA | {"authorization": f"Bearer {server.key}"}).items()]
         self._socket.sendall("\r\n".join([*lines, "", ""]).encode())
-        self._received = self._socket.recv(1)  # the answer has begun: the stream is open
+        self._received = self._socket.recv(12, socket.MSG_WAITALL)
+        assert self._received == b"HTTP/1.1 200"
 
     def until(self, last: bytes) -> bytes:
         """Read, at last, up to these bytes."""

@@ -48,7 +48,7 @@ def server(stops: Stops) -> Generator[ServerProcess]:
         (data / "config.toml").write_text("[server]\ndownloadable_uploads = true\n")
         environment = {"OUTRIDER_API_KEY": KEY, "OUTRIDER_MODEL_URL": stage.url, "OUTRIDER_MODEL_KEY": "model-key"}
         with running_server(data, environment=environment, faults=stops.theirs) as server:
-            server.until_up()
+            server.until_settled()
             yield server
 
 

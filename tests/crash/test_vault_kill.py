@@ -97,6 +97,7 @@ def scene() -> Generator[Deployment]:
         data.mkdir(mode=0o711)
         (data / "config.toml").write_text('[mcp]\nallow_private = ["127.0.0.1"]\n')
         with running_server(data, faults=stops.theirs) as server:
+            server.until_settled()
             with Anthropic(base_url=server.until_up(), api_key=server.key(), max_retries=8) as client:
                 yield Deployment(server, oauth, stops, client)
 

@@ -120,6 +120,7 @@ def data_directory() -> Generator[Path]:
     try:
         yield data
     finally:
+        end_sandboxes(data)
         shutil.rmtree(place, ignore_errors=True)
 
 
@@ -152,8 +153,6 @@ def serving(
             process.kill()
             process.wait()
             raise
-        finally:
-            end_sandboxes(data)
 
 
 def _log_file(data: Path) -> Path:

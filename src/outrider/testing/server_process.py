@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 
 DEADLINE = 30.0
 ERASE_TRIES = 20
+SETTLED_SECONDS = 1.2  # a child that has once lived for a second may die as often as it likes
 _PAUSE = 0.01
 
 Found = TypeVar("Found")
@@ -80,6 +81,12 @@ class ServerProcess:
         """Role to pid."""
         return self.until(self.facts, "the server is up")["children"]
 
+    def until_settled(self) -> None:
+        """All children have lived so long that no number of deaths ends the server from now on."""
+        self.until(
+            lambda: all(_age(pid) > SETTLED_SECONDS for pid in self.children().values()), "the server is settled"
+        )
+
     def until_replaced(self, role: str, pid: int) -> int:
         """The pid of the process that took over `role` from `pid`."""
 
@@ -96,6 +103,15 @@ class ServerProcess:
         """Send the signal to the supervisor; its exit code."""
         self.process.send_signal(number)
         return self.process.wait(DEADLINE)
+
+
+def _age(pid: int) -> float:
+    """Seconds since a process was started; 0 when it is gone."""
+    try:
+        ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
 
 
 def alive(pid: int) -> bool:
