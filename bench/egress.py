@@ -25,7 +25,7 @@ from outrider.ports.egress import EgressClaim
 from outrider.proxy.egress.connection import Connection, Terms
 from outrider.proxy.egress.policy import policy
 from outrider.proxy.egress.record import Record
-from outrider.proxy.egress.wires import accepted
+from outrider.links.ways import accepted
 from outrider.vault.authority import Authority
 
 SIZE = 512 * 1024 * 1024

@@ -49,7 +49,7 @@ def _highest(pid: int) -> float:
 async def _up(d: Deployment, size: int) -> str:
     reader, writer = await d.client.connect()
     length = len(BEGIN) + size + len(END)
-    head = f"POST /v1/files HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {KEY}\r\ncontent-length: {length}\r\n"
+    head = f"POST /v1/files HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {KEY}\r\ncontent-length: {length}\r\n"
     writer.write(f"{head}content-type: multipart/form-data; boundary={BOUNDARY}\r\n\r\n".encode() + BEGIN)
     for _ in range(size // len(PIECE)):
         writer.write(PIECE)
@@ -63,7 +63,7 @@ async def _up(d: Deployment, size: int) -> str:
 async def _down(d: Deployment, name: str) -> None:
     reader, writer = await d.client.connect()
     writer.write(
-        f"GET /v1/files/{name}/content HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {KEY}\r\n\r\n".encode()
+        f"GET /v1/files/{name}/content HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {KEY}\r\n\r\n".encode()
     )
     left = await _length(reader)
     assert left == SIZE, left
