@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from outrider.clock import SystemClock
+from outrider.links.ways import accepted
 from outrider.networks import allowance
 from outrider.ports.egress import EgressClaim
 from outrider.proxy.egress.connection import Connection, Terms
 from outrider.proxy.egress.policy import policy
 from outrider.proxy.egress.record import Record
-from outrider.links.ways import accepted
 from outrider.vault.authority import Authority
 
 SIZE = 512 * 1024 * 1024
