@@ -31,7 +31,8 @@ MEGABYTE = 1024 * 1024
 SENDS = 1000
 FLOOD = 200
 EACH = 100_000  # characters, the most that an agent's system prompt may have
-GROWTH = 12 * MEGABYTE  # of the server's memory, at most, while clients leave more than that unread
+DEAF = 10  # clients that read nothing of the flood
+GROWTH = 40 * MEGABYTE  # of the server's memory, at most, while they leave five times as much unread
 
 
 def ids_of(events: list[Any]) -> list[str]:
@@ -142,26 +143,25 @@ def test_a_client_that_never_reads_costs_no_memory_and_hinders_nobody(play: Play
     flood(talk, 0, FLOOD)
     pid = server.pids()["server"]
     before = resident(pid)
-    deaf = [Deaf(server, talk.id) for _ in range(3)]
-    with talk.stream() as reader:
+    with contextlib.ExitStack() as closing:
+        deaf = [closing.enter_context(contextlib.closing(Deaf(server, talk.id))) for _ in range(DEAF)]
+        reader = closing.enter_context(talk.stream())
         flood(talk, FLOOD, FLOOD)
         reader.until(lambda event: numbers_of(event) == [2 * FLOOD - 1])
         grown = resident(pid) - before
+        late = deaf[0].until(f"flood {2 * FLOOD - 1};".encode()).decode()
+    talk.client.close()
     assert [numbers_of(event) for event in reader.events] == [[number] for number in range(FLOOD, 2 * FLOOD)]
     assert len(set(ids_of(reader.events))) == FLOOD
-    assert grown < GROWTH < FLOOD * EACH, f"{grown // MEGABYTE} MB more for {FLOOD * EACH // MEGABYTE} MB unread"
-    late = deaf[0].until(f"flood {2 * FLOOD - 1};".encode()).decode()
     assert numbers(late) == list(range(FLOOD, 2 * FLOOD))
-    for client in deaf:
-        client.close()
-    talk.client.close()
+    unread = DEAF * FLOOD * EACH
+    assert grown < GROWTH < unread / 4, f"{grown // MEGABYTE} MB more for {unread // MEGABYTE} MB unread"
 
 
 @contextlib.contextmanager
-def many_files() -> Generator[None]:
-    """Let this process have a socket for each of the sends."""
+def open_files(wanted: int) -> Generator[None]:
+    """Let this process, and what it starts, have so many files and sockets."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = max(soft, SENDS * 2) if hard == resource.RLIM_INFINITY else min(hard, max(soft, SENDS * 2))
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     try:
         yield
@@ -187,7 +187,7 @@ def test_a_thousand_sends_at_once_to_one_session_are_all_taken(
 ) -> None:
     talk = play(Turn("Never."))
     stage.put(model_name, decide=lambda _request: Turn("Yes."))
-    with talk.stream() as reader, many_files():
+    with talk.stream() as reader, open_files(2 * SENDS):
         answers = asyncio.run(send_at_once(server, [talk.id] * SENDS))
         assert {answer.status_code for answer in answers} == {200}
         talk.wait(seconds=60)
@@ -216,6 +216,21 @@ def test_sends_at_once_to_many_sessions_are_all_answered(
         talk = Talk(client, session)
         talk.wait(seconds=40)
         assert [e.content[0].text for e in talk.history(types=["agent.message"])] == [f"message {number}"]
+
+
+@pytest.mark.timeout(120)
+def test_a_server_started_in_a_shell_that_allows_few_files_takes_more_connections_than_that(stage: Stage) -> None:
+    with data_directory() as data, contextlib.ExitStack() as running:
+        with open_files(256):
+            server = running.enter_context(serving(data, {"OUTRIDER_MODEL_URL": stage.url}))
+        client = server.client()
+        model = stage.put("few-files", decide=lambda _request: Turn("Yes."))
+        agent = client.beta.agents.create(name="few", model=model)
+        environment = client.beta.environments.create(name="few")
+        session = client.beta.sessions.create(agent=agent.id, environment_id=environment.id)
+        with open_files(2 * SENDS):
+            answers = asyncio.run(send_at_once(server, [session.id] * (SENDS // 2)))
+        assert {answer.status_code for answer in answers} == {200}
 
 
 # -- more sessions than places

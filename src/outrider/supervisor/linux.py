@@ -51,3 +51,12 @@ def allow_locked_memory() -> None:
     """Lift the limit on memory that may be kept out of swap, where we have the right to."""
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
+def allow_open_files(most: int) -> None:
+    """Raise the limit on open files and sockets, which shells set low, to `most` or as far as the user may. A server
+    that has no file left for a connection would let go of it unanswered."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))

@@ -23,6 +23,7 @@ from outrider.supervisor.plan import Plan
 from outrider.supervisor.roles import Role
 
 ENDED, UNSTARTABLE, KILLED = 0, 3, 4
+OPEN_FILES = 65536
 SAME_STOP = 1.0
 SHORT_LIFE = 1.0
 FIRST_PAUSE = 0.05
@@ -100,6 +101,7 @@ class Tree:
         linux.hide()
         faults.connect_from_environment()
         linux.name_process("outrider")
+        linux.allow_open_files(OPEN_FILES)
         os.umask(0o077)
         self._heed_signals()
         cast = roles.cast(self._plan)
