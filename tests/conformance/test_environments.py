@@ -66,7 +66,6 @@ def test_a_cloud_config_reads_back_whole(client: Anthropic, config: Any) -> None
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
-    ({"type": "self_hosted"}, "self_hosted"),
     ({"type": "cloud", "packages": {"type": "packages", "pip": ["requests"]}}, "pip"),
 ]
 

@@ -66,7 +66,6 @@ def test_every_way_to_ask_for_the_default_gives_it(fields: dict[str, Any]) -> No
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"config": {"type": "self_hosted"}}, "config.type: self_hosted environments are not offered"),
         (cloud(packages={"npm": ["left-pad"]}), "config.packages.npm: packages are not offered"),
     ],
 )
@@ -74,6 +73,18 @@ def test_what_is_not_offered_yet_is_refused_by_name(fields: dict[str, Any], mess
     with pytest.raises(NotSupported) as caught:
         made(**fields)
     assert caught.value.message.startswith(message)
+
+
+def test_a_self_hosted_config_is_its_type_alone() -> None:
+    environment = made(config={"type": "self_hosted"})
+    assert environment["config"] == {"type": "self_hosted"}
+    assert update(environment, config={"type": "self_hosted"}) is None
+    changed = update(environment, name="other")
+    assert changed is not None
+    assert changed["config"] == {"type": "self_hosted"}
+    with pytest.raises(InvalidRequest) as caught:
+        update(environment, config={"type": "cloud"})
+    assert caught.value.error_code == "invalid_config_type_change"
 
 
 def test_only_organization_scope_exists() -> None:

@@ -12,9 +12,10 @@ from outrider.harness.tools import model_tools
 from outrider.ports.model import ModelProfile
 from outrider.session import size
 from outrider.session.events import encode
+from outrider.session.fold import SELF_HOSTED
 from outrider.session.state import Context, Message
 
-BUILDER = 3  # version of this module's output, logged with each request
+BUILDER = 4  # version of this module's output, logged with each request
 CACHE_MARK = {"type": "ephemeral"}
 THINKING_TOKENS = 4_096
 
@@ -23,6 +24,9 @@ You are an agent at work in a session that may last long. Your built-in tools ac
 Files under /workspace are kept for the whole session; it is also the working directory. Leave deliverables for the
 user in /mnt/session/outputs. Files that the user gave you are in /mnt/session/uploads, read-only. The sandbox reaches
 the network through a proxy only, which lets through what its environment allows."""
+SELF_HOSTED_TEXT = """\
+You are an agent at work in a session that may last long. Your built-in tools act on a machine of the user's, in a
+working directory where your commands begin and relative paths start. Leave deliverables for the user there."""
 NO_TOOLS_TEXT = "You are an agent at work in a session that may last long."
 SUMMARY_REQUEST = """\
 The conversation has become too long for your context window. Write a summary of all of it so far, from which the
@@ -33,7 +37,7 @@ what remains to be done. Write only the summary."""
 
 def build_request(context: Context, profile: ModelProfile, *, purpose: str) -> dict[str, Any]:
     """The body of a Messages request. System and tools come first and stay byte-stable for one configuration."""
-    tools = model_tools(context.agent, context.mcp)
+    tools = model_tools(context.agent, context.mcp, elsewhere=_self_hosted(context))
     messages = context.messages
     if purpose == "compaction":
         messages = [*fitted(messages, profile.window), {"role": "user", "content": _text(SUMMARY_REQUEST)}]
@@ -101,7 +105,8 @@ def kept_messages(context: Context, profile: ModelProfile) -> int:
 
 
 def _system(context: Context, *, with_tools: bool, cache: bool) -> list[dict[str, Any]]:
-    blocks = _text(PLATFORM_TEXT if with_tools else NO_TOOLS_TEXT)
+    platform = SELF_HOSTED_TEXT if _self_hosted(context) else PLATFORM_TEXT
+    blocks = _text(platform if with_tools else NO_TOOLS_TEXT)
     if context.mounts and with_tools:
         blocks += _text(_mounts(context))
     if context.agent.get("system"):
@@ -109,6 +114,10 @@ def _system(context: Context, *, with_tools: bool, cache: bool) -> list[dict[str
     if cache:
         blocks[-1]["cache_control"] = CACHE_MARK
     return blocks
+
+
+def _self_hosted(context: Context) -> bool:
+    return context.environment.get("config", {}).get("type") == SELF_HOSTED
 
 
 def _mounts(context: Context) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from outrider.harness import mcp
 from outrider.harness.mcp import Listings
@@ -85,10 +85,23 @@ DEFINITIONS: dict[str, dict[str, Any]] = {
 BUILTINS = frozenset(DEFINITIONS)
 
 
-def model_tools(agent: dict[str, Any], listings: Listings | None = None) -> list[dict[str, Any]]:
+def _elsewhere(definition: Any) -> Any:
+    """The same tool where a worker runs it, in whatever directory it was given."""
+    if isinstance(definition, dict):
+        return {key: _elsewhere(value) for key, value in cast("dict[str, Any]", definition).items()}
+    return definition.replace("/workspace", "the working directory") if isinstance(definition, str) else definition
+
+
+ELSEWHERE: dict[str, dict[str, Any]] = _elsewhere(DEFINITIONS)
+
+
+def model_tools(
+    agent: dict[str, Any], listings: Listings | None = None, *, elsewhere: bool = False
+) -> list[dict[str, Any]]:
     """The tools of a request, in an order that never changes for one configuration: built-in by name, then custom, then
-    those of the MCP servers that could be reached (`listings`)."""
-    builtin = [{"name": name, **DEFINITIONS[name]} for name in sorted(BUILTINS) if policy_of(agent, name)]
+    those of the MCP servers that could be reached (`listings`). `elsewhere`: a worker runs the built-in ones."""
+    definitions = ELSEWHERE if elsewhere else DEFINITIONS
+    builtin = [{"name": name, **definitions[name]} for name in sorted(BUILTINS) if policy_of(agent, name)]
     custom = sorted((tool for tool in agent["tools"] if tool["type"] == "custom"), key=lambda tool: tool["name"])
     own = builtin + [{key: tool[key] for key in ("name", "description", "input_schema")} for tool in custom]
     return own + mcp.definitions(agent, listings, room=MAX_TOOLS - len(own)) if listings else own

@@ -1,10 +1,10 @@
-"""Rules of environments: cloud sandboxes with an unrestricted or limited network and no packages; the rest is refused
-for now."""
+"""Rules of environments: cloud sandboxes with an unrestricted or limited network and no packages, or self-hosted ones,
+whose tools a worker runs elsewhere; packages are refused for now."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,6 +24,7 @@ LIMITED: Mapping[str, Any] = {
 }
 LONGEST_HOST = 253
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
+SELF_HOSTED = "self_hosted"
 INVALID_METADATA = "invalid_metadata"
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -42,7 +43,7 @@ def new_environment(request: Mapping[str, Any], *, id: str, now: str) -> Environ
         "type": "environment",
         "name": request["name"],
         "description": request.get("description"),
-        "config": _cloud({"type": "unrestricted"}) | _networking(config),
+        "config": _new_config(config),
         "metadata": metadata.checked(request.get("metadata", {}), error_code=INVALID_METADATA),
         "scope": "organization",
         "created_at": now,
@@ -64,7 +65,8 @@ def updated_environment(current: Environment, request: Mapping[str, Any], *, now
         _check_config(config)
     _check_scope(request.get("scope"))
     changed = current | _changes(current, request)
-    changed["config"] = changed["config"] | _networking(config, changed["config"]["networking"])
+    if not is_self_hosted(changed):
+        changed["config"] = changed["config"] | _networking(config, changed["config"]["networking"])
     return None if changed == current else changed | {"updated_at": now}
 
 
@@ -79,6 +81,16 @@ def _changes(current: Environment, request: Mapping[str, Any]) -> dict[str, Any]
             current["metadata"], request["metadata"], empty_deletes=True, error_code=INVALID_METADATA
         )
     return changes
+
+
+def is_self_hosted(environment: Mapping[str, Any]) -> bool:
+    return environment["config"]["type"] == SELF_HOSTED
+
+
+def _new_config(config: Mapping[str, Any] | None) -> dict[str, Any]:
+    if config is not None and config["type"] == SELF_HOSTED:
+        return {"type": SELF_HOSTED}
+    return _cloud({"type": "unrestricted"}) | _networking(config)
 
 
 def _cloud(networking: dict[str, Any]) -> dict[str, Any]:
@@ -107,8 +119,6 @@ def _check_same_type(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> Non
 
 
 def _check_config(config: Mapping[str, Any]) -> None:
-    if config["type"] != "cloud":
-        raise NotSupported(f"config.type: {config['type']} environments are not offered by this server yet")
     networking = config.get("networking")
     hosts: list[str] = [] if networking is None else networking.get("allowed_hosts") or []
     for index, host in enumerate(hosts):
@@ -156,6 +166,16 @@ def check_reaches_servers(environment: Environment, agent: Mapping[str, Any]) ->
 def _covers(rule: str, host: str) -> bool:
     rule, host = rule.lower().removesuffix("."), host.removesuffix(".")
     return host.endswith(rule[1:]) and host != rule[1:] if rule.startswith("*.") else host == rule
+
+
+def check_offers_resources(environment: Environment, resources: Sequence[Mapping[str, Any]]) -> None:
+    """Raises InvalidRequest for a resource that only a sandbox of this server could hold."""
+    held = [one["type"] for one in resources if one["type"] != "memory_store"]
+    if is_self_hosted(environment) and held:
+        raise InvalidRequest(
+            f"Environment {environment['id']} is a self-hosted environment. `resources` are not supported with"
+            f" self-hosted environments, other than memory stores; not {held[0]}."
+        )
 
 
 def environment_object(record: EnvironmentRecord) -> Environment:

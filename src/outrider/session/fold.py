@@ -21,6 +21,7 @@ SUMMARY_TEXT = (
     " before it is kept in the session's log.\n\n"
 )
 
+SELF_HOSTED = "self_hosted"
 USES: dict[str, Literal["builtin", "custom", "mcp"]] = {
     "agent.tool_use": "builtin",
     "agent.custom_tool_use": "custom",
@@ -56,6 +57,7 @@ def _created(state: State, row: Row) -> None:
     if state.context is not None:
         state.context.agent = body["agent"]
         state.context.environment = body["environment"]
+    state.self_hosted = body["environment"].get("config", {}).get("type") == SELF_HOSTED
     for resource in body.get("resources", []):
         state.repositories.append(Repository(resource["id"]))
         if state.context is not None:
@@ -160,7 +162,8 @@ def _tool_use(state: State, row: Row) -> None:
     kind = USES[row.type]
     permission = "allow" if kind == "custom" else body["evaluated_permission"]
     server = body.get("mcp_server_name", "")
-    state.calls.append(Call(row.id, body["name"], kind, permission, input=body["input"], server=server))
+    whose = "worker" if kind == "builtin" and state.self_hosted else kind
+    state.calls.append(Call(row.id, body["name"], whose, permission, input=body["input"], server=server))
 
 
 def _reply(state: State, row: Row) -> None:
@@ -261,7 +264,8 @@ def _connected(state: State, row: Row) -> None:
 def _intent(state: State, row: Row) -> None:
     call = state.call(events.decode(row.body)["call_id"])
     if call is not None:
-        call.started = state.used_sandbox = True
+        call.started = True
+        state.used_sandbox = state.used_sandbox or call.kind == "builtin"
 
 
 def _request(state: State, row: Row) -> None:
@@ -358,6 +362,7 @@ HANDLERS: dict[str, Handler] = {
     "user.interrupt": _client_event,
     "user.tool_confirmation": _confirmation,
     "user.custom_tool_result": _result,
+    "user.tool_result": _result,
     "agent.message": _message,
     "agent.tool_use": _tool_use,
     "agent.custom_tool_use": _tool_use,

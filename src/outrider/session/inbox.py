@@ -22,6 +22,10 @@ USE_TYPES = {
     "user.tool_result": ("tool_use_id", ("agent.tool_use",)),
 }
 
+OUTSIDE = {"custom": ("user.custom_tool_result", "custom_tool_use_id"), "worker": ("user.tool_result", "tool_use_id")}
+"""How a result from outside is written, by the kind of its call."""
+RESULTS = ("user.custom_tool_result", "user.tool_result")
+
 NO_USAGE = {
     "input_tokens": 0,
     "output_tokens": 0,
@@ -123,12 +127,12 @@ def _system(desk: _Desk, request: Mapping[str, Any], requests: Sequence[Mapping[
             error_code="model_does_not_support_mid_conversation_system",
         )
     before = requests[index - 1]["type"] if index else None
-    if index != len(requests) - 1 or before not in (None, "user.message", "user.custom_tool_result"):
+    if index != len(requests) - 1 or before not in (None, "user.message", *RESULTS):
         raise InvalidRequest(
             f"events.{index}: system.message must be the last event of a request, directly after the event it"
             " belongs to."
         )
-    if desk.state.requires_action and before != "user.custom_tool_result":
+    if desk.state.requires_action and before not in RESULTS:
         raise InvalidRequest(f"events.{index}: system.message must follow a tool result while calls are unanswered.")
     desk.accept(desk.factory.waiting("system.message", {"content": request["content"]}))
 
@@ -153,10 +157,11 @@ def _interrupt(desk: _Desk, request: Mapping[str, Any], _all: Sequence[Mapping[s
 
 
 def close_call(factory: EventFactory, call: Call, content: list[dict[str, Any]]) -> NewEvent:
-    """An error result for a call that will not run (any more)."""
-    if call.kind == "custom":
-        fields = {"custom_tool_use_id": call.id, "content": content, "is_error": True}
-        return factory.public("user.custom_tool_result", fields)
+    """An error result for a call that will not run (any more). For one that somebody outside may be running it looks
+    like theirs, so that they see that it needs no answer."""
+    if call.kind in OUTSIDE:
+        kind, name = OUTSIDE[call.kind]
+        return factory.public(kind, {name: call.id, "content": content, "is_error": True})
     return factory.tool_result(call.id, content, is_error=True, mcp=call.kind == "mcp")
 
 
@@ -184,18 +189,25 @@ def _confirmation(desk: _Desk, request: Mapping[str, Any], _all: Sequence[Mappin
     desk.accept(row)
     if request["result"] == "deny":
         text = f"Permission to use {call.name} has been denied." + (f" The user said: {message}" if message else "")
-        desk.add(close_call(desk.factory, call, events.text_blocks(text)))
+        desk.add(_denied(desk.factory, call, events.text_blocks(text)))
     _settle(desk)
 
 
-def _custom_result(desk: _Desk, request: Mapping[str, Any], _all: Sequence[Mapping[str, Any]], index: int) -> None:
+def _denied(factory: EventFactory, call: Call, content: list[dict[str, Any]]) -> NewEvent:
+    """The client's word settles the call: nobody outside has begun it, nor will."""
+    return factory.tool_result(call.id, content, is_error=True, mcp=call.kind == "mcp")
+
+
+def _result(desk: _Desk, request: Mapping[str, Any], _all: Sequence[Mapping[str, Any]], index: int) -> None:
+    """Of a custom tool, or of a built-in one from a worker."""
     call = _answered_call(desk, request, index)
+    name = USE_TYPES[request["type"]][0]
     fields: dict[str, Any] = {
-        "custom_tool_use_id": request["custom_tool_use_id"],
+        name: request[name],
         "content": request.get("content") or [],
         "is_error": request.get("is_error"),
     }
-    row = desk.factory.public("user.custom_tool_result", fields)
+    row = desk.factory.public(request["type"], fields)
     if call is None:
         desk.echoes.append(row.body)
         return
@@ -230,11 +242,16 @@ def _settle(desk: _Desk) -> None:
         desk.start()
 
 
-def _tool_result(_desk: _Desk, _request: Mapping[str, Any], _all: Sequence[Mapping[str, Any]], index: int) -> None:
-    raise InvalidRequest(
-        f"events.{index}: user.tool_result is only for sessions on self_hosted environments; here the server runs the"
-        " built-in tools itself."
-    )
+def _tool_result(desk: _Desk, request: Mapping[str, Any], every: Sequence[Mapping[str, Any]], index: int) -> None:
+    if not desk.state.self_hosted:
+        raise InvalidRequest(
+            f"events.{index}: user.tool_result is only for sessions on self_hosted environments; here the server runs"
+            " the built-in tools itself."
+        )
+    call = desk.state.call(request["tool_use_id"])
+    if call is not None and call.permission == "ask" and not call.confirmed and not call.answered:
+        raise InvalidRequest(f"events.{index}: {call.id} asks for permission: it must be confirmed before it is run.")
+    _result(desk, request, every, index)
 
 
 def _outcome(_desk: _Desk, _request: Mapping[str, Any], _all: Sequence[Mapping[str, Any]], index: int) -> None:
@@ -246,7 +263,7 @@ _ADMIT = {
     "system.message": _system,
     "user.interrupt": _interrupt,
     "user.tool_confirmation": _confirmation,
-    "user.custom_tool_result": _custom_result,
+    "user.custom_tool_result": _result,
     "user.tool_result": _tool_result,
     "user.define_outcome": _outcome,
 }

@@ -9,7 +9,7 @@ import msgspec
 
 from outrider.ports.log import SessionPatch
 
-VERSION = 3  # of the fold: snapshots made by another version are thrown away and rebuilt from the log
+VERSION = 4  # of the fold: snapshots made by another version are thrown away and rebuilt from the log
 
 Status = Literal["idle", "running", "rescheduling", "terminated"]
 Phase = Literal["rest", "model", "tools"]
@@ -18,11 +18,12 @@ Message = dict[str, Any]
 
 class Call(msgspec.Struct):
     """One tool use of the latest model reply. `model_id` is the model's own id for it; `id` its event's. An MCP tool
-    has a `server`, and a `model_name` by which the model calls it."""
+    has a `server`, and a `model_name` by which the model calls it. One of kind `worker` is a built-in tool's on a
+    self-hosted environment: its result comes from outside."""
 
     id: str
     name: str
-    kind: Literal["builtin", "custom", "mcp"]
+    kind: Literal["builtin", "worker", "custom", "mcp"]
     permission: Literal["allow", "ask", "deny"]
     model_id: str = ""
     input: dict[str, Any] = {}
@@ -37,7 +38,8 @@ class Call(msgspec.Struct):
     @property
     def awaits_client(self) -> bool:
         """Nothing but an answer by the client moves this call on."""
-        return not self.answered and (self.kind == "custom" or (self.permission == "ask" and not self.confirmed))
+        outside = self.kind in ("custom", "worker")
+        return not self.answered and (outside or (self.permission == "ask" and not self.confirmed))
 
     @property
     def runnable(self) -> bool:
@@ -95,6 +97,7 @@ class State(msgspec.Struct):
     seq: int = 0
     thread: str = ""
     agent_name: str = ""
+    self_hosted: bool = False  # built-in tools are run by a worker of the environment
     status: Status = "idle"
     stop_reason: dict[str, Any] | None = None
     phase: Phase = "rest"
@@ -127,8 +130,13 @@ class State(msgspec.Struct):
 
     @property
     def awaited(self) -> list[str]:
-        """Ids of the calls that only the client can move on."""
+        """Ids of the calls that only the client, or a worker, can move on."""
         return [call.id for call in self.calls if call.awaits_client]
+
+    @property
+    def needs_worker(self) -> bool:
+        """Somebody outside should be there to run its tools: it works, or waits for a result."""
+        return self.self_hosted and (self.status in ("running", "rescheduling") or self.requires_action)
 
     @property
     def unread(self) -> list[str]:
@@ -208,7 +216,9 @@ def usage_object(state: State, now: str) -> dict[str, Any]:
 
 def patch_for(state: State, now: str) -> SessionPatch:
     """The session record's projection of this state, to be written with the rows that led to it."""
-    stats = {"active_seconds": round(state.active_seconds, 3), "running_since": state.running_since}
+    stats: dict[str, Any] = {"active_seconds": round(state.active_seconds, 3), "running_since": state.running_since}
+    if state.self_hosted:
+        stats["needs_worker"] = state.needs_worker
     return SessionPatch(
         status=state.status, usage=_encode(usage_object(state, now)), stats=_encode(stats), updated_at=now
     )

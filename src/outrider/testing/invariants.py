@@ -20,6 +20,7 @@ RESULTS = {
     "agent.tool_result": "tool_use_id",
     "agent.mcp_tool_result": "mcp_tool_use_id",
     "user.custom_tool_result": "custom_tool_use_id",
+    "user.tool_result": "tool_use_id",
 }
 STATUSES = {
     "session.status_running": "running",

@@ -65,11 +65,10 @@ LEDGER = (
         "`packages` always reads back with all six managers' lists.",
         SDK,
     ),
-    not_yet(
+    met(
         "environments:config:self-hosted",
         "`{type: self_hosted}` hands the tools to a worker.",
         SDK,
-        "waits for self-hosted environments",
     ),
     met(
         "environments:networking:unrestricted",
@@ -178,11 +177,10 @@ LEDGER = (
         docs("Cloud sandbox reference"),
         "files are kept for as long as their session is, not for 30 days",
     ),
-    not_yet(
+    met(
         "environments:self-hosted:resources",
         "File and repository resources on a self-hosted session are 400.",
         docs("Self-hosted sandboxes"),
-        "waits for self-hosted environments",
     ),
     not_yet(
         "environments:self-hosted:queued",

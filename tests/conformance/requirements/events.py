@@ -236,11 +236,10 @@ LEDGER = (
         SDK,
     ),
     # user.tool_result
-    not_yet(
+    met(
         "events:tool-result:self-hosted",
         "A worker's `user.tool_result` settles a built-in call.",
         SDK,
-        "waits for self-hosted environments",
     ),
     met(
         "events:tool-result:cloud",

@@ -68,35 +68,30 @@ LEDGER = (
         INFERRED,
     ),
     # Workers
-    not_yet(
+    met(
         "flows:worker:pending",
         "On a self-hosted environment built-in calls wait for a worker's result.",
         docs("Self-hosted sandboxes"),
-        "waits for self-hosted environments",
     ),
-    not_yet(
+    met(
         "flows:worker:ask",
         "An asked call of a worker needs a confirmation first.",
         SDK,
-        "waits for self-hosted environments",
     ),
-    not_yet(
+    met(
         "flows:worker:denied",
         "A call denied by the server is never the worker's.",
         SDK,
-        "waits for self-hosted environments",
     ),
-    not_yet(
+    met(
         "flows:worker:two-clients",
         "Two clients may each answer their part.",
         SDK,
-        "waits for self-hosted environments",
     ),
-    not_yet(
+    met(
         "flows:worker:record",
         "The worker's result is the record; no second result event follows.",
         INFERRED,
-        "waits for self-hosted environments",
     ),
     not_yet(
         "flows:terminated-thread",

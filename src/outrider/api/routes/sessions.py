@@ -22,7 +22,7 @@ from outrider.ports.log import NewEvent, SessionKey
 from outrider.ports.records import SessionFilter, SessionRecord
 from outrider.resources.agents import agent_object, effective_agent
 from outrider.resources.declared import declaration_of
-from outrider.resources.environments import check_reaches_servers, environment_object
+from outrider.resources.environments import check_offers_resources, check_reaches_servers, environment_object
 from outrider.resources.mounts import for_log
 from outrider.resources.sessions import (
     STATUSES,
@@ -66,6 +66,7 @@ async def create(call: Call) -> Reply:
     base = agent_object(await agent_record(call, request.agent_id, request.agent_version))
     agent = effective_agent(base, request.agent, profiles=services.models.profile)
     check_reaches_servers(environment, agent)
+    check_offers_resources(environment, request.resources)
     mounted = resources.mounted(call, request.resources)
     if mounted.resources:
         request.details["resources"] = mounted.resources
