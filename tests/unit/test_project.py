@@ -28,6 +28,7 @@ BANNED_NAMES = {"manager", "helper", "helpers", "util", "utils", "common", "base
 # Each outside library, and sqlite3, with the rooms that may name it. A new library needs a line here.
 OWNERS = {
     "anthropic": {"models", "wire", "testing", "cli"},
+    "cronsim": {"resources"},
     "cryptography": {"cli", "links", "vault"},
     "anyio": {"models", "proxy", "vaultd", "api", "server", "testing", "harness"},
     "asyncpg": {"doorbell", "store"},

@@ -18,11 +18,9 @@ from outrider.errors import Conflict
 from outrider.ports.declarations import Declarations
 from outrider.ports.log import SessionKey
 from outrider.ports.records import Records, SessionRecord
-from outrider.ports.secrets import Notice, Secrets
+from outrider.ports.secrets import SESSION, Notice, Secrets
 from outrider.ports.vaults import Change, CredentialRecord, SecretRef, VaultRecords
 from outrider.resources.mounts import holds
-
-SESSION = "sesn_"
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode

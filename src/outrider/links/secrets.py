@@ -31,6 +31,13 @@ class Patch(msgspec.Struct, forbid_unknown_fields=True):
     changes: dict[str, Any]
 
 
+class Copy(msgspec.Struct, forbid_unknown_fields=True):
+    """POST /secrets/copy"""
+
+    source: SecretRef
+    to: SecretRef
+
+
 class Purge(msgspec.Struct, forbid_unknown_fields=True):
     """POST /secrets/purge"""
 
@@ -61,6 +68,9 @@ class SecretsLink:
 
     async def patch(self, ref: SecretRef, before: int, changes: dict[str, Any]) -> None:
         await self._post("patch", Patch(ref, before, changes))
+
+    async def copy(self, source: SecretRef, to: SecretRef) -> None:
+        await self._post("copy", Copy(source, to))
 
     async def purge(self, ref: SecretRef) -> None:
         await self._post("purge", Purge(ref))

@@ -11,6 +11,14 @@ from typing import Any, Protocol
 
 from outrider.ports.vaults import SecretRef
 
+SESSION = "sesn_"
+DEPLOYMENT = "depl_"
+
+
+def lends(source: SecretRef, to: SecretRef) -> bool:
+    """Whether the one is a deployment's and the other a session's of the same workspace."""
+    return source.vault.startswith(DEPLOYMENT) and to.vault.startswith(SESSION) and source.workspace == to.workspace
+
 
 @dataclass(frozen=True, slots=True)
 class Notice:
@@ -30,6 +38,11 @@ class Secrets(Protocol):
 
     async def patch(self, ref: SecretRef, before: int, changes: dict[str, Any]) -> None:
         """Store what version `before` becomes by these changes. Raises NotFound when the vault doesn't hold that."""
+        ...
+
+    async def copy(self, source: SecretRef, to: SecretRef) -> None:
+        """Store a deployment's secret for one of its sessions, too. Raises NotFound when the vault doesn't hold it,
+        InvalidRequest for any other two places."""
         ...
 
     async def purge(self, ref: SecretRef) -> None:

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from outrider.errors import InvalidRequest, KeyUnavailable, NotFound, Overloaded
-from outrider.links.secrets import Forget, Patch, Purge, Put, Validate
-from outrider.ports.secrets import Notice
+from outrider.links.secrets import Copy, Forget, Patch, Purge, Put, Validate
+from outrider.ports.secrets import Notice, lends
 from outrider.ports.vaults import SecretRef
 from outrider.proxy import probe
 from outrider.proxy.credentials import Credentials
@@ -37,6 +37,7 @@ class Desk:
         self._handlers: dict[str, Callable[[bytes], Awaitable[Any]]] = {
             "put": self._put,
             "patch": self._patch,
+            "copy": self._copy,
             "purge": self._purge,
             "held": self._held,
             "notices": self._notices,
@@ -65,6 +66,13 @@ class Desk:
             before = Owner(owner.workspace, owner.vault, owner.credential, asked.before)
             found = await self._credentials.open(before)
             await self._store.put(owner, material.pack(material.merged(found, asked.changes)))
+        return {}
+
+    async def _copy(self, body: bytes) -> dict[str, Any]:
+        asked = read(body, Copy)
+        if not lends(asked.source, asked.to):
+            raise InvalidRequest("Only a deployment's secret can be copied, to a session of its workspace.")
+        await self._store.put(owner_of(asked.to), await self._store.get(owner_of(asked.source)))
         return {}
 
     async def _purge(self, body: bytes) -> dict[str, Any]:

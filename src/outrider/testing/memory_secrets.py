@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from outrider.errors import InvalidRequest, NotFound
-from outrider.ports.secrets import Notice
+from outrider.ports.secrets import Notice, lends
 from outrider.ports.vaults import SecretRef
 
 
@@ -25,6 +25,13 @@ class MemorySecrets:
         if old is None:
             raise NotFound("The vault holds no such secret.")
         self.kept[ref] = old | changes
+
+    async def copy(self, source: SecretRef, to: SecretRef) -> None:
+        if not lends(source, to):
+            raise InvalidRequest("Only a deployment's secret can be copied, to a session of its workspace.")
+        if source not in self.kept:
+            raise NotFound("The vault holds no such secret.")
+        self.kept[to] = self.kept[source]
 
     async def purge(self, ref: SecretRef) -> None:
         for one in list(self.kept):

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from outrider import faults
@@ -18,6 +19,7 @@ from outrider.ports.records import SessionRecord
 from outrider.ports.vaults import SecretRef
 from outrider.resources.mounts import (
     FIRST_VERSION,
+    SECRET,
     Mounted,
     new_resources,
     resource_ids,
@@ -33,6 +35,7 @@ from outrider.wire.requests import parse
 
 ORDER: Order = "asc"
 RANDOM_BITS = 24
+NO_COPIES: Mapping[str, SecretRef] = MappingProxyType({})
 
 
 def mounted(call: Call, given: list[dict[str, Any]]) -> Mounted:
@@ -41,13 +44,26 @@ def mounted(call: Call, given: list[dict[str, Any]]) -> Mounted:
     return new_resources(given, ids=services.ids, now=services.clock.now(), hosts=services.settings.git_hosts)
 
 
-async def keep_secrets(call: Call, session: str, found: Mounted) -> None:
+def lent(found: Mounted, tokens: Mapping[str, SecretRef]) -> dict[str, SecretRef]:
+    """Let these repositories have the tokens that the vault holds for their addresses; by resource, which one."""
+    copies: dict[str, SecretRef] = {}
+    for one in found.resources:
+        if one.get("url") in tokens:
+            one[SECRET] = FIRST_VERSION
+            copies[one["id"]] = tokens[one["url"]]
+    return copies
+
+
+async def keep_secrets(call: Call, session: str, found: Mounted, copies: Mapping[str, SecretRef] = NO_COPIES) -> None:
     """To the vault, before the session exists. What comes to nothing then is swept."""
-    if found.secrets:
-        faults.point("api.token.before")
-        for resource, secret in found.secrets.items():
-            await call.services.secrets.put(SecretRef(call.workspace, session, resource, FIRST_VERSION), secret)
-        faults.point("api.token.after")
+    if not found.secrets and not copies:
+        return
+    faults.point("api.token.before")
+    for resource, secret in found.secrets.items():
+        await call.services.secrets.put(SecretRef(call.workspace, session, resource, FIRST_VERSION), secret)
+    for resource, source in copies.items():
+        await call.services.secrets.copy(source, SecretRef(call.workspace, session, resource, FIRST_VERSION))
+    faults.point("api.token.after")
 
 
 async def erase_secrets(call: Call, record: SessionRecord) -> None:

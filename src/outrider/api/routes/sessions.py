@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -20,6 +21,7 @@ from outrider.errors import EnvironmentArchived, InvalidRequest, NotFound, Stora
 from outrider.ports.declarations import Declaration
 from outrider.ports.log import NewEvent, SessionKey
 from outrider.ports.records import SessionFilter, SessionRecord
+from outrider.ports.vaults import SecretRef
 from outrider.resources.agents import agent_object, effective_agent
 from outrider.resources.declared import declaration_of
 from outrider.resources.environments import check_offers_resources, check_reaches_servers, environment_object
@@ -48,6 +50,7 @@ from outrider.wire.requests import parse
 
 REFERENCE = frozenset({"type", "id", "version"})
 """An agent named like this is taken as it was defined."""
+NO_TOKENS: Mapping[str, SecretRef] = MappingProxyType({})
 
 
 def _shown(call: Call, record: SessionRecord) -> dict[str, Any]:
@@ -55,34 +58,38 @@ def _shown(call: Call, record: SessionRecord) -> dict[str, Any]:
 
 
 async def create(call: Call) -> Reply:
-    services = call.services
     request = new_session(parse("sessions.create", call.body))
-    if not services.has_room():
-        raise StorageFull("The disk of the session log is nearly full; no sessions are created until there is room.")
     if isinstance(request.agent, dict) and request.agent.keys() - REFERENCE:
         require(call.key, DEFINE, "give a session another agent than a defined one")
-    environment = await _usable_environment(call, request.environment_id)
-    await _check_vaults(call, request.details["vault_ids"])
-    base = agent_object(await agent_record(call, request.agent_id, request.agent_version))
-    agent = effective_agent(base, request.agent, profiles=services.models.profile)
-    check_reaches_servers(environment, agent)
-    check_offers_resources(environment, request.resources)
+    return await opened(call, request)
+
+
+async def opened(
+    call: Call, request: SessionRequest, *, given_id: str | None = None, tokens: Mapping[str, SecretRef] = NO_TOKENS
+) -> Reply:
+    """Make the session. One that is made for a deployment has its id before, and the vault holds the tokens of its
+    repositories, by their addresses; the answer kept with it is not erased with it."""
+    services = call.services
+    if not services.has_room():
+        raise StorageFull("The disk of the session log is nearly full; no sessions are created until there is room.")
+    environment, agent = await usable(call, request)
     mounted = resources.mounted(call, request.resources)
+    copies = resources.lent(mounted, tokens)
     if mounted.resources:
         request.details["resources"] = mounted.resources
-    key = SessionKey(call.workspace, services.ids.new("sesn"))
+    key = SessionKey(call.workspace, given_id or services.ids.new("sesn"))
     thread = services.ids.new("sthr")
     opening, admission = _opening(call, request, thread, agent, environment)
     record = session_record(
         request, key=key, thread=thread, agent=agent, now=services.clock.now(), patch=admission.patch
     )
     body = msgspec.json.encode(_shown(call, record))
-    await resources.keep_secrets(call, key.session, mounted)
+    await resources.keep_secrets(call, key.session, mounted, copies)
     await _declare(call, declaration_of(record, environment["config"].get("networking")))
     keep = call.keep(body)
     faults.point("api.take.before")
     lease = await services.records.create_session(
-        opened_by(record, keep.name) if keep is not None else record,
+        opened_by(record, keep.name) if keep is not None and given_id is None else record,
         [opening, *admission.rows],
         wake=admission.wake,
         worker=services.dispatch.claimant(),
@@ -93,6 +100,17 @@ async def create(call: Call) -> Reply:
         services.feed.note_client(key, 2)
     hand_over(services, admission, lease)
     return Reply(encoded=body, kept=True)
+
+
+async def usable(call: Call, request: SessionRequest) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The environment and the agent's snapshot of a session that is asked for. Raises NotFound, InvalidRequest."""
+    environment = await _usable_environment(call, request.environment_id)
+    await _check_vaults(call, request.details["vault_ids"])
+    base = agent_object(await agent_record(call, request.agent_id, request.agent_version))
+    agent = effective_agent(base, request.agent, profiles=call.services.models.profile)
+    check_reaches_servers(environment, agent)
+    check_offers_resources(environment, request.resources)
+    return environment, agent
 
 
 async def _networking(call: Call) -> dict[str, Any] | None:
