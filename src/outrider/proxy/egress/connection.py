@@ -27,7 +27,7 @@ from outrider.proxy.egress.policy import Policy
 from outrider.proxy.egress.reach import Resolve, Unreachable, connected, system_resolve
 from outrider.proxy.egress.record import Entry, Record
 from outrider.proxy.egress.terminated import Exchange, Unacceptable, begins_tls, reach_tls, serve_tls
-from outrider.proxy.egress.tunnel import Traffic, Tunnel
+from outrider.proxy.egress.tunnel import Buffers, Traffic, Tunnel
 from outrider.proxy.egress.wires import Gone, SocketWire
 
 HEAD_SECONDS = 30.0
@@ -48,6 +48,7 @@ class Terms:
     meter: Meter = field(default_factory=NoMeter)
     resolve: Resolve = system_resolve
     injector: Injector | None = None
+    buffers: Buffers = field(default_factory=Buffers)
 
 
 class Refused(Exception):
@@ -215,7 +216,7 @@ class Connection:
             if early:
                 await SocketWire(outside).write(early, WRITE_SECONDS)
                 self._traffic.sent += len(early)
-            await Tunnel(self._client, outside, self._traffic, self._terms.idle).run()
+            await Tunnel(self._client, outside, self._traffic, self._terms.idle, self._terms.buffers).run()
         finally:
             outside.close()
             self._note(policy, where, "allowed")
