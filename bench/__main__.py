@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from bench import egress, files, latency, mcp, memory, postgres, readers, recovery, sandbox, store, vault, wake
 from bench.about import about
@@ -57,7 +57,8 @@ async def _on_a_server(part: str) -> dict[str, Any]:
 
 def _without_raw(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _without_raw(item) for key, item in value.items() if key != "raw"}
+        items = cast("dict[str, Any]", value).items()
+        return {key: _without_raw(item) for key, item in items if key != "raw"}
     return value
 
 

@@ -9,6 +9,7 @@ import asyncio
 import json
 import time
 from collections import defaultdict
+from typing import Any
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 
@@ -19,7 +20,7 @@ def frame(kind: str, **fields: object) -> bytes:
 
 
 USAGE = {"input_tokens": 10, "output_tokens": 5, "cache_read_input_tokens": 0, "cache_creation_input_tokens": 0}
-MESSAGE = {
+MESSAGE: dict[str, object] = {
     "id": "msg_1",
     "type": "message",
     "role": "assistant",
@@ -44,7 +45,7 @@ REPLY = HEAD + OPENING + FIRST + REST
 
 
 def tool_reply(name: str, given: dict[str, object]) -> bytes:
-    use = {"type": "tool_use", "id": f"toolu_{time.monotonic_ns()}", "name": name, "input": {}}
+    use: dict[str, object] = {"type": "tool_use", "id": f"toolu_{time.monotonic_ns()}", "name": name, "input": {}}
     return (
         HEAD
         + frame("message_start", message=MESSAGE)
@@ -92,8 +93,8 @@ class FastModel:
             writer.close()
 
     async def _answer(self, body: bytes, at: float, writer: asyncio.StreamWriter) -> None:
-        last = json.loads(body)["messages"][-1]["content"]
-        text = last[-1].get("text", "") if isinstance(last, list) else last
+        last: list[dict[str, Any]] | str = json.loads(body)["messages"][-1]["content"]
+        text: str = last if isinstance(last, str) else last[-1].get("text", "")
         name = text.split(" ")[0]
         self.first_byte[name] = at
         self.arrived[name].set()

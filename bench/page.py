@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
 HEAD = """\
@@ -147,7 +147,8 @@ def _memory(found: dict[str, Any]) -> list[tuple[str, str, str]]:
     shown: list[tuple[str, str, str]] = []
     for what, value in found.items():
         if isinstance(value, dict):
-            shown.append((f"memory, {what}", ", ".join(f"{role} {mb} MB" for role, mb in value.items()), ""))
+            roles = cast("dict[str, float]", value).items()
+            shown.append((f"memory, {what}", ", ".join(f"{role} {mb} MB" for role, mb in roles), ""))
         else:
             shown.append((what.removesuffix(", kB"), f"{value} kB", "none" if "idle" in what else ""))
     return shown

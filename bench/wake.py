@@ -40,7 +40,7 @@ async def measure() -> dict[str, Any]:
 
 async def _fill(store: SqliteStore, key: SessionKey, factory: EventFactory) -> None:
     """A log written by the owner's own journal, snapshots and all, with one compaction on the way."""
-    agent = {"id": "agent_1", "name": "bench", "model": {"id": "m"}, "tools": []}
+    agent: dict[str, object] = {"id": "agent_1", "name": "bench", "model": {"id": "m"}, "tools": []}
     opening = factory.internal(events.CREATED, {"agent": agent, "environment": {}})
     now = factory.now()
     record = SessionRecord(

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import asyncpg
 
 from bench.scale.clone import TABLES, Table, Template
 
 STEP = 5_000  # sessions in a transaction
+_connect = cast("Callable[[str], Awaitable[Any]]", asyncpg.connect)  # pyright: ignore[reportUnknownMemberType]
 
 
 class Filler(Protocol):
@@ -97,7 +98,7 @@ class PostgresFiller:
 
     @asynccontextmanager
     async def _open(self) -> AsyncGenerator[Any]:
-        db = await asyncpg.connect(self._url)
+        db = await _connect(self._url)
         try:
             yield db
         finally:
