@@ -25,6 +25,7 @@ from outrider.testing.memory_log import MemoryStore
 from outrider.testing.placements_suite import PLACEMENT_CONTRACTS
 from outrider.testing.postgres_server import PostgresServer
 from outrider.testing.records_suite import RECORDS_CONTRACTS
+from outrider.testing.skills_suite import SKILLS_CONTRACTS
 from outrider.testing.store_trial import Contract, Trial
 from outrider.testing.vaults_suite import VAULTS_CONTRACTS
 
@@ -37,6 +38,7 @@ CONTRACTS = [
     *VAULTS_CONTRACTS,
     *FILES_CONTRACTS,
     *MEMORIES_CONTRACTS,
+    *SKILLS_CONTRACTS,
     *PLACEMENT_CONTRACTS,
     *ACCESS_CONTRACTS,
 ]

@@ -31,7 +31,9 @@ MOVES = frozenset({"blob.put", "cold.put", "cold.freeze", "cold.thaw"})  # kille
 KEEPS = frozenset(
     f"vault.{what}" for what in ("declare", "put", "purge", "tell", "forget", "audit", "refresh", "probe")
 )  # killed in test_vault_kill.py
-FILES = frozenset({"file.put", "file.add", "file.delete", "output.put", "output.add"})  # killed in test_files_kill.py
+FILES = frozenset(
+    {"file.put", "file.add", "file.delete", "skill.put", "skill.add", "skill.delete", "output.put", "output.add"}
+)  # killed in test_files_kill.py
 MOUNTS = frozenset({"api.token", "harness.repository", "harness.checkout", "vault.mirror"})
 """Killed in test_repository_kill.py."""
 ELSEWHERE = MOVES | KEEPS | FILES | MOUNTS

@@ -1,5 +1,5 @@
-"""Kills a process around each step of an upload, a deletion, and the collection of an output: what is listed has its
-bytes, nothing is there twice, and bytes without a record are swept."""
+"""Kills a process around each step of an upload (of files and of skills), a deletion, and the collection of an
+output: what is listed has its bytes, nothing is there twice, and bytes without a record are swept."""
 
 from __future__ import annotations
 
@@ -100,6 +100,7 @@ async def test_killed_at_any_step_no_file_is_doubled_or_without_its_bytes(server
             assert failed == 1
             again = client.files.upload(file=("kept", content), extra_headers={"x-stainless-retry-count": "1"})
             expected[again.id] = content
+        skills_are_whole_or_not_there(server, stops, client)
         for point in [point for point in POINTS if point.startswith("output.")]:
             expected |= collected(server, stops, point, client)
         assert {one.id for one in client.files.list()} == expected.keys()
@@ -107,6 +108,27 @@ async def test_killed_at_any_step_no_file_is_doubled_or_without_its_bytes(server
             assert client.files.download(name).read() == content
     server.end()
     await nothing_is_left_over(server.data, expected)
+
+
+def skills_are_whole_or_not_there(server: ServerProcess, stops: Stops, client: anthropic.Anthropic) -> None:
+    """Each is deleted again, so that nothing of skills may be left over."""
+    skills = client.beta.skills
+    for number, point in enumerate([point for point in POINTS if point.startswith("skill.")]):
+        head = f"---\nname: kill\ndescription: killed at point {number}\n---\n".encode()
+        files = [("kill/SKILL.md", head), ("kill/bytes", os.urandom(50_000))]
+        if point.startswith("skill.delete"):
+            made = skills.create(files=files)
+            assert killed_at(server, stops, point, lambda made=made: skills.delete(made.id)) == 1
+            left = [one.id for one in skills.list(source="custom")]
+            assert left == ([made.id] if point.endswith("before") else [])
+        else:
+            assert killed_at(server, stops, point, lambda files=files: skills.create(files=files)) == 1
+            made = skills.create(files=files, extra_headers={"x-stainless-retry-count": "1"})
+            left = [one.id for one in skills.list(source="custom")]
+            assert left == [made.id]
+            assert skills.versions.download(made.latest_version_id, skill_id=made.id).read()
+        for one in left:
+            skills.delete(one)
 
 
 def collected(server: ServerProcess, stops: Stops, point: str, client: anthropic.Anthropic) -> dict[str, bytes]:

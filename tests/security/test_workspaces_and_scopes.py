@@ -56,6 +56,9 @@ MAY: list[tuple[str, str, set[Scope]]] = [
     ("POST", r"/v1/sessions/{session_id}(/archive|/threads/{thread_id}/archive)?", USING),
     ("DELETE", r"/v1/sessions/{session_id}", USING),
     ("GET|POST|DELETE", r"/v1/files(/.*)?", USING),
+    ("GET", r"/v1/skills(/{skill_id}(/versions)?)?", USING),
+    ("GET", r"/v1/skills/{skill_id}/versions/{skill_version_id}(/content)?", WORKING),
+    ("POST|DELETE", r"/v1/skills(/.*)?", DEFINING),
     ("GET", r"/v1/memory_stores(/.*)?", USING),
     ("POST|DELETE", r"/v1/memory_stores/{memory_store_id}/memories(/.*)?", USING),
     ("POST|DELETE", r"/v1/memory_stores(/{memory_store_id}(/archive|/memory_versions/.*)?)?", DEFINING),
@@ -104,6 +107,7 @@ def things(server: Server, stage: Stage) -> dict[str, str]:
     thread = next(iter(client.beta.sessions.threads.list(session.id)))
     store = client.beta.memory_stores.create(name="first's")
     memory = client.beta.memory_stores.memories.create(store.id, path="/a", content="of the first")
+    skill = client.beta.skills.create(files=[("a/SKILL.md", b"---\nname: first\ndescription: The first's.\n---\n")])
     key = httpx2.get(f"{server.url}/outrider/v1/keys", headers=headers(server.key)).json()["data"][0]
     return {
         "agent_id": agent.id,
@@ -117,6 +121,8 @@ def things(server: Server, stage: Stage) -> dict[str, str]:
         "memory_store_id": store.id,
         "memory_id": memory.id,
         "memory_version_id": memory.memory_version_id,
+        "skill_id": skill.id,
+        "skill_version_id": skill.latest_version_id,
         "file_id": client.beta.files.upload(file=("first's.txt", b"of the first", "text/plain")).id,
     }
 
@@ -162,6 +168,7 @@ def references(ids: dict[str, str], own: dict[str, str]) -> dict[str, list[Any]]
         "/v1/environments": [],
         "/v1/vaults": [],
         "/v1/files": [],
+        "/v1/skills": [],
         "/v1/memory_stores": [],
         "/v1/sessions": [
             whole | {"agent": ids["agent_id"]},
@@ -269,7 +276,7 @@ def test_an_environments_key_reaches_the_sessions_of_that_environment_alone(
     assert sent.data is not None
     assert [one.id for one in api.events.list(own)] == [one.id for one in sent.data]
     for method, path in NAMING:
-        if scopes_of(method, path) == WORKING:
+        if scopes_of(method, path) == WORKING and "{session_id}" in path:
             ids = scene.ids | {"session_id": other}
             assert (
                 scene.ask(keys["environment"], method, filled(path, ids), BODIES.get((method, path))).status_code == 404

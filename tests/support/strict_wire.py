@@ -15,6 +15,7 @@ from anthropic.pagination import SyncBidirectionalPageCursor, SyncPage, SyncPage
 from anthropic.types import ModelInfo
 from anthropic.types.beta import (
     BetaDeletedFile,
+    BetaDeletedSkill,
     BetaEnvironment,
     BetaEnvironmentDeleteResponse,
     BetaFileMetadata,
@@ -25,6 +26,7 @@ from anthropic.types.beta import (
     BetaManagedAgentsMemoryStore,
     BetaManagedAgentsSession,
     BetaManagedAgentsVault,
+    BetaSkill,
 )
 from anthropic.types.beta.memory_stores import (
     BetaManagedAgentsDeletedMemory,
@@ -41,6 +43,7 @@ from anthropic.types.beta.sessions import (
     BetaManagedAgentsStreamSessionEvents,
     BetaManagedAgentsStreamSessionThreadEvents,
 )
+from anthropic.types.beta.skills import BetaDeletedSkillVersion, BetaSkillVersion
 from anthropic.types.beta.vaults import (
     BetaManagedAgentsCredential,
     BetaManagedAgentsCredentialValidation,
@@ -96,6 +99,14 @@ ROUTES: tuple[tuple[str, str, Any], ...] = (
     ("GET", r"/v1/files/[^/]+", BetaFileMetadata),
     ("GET", r"/v1/files", SyncPageCursor[BetaFileMetadata]),
     ("DELETE", r"/v1/files/[^/]+", BetaDeletedFile),
+    ("POST", r"/v1/skills", BetaSkill),
+    ("GET", r"/v1/skills/[^/]+", BetaSkill),
+    ("DELETE", r"/v1/skills/[^/]+", BetaDeletedSkill),
+    ("GET", r"/v1/skills", SyncPageCursor[BetaSkill]),
+    ("POST", r"/v1/skills/[^/]+/versions", BetaSkillVersion),
+    ("GET", r"/v1/skills/[^/]+/versions/[^/]+", BetaSkillVersion),
+    ("DELETE", r"/v1/skills/[^/]+/versions/[^/]+", BetaDeletedSkillVersion),
+    ("GET", r"/v1/skills/[^/]+/versions", SyncPageCursor[BetaSkillVersion]),
     ("GET", r"/v1/models", SyncPage[ModelInfo]),
     ("GET", r"/v1/models/.+", ModelInfo),
 )

@@ -173,7 +173,7 @@ class Room:
 
         return Services(
             Settings(data=Path("/nonexistent")), self.store, self.store, self.store, self.store, self.store,
-            MemoryBlobs(), MemorySecrets(), MemoryDeclarations(), self.store,
+            self.store, MemoryBlobs(), MemorySecrets(), MemoryDeclarations(), self.store,
             self.feed, Rings(self.doorbell), self.models, self.ids, self.clock, nothing, lambda: True, nothing,
             KeyRing(self.store, self.clock),
         )  # fmt: skip

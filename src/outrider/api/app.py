@@ -30,6 +30,7 @@ from outrider.api.routes import (
     repair,
     resources,
     sessions,
+    skills,
     threads,
     vaults,
 )
@@ -44,6 +45,7 @@ V = "/v1/vaults/{vault_id}"
 M = "/v1/memory_stores/{memory_store_id}"
 C = V + "/credentials/{credential_id}"
 F = "/v1/files/{file_id}"
+K = "/v1/skills/{skill_id}"
 
 ROUTES: tuple[Route, ...] = (  # looked through in order: what is asked most comes first
     Route("POST", S + "/events", events.send_events, WORK, CHANGE),
@@ -111,6 +113,15 @@ ROUTES: tuple[Route, ...] = (  # looked through in order: what is asked most com
     Route("GET", F, files.get, USE, READ, betas=NO_BETA),
     Route("GET", F + "/content", files.content, USE, READ, betas=NO_BETA),
     Route("DELETE", F, files.delete, USE, CHANGE, betas=NO_BETA),
+    Route("POST", "/v1/skills", skills.create, DEFINE, CREATE, betas=NO_BETA, streamed=True),
+    Route("GET", "/v1/skills", skills.list_skills, USE, READ, betas=NO_BETA),
+    Route("GET", K, skills.get, USE, READ, betas=NO_BETA),
+    Route("DELETE", K, skills.delete, DEFINE, CHANGE, betas=NO_BETA),
+    Route("POST", K + "/versions", skills.create_version, DEFINE, CREATE, betas=NO_BETA, streamed=True),
+    Route("GET", K + "/versions", skills.list_versions, USE, READ, betas=NO_BETA),
+    Route("GET", K + "/versions/{skill_version_id}", skills.get_version, WORK, READ, betas=NO_BETA),
+    Route("DELETE", K + "/versions/{skill_version_id}", skills.delete_version, DEFINE, CHANGE, betas=NO_BETA),
+    Route("GET", K + "/versions/{skill_version_id}/content", skills.content, WORK, READ, betas=NO_BETA),
     Route("GET", "/outrider/v1/host", host.get_host, USE, READ, betas=NO_BETA),
     Route("POST", "/outrider/v1/sessions/{session_id}/move", places.move, ADMINISTER, CHANGE, betas=NO_BETA),
     Route("GET", "/outrider/v1/sessions/{session_id}/requests", network.get_requests, ADMINISTER, READ, betas=NO_BETA),

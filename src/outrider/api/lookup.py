@@ -7,7 +7,10 @@ from outrider.errors import NotFound
 from outrider.ports.log import SessionKey
 from outrider.ports.memory import MemoryRecord, MemoryStoreRecord, MemoryVersion
 from outrider.ports.records import AgentRecord, EnvironmentRecord, SessionRecord
+from outrider.ports.skills import SkillRecord, SkillVersion
 from outrider.ports.vaults import CredentialRecord, VaultRecord
+from outrider.resources.skills.prebuilt import prebuilt
+from outrider.resources.skills.records import LATEST
 
 
 async def session_record(call: Call, *, thread: str | None = None) -> SessionRecord:
@@ -67,6 +70,34 @@ async def memory_version_record(call: Call) -> MemoryVersion:
     if record is None:
         raise NotFound(f"Memory version {version} not found in memory store {store}.")
     return record
+
+
+async def skill_record(call: Call) -> SkillRecord:
+    """The workspace's own, or one that comes with the server."""
+    skill = call.path["skill_id"]
+    shared = prebuilt().get(skill)
+    record = await call.services.skills.skill(call.workspace, skill) if shared is None else shared.record
+    if record is None:
+        raise NotFound(f"Skill {skill} not found.")
+    return record
+
+
+async def skill_version_record(call: Call, *, latest: bool = False) -> SkillVersion:
+    """`latest`: whether it may be named by that alias."""
+    skill = await skill_record(call)
+    version = call.path["skill_version_id"]
+    wanted = skill.latest if latest and version == LATEST else version
+    found = await skill_version_named(call, skill.id, wanted)
+    if found is None:
+        raise NotFound(f"Skill version {version} not found in skill {skill.id}.")
+    return found
+
+
+async def skill_version_named(call: Call, skill: str, version: str) -> SkillVersion | None:
+    shared = prebuilt().get(skill)
+    if shared is None:
+        return await call.services.skills.skill_version(call.workspace, skill, version)
+    return shared.version if shared.version.id == version else None
 
 
 async def environment_record(call: Call, environment_id: str) -> EnvironmentRecord:

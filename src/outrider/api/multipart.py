@@ -34,13 +34,14 @@ class Part:
 class Form:
     """One request's form. Iterate `parts`, and read each part before the next: by `content` or `text`."""
 
-    def __init__(self, pieces: AsyncIterator[bytes], content_type: str) -> None:
+    def __init__(self, pieces: AsyncIterator[bytes], content_type: str, *, most_parts: int = MOST_PARTS) -> None:
         kind, options = parse_options_header(content_type)
         if kind != b"multipart/form-data" or b"boundary" not in options:
             raise InvalidRequest("The request body must be multipart/form-data with a boundary.")
         self._pieces = pieces
         self._waiting: list[Part | bytes | None] = []  # None: a part ends
         self._parts = 0
+        self._most_parts = most_parts
         self._ended = False
         self._headers: dict[str, bytes] = {}
         self._field, self._value = b"", b""
@@ -116,8 +117,8 @@ class Form:
 
     def _begin(self) -> None:
         self._parts += 1
-        if self._parts > MOST_PARTS:
-            raise InvalidRequest(f"The form should have at most {MOST_PARTS} parts.")
+        if self._parts > self._most_parts:
+            raise InvalidRequest(f"The form should have at most {self._most_parts} parts.")
         self._headers = {}
 
     def _on_field(self, data: bytes, start: int, end: int) -> None:

@@ -24,6 +24,7 @@ from outrider.ports.placements import Placements
 from outrider.ports.records import Records
 from outrider.ports.sandbox import Capabilities
 from outrider.ports.secrets import Secrets
+from outrider.ports.skills import SkillRecords
 from outrider.ports.telemetry import SILENT, Telemetry
 from outrider.ports.vaults import VaultRecords
 from outrider.session.feed import Feed
@@ -52,6 +53,7 @@ class Services:
     vaults: VaultRecords
     memories: MemoryStores
     files: FileRecords
+    skills: SkillRecords
     blobs: Blobs
     secrets: Secrets
     declarations: Declarations

@@ -134,6 +134,7 @@ async def wired(
                 store,
                 store,
                 store,
+                store,
                 blobs,
                 secrets,
                 declarations,

@@ -92,15 +92,27 @@ def _announce(names: dict[str, str]) -> Steps[None]:
 
 
 def _add(record: FileRecord, most_bytes: int, keep: KeptAnswer | None) -> Steps[None]:
-    values = {**shapes.fields(record), "most_bytes": most_bytes}
-    if (yield from run("take_announced", values)) != 1:
-        raise Overloaded("The upload took too long and was given up. Nothing was stored.")
-    yield from run("open_storage", values)
-    if record.counted and (yield from run("grow_storage", values)) != 1:
-        raise InvalidRequest(NO_STORAGE, error_code="storage_quota_exceeded")
+    values = shapes.fields(record)
+    yield from take_announced(values, most_bytes, counted=record.counted)
     yield from run("insert_file", values)
+    yield from keep_answer(record.workspace, keep)
+
+
+def take_announced(values: dict[str, Any], most_bytes: int, *, counted: bool = True) -> Steps[None]:
+    """The bytes that were announced under `id`, `size` of them, belong to a record from now on. Raises Overloaded,
+    InvalidRequest."""
+    names = {key: values[key] for key in ("workspace", "id", "size")}
+    if (yield from run("take_announced", names)) != 1:
+        raise Overloaded("The upload took too long and was given up. Nothing was stored.")
+    yield from run("open_storage", names)
+    if counted and (yield from run("grow_storage", {**names, "most_bytes": most_bytes})) != 1:
+        raise InvalidRequest(NO_STORAGE, error_code="storage_quota_exceeded")
+
+
+def keep_answer(workspace: str, keep: KeptAnswer | None) -> Steps[None]:
+    """For retries of the request that this transaction answers."""
     if keep is not None:
-        yield from run("put_answer", _answer(record.workspace, keep))
+        yield from run("put_answer", _answer(workspace, keep))
 
 
 def _add_output(record: FileRecord, output: OutputRecord, epoch: int, most_bytes: int) -> Steps[str | None]:

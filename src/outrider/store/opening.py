@@ -20,6 +20,7 @@ from outrider.ports.log import EventLog
 from outrider.ports.memory import MemoryStores
 from outrider.ports.placements import Placements
 from outrider.ports.records import Records
+from outrider.ports.skills import SkillRecords
 from outrider.ports.vaults import VaultRecords
 from outrider.store.blobs.opening import open_blobs
 from outrider.store.bodies import Bodies
@@ -33,7 +34,9 @@ PAUSE_SECONDS = 1.0
 log = logging.getLogger("outrider.store")
 
 
-class Store(EventLog, Records, VaultRecords, FileRecords, MemoryStores, ColdLogs, Placements, Access, Protocol):
+class Store(
+    EventLog, Records, VaultRecords, FileRecords, MemoryStores, SkillRecords, ColdLogs, Placements, Access, Protocol
+):
     """All ports on one set of data. `writer` is the name under which it notifies other processes, if it does."""
 
     writer: str

@@ -10,6 +10,7 @@ SHARED = (
     "sql/vaults.sql",
     "sql/files.sql",
     "sql/memory.sql",
+    "sql/skills.sql",
     "sql/placements.sql",
     "sql/access.sql",
 )

@@ -11,6 +11,7 @@ from outrider.ports.files import FileRecord, OutputRecord
 from outrider.ports.log import Attendance, HistoryEntry, HistoryQuery, Row, SessionKey, Snapshot
 from outrider.ports.memory import MemoryRecord, MemoryStoreRecord, MemoryVersion, Write
 from outrider.ports.records import AgentRecord, EnvironmentRecord, Page, SessionFilter, SessionRecord
+from outrider.ports.skills import SkillRecord, SkillVersion
 from outrider.ports.vaults import Change, CredentialRecord, VaultRecord
 
 OnCommit = Callable[[SessionKey, list[Row]], None]
@@ -42,6 +43,8 @@ Record = (
     | MemoryRecord
     | MemoryVersion
     | Write
+    | SkillRecord
+    | SkillVersion
 )
 
 

@@ -1,10 +1,10 @@
-"""Erases blobs that nothing refers to: what a crash left between a blob and its row, and what deleted sessions and
-files left.
+"""Erases blobs that nothing refers to: what a crash left between a blob and its row, and what deleted sessions,
+files and skills left.
 
 A blob is erased only when no append can come to refer to it any more. Order matters: first the blob is seen, then the
 log's counters, then its rows. A session exists before its first blob and never comes back after its deletion; an
-append whose fence has been passed can't succeed; a freeze, which hides rows, raises the epoch. A file's bytes are
-announced before they are there, and what leads to them goes for good.
+append whose fence has been passed can't succeed; a freeze, which hides rows, raises the epoch. The bytes of files and
+skills are announced before they are there, and what leads to them goes for good.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from outrider.ports.blobs import BlobInfo, BlobKey, BlobPrefix, Blobs
 from outrider.ports.cold import Counters
 from outrider.ports.files import FILE, FileRecords, all_of
 from outrider.ports.log import SessionKey
+from outrider.ports.skills import VERSION
 from outrider.store.bodies import BODY, read_fence, reference
 from outrider.store.cold import SEGMENT, Rows
 
@@ -26,13 +27,15 @@ class Owners(Rows, FileRecords, Protocol):
 
 
 ROWS_AT_ONCE = 200
+ANNOUNCED = (f"{FILE}_", f"{VERSION}_")
+"""What the owners of bytes begin with that are announced."""
 
 
 async def sweep(store: Owners, blobs: Blobs, prefix: BlobPrefix | None = None) -> int:
     """Returns how many were erased. May run beside everything else, in several processes."""
     erased = 0
     async for session, names in _by_session(blobs.list(prefix or BlobPrefix())):
-        if session.session.startswith(f"{FILE}_"):
+        if session.session.startswith(ANNOUNCED):
             erased += await _erase_unless_known(store, blobs, session.workspace, session.session)
             continue
         strays = await _strays(store, session, names)

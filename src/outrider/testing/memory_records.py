@@ -16,8 +16,8 @@ from outrider.ports.records import (
     StoredAnswer,
 )
 from outrider.testing.memory_access import MemoryAccess
-from outrider.testing.memory_files import MemoryFiles
 from outrider.testing.memory_memories import MemoryMemories
+from outrider.testing.memory_skills import MemorySkills
 from outrider.testing.paging import one_page
 
 
@@ -40,7 +40,7 @@ class Kept:
         return len(self.rows) if self.segment is None else self.cold_head
 
 
-class MemoryRecords(MemoryMemories, MemoryFiles, MemoryAccess):
+class MemoryRecords(MemoryMemories, MemorySkills, MemoryAccess):
     """The part of `Records` that writes no log; `MemoryStore` adds the rest."""
 
     def __init__(self) -> None:

@@ -14,12 +14,15 @@ from outrider.ports.log import EventLog, Lease, NewEvent, Row, SessionKey
 from outrider.ports.memory import MemoryStores
 from outrider.ports.placements import Placements
 from outrider.ports.records import Records, SessionRecord
+from outrider.ports.skills import SkillRecords
 from outrider.ports.vaults import VaultRecords
 
 THREAD = "sthr_primary"
 
 
-class Store(EventLog, Records, VaultRecords, FileRecords, MemoryStores, ColdLogs, Placements, Access, Protocol):
+class Store(
+    EventLog, Records, VaultRecords, FileRecords, MemoryStores, SkillRecords, ColdLogs, Placements, Access, Protocol
+):
     """All ports on one set of data."""
 
 

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 import msgspec
 
 from outrider import faults
+from outrider.api.announcing import check_room, erase_bytes, opened, withdraw
 from outrider.api.answers import FileReply, Keep, Reply
 from outrider.api.endpoint import Call, too_large
 from outrider.api.lists import ORDER_OF_LISTS, mark_created, page_of
 from outrider.api.multipart import Form, Part
-from outrider.errors import BlobDamaged, InvalidRequest, NotFound, Overloaded, StorageFull
-from outrider.ports.files import FILE, Announced, FileRecord, all_of, content_of
+from outrider.errors import InvalidRequest, NotFound
+from outrider.ports.files import FILE, Announced, FileRecord, content_of
 from outrider.resources.files import deleted_file, expiry_of, file_object, filename_of, mime_type_of
 from outrider.wire.pages import cut, page_bytes, read_cursor
 from outrider.wire.query import Query
@@ -44,7 +45,7 @@ async def upload(call: Call) -> Reply:
     services, most = call.services, call.services.settings.limits.file_bytes
     if call.incoming.declared > most + FORM_BYTES:
         raise too_large(most)
-    _check_room(call)
+    check_room(call, "files are")
     form = Form(call.incoming.pieces, call.incoming.content_type)
     announced = Announced(call.workspace, services.ids.new(FILE))
     await services.files.announce_file(announced.workspace, announced.id, services.clock.now())
@@ -69,13 +70,7 @@ async def upload(call: Call) -> Reply:
         return reply
     finally:
         if not added:
-            await _withdraw(call, announced)
-
-
-def _check_room(call: Call) -> None:
-    """Also while a file comes in: it must not take the room that the log needs."""
-    if not call.services.has_room():
-        raise StorageFull("The server's disk is nearly full; no files are taken until there is room.")
+            await withdraw(call, announced)
 
 
 async def _receive(call: Call, form: Form, announced: Announced) -> _Received:
@@ -112,7 +107,7 @@ async def _measured(call: Call, content: AsyncIterator[bytes], received: _Receiv
             raise too_large(most)
         waiting += piece
         if len(waiting) >= PIECE:
-            _check_room(call)
+            check_room(call, "files are")
             yield bytes(waiting)
             waiting.clear()
     if waiting:
@@ -140,15 +135,6 @@ def _record(call: Call, announced: Announced, received: _Received) -> FileRecord
 def _fingerprint(received: _Received) -> bytes:
     """What makes a retry the same request: boundaries differ between attempts."""
     return msgspec.json.encode([received.filename, received.mime_type, received.expires, received.sha256.hex()])
-
-
-async def _withdraw(call: Call, announced: Announced) -> None:
-    """What did not become a file leaves nothing. Should that fail, the sweep does it later."""
-    try:
-        await call.services.blobs.delete_all(all_of(announced.workspace, announced.id))
-        await call.services.files.forget_announced(announced)
-    except Overloaded as error:
-        log.warning("file %s: what was uploaded of it is left to the next sweep: %s", announced.id, error.message)
 
 
 async def list_files(call: Call) -> Reply:
@@ -204,20 +190,10 @@ async def content(call: Call) -> FileReply:
         raise NotFound(f"File {record.id} has expired.", error_code="file_expired")
     if not record.downloadable:
         raise InvalidRequest(f"File {record.id} is not downloadable.", error_code="file_not_downloadable")
-    pieces = call.services.blobs.get(content_of(record.workspace, record.blob))
-    try:
-        first = await anext(pieces, b"")
-    except NotFound:
-        if await call.services.files.file(call.workspace, record.id) is None:
-            raise NotFound(f"File {record.id} not found.") from None  # deleted meanwhile
-        raise BlobDamaged(f"The bytes of file {record.id} are missing.") from None
-    return FileReply(_all(first, pieces), record.size, record.mime_type, record.filename)
-
-
-async def _all(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield first
-    async for piece in rest:
-        yield piece
+    pieces = await opened(
+        call, record.blob, f"File {record.id}", lambda: call.services.files.file(call.workspace, record.id)
+    )
+    return FileReply(pieces, record.size, record.mime_type, record.filename)
 
 
 async def delete(call: Call) -> Reply:
@@ -226,8 +202,5 @@ async def delete(call: Call) -> Reply:
     blob = await services.files.delete_file(call.workspace, file_id)
     faults.point("file.delete.after")
     if blob is not None:
-        try:
-            await services.blobs.delete_all(all_of(call.workspace, blob))
-        except Overloaded as error:  # the file is gone all the same
-            log.warning("file %s: its bytes are left to the next sweep: %s", file_id, error.message)
+        await erase_bytes(call, blob)
     return Reply(deleted_file(file_id))

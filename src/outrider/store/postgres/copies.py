@@ -82,6 +82,7 @@ async def copy(url: str, to: Path) -> Copy:
             segments = await _ask(link, "segments")
             outside = await _ask(link, "outside")
             files = await _ask(link, "owned_by_files") if "files" in tables else []  # an older schema has none
+            files += await _ask(link, "owned_by_skills") if "skill_versions" in tables else []
     facts = {
         "schema": version,
         "tables": {name: {"columns": columns, "rows": rows[name]} for name, columns in tables.items()},

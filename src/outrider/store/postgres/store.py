@@ -24,6 +24,7 @@ from outrider.store.postgres.transaction import Link, Transaction
 from outrider.store.postgres.writer import Writer
 from outrider.store.scripts import Script
 from outrider.store.shapes import OnBatch, OnCommit, OnDelete
+from outrider.store.skills import StoredSkills
 from outrider.store.steps import Recorded
 from outrider.store.vaults import StoredVaults
 
@@ -36,11 +37,12 @@ class PostgresStore(
     StoredVaults,
     StoredFiles,
     StoredMemories,
+    StoredSkills,
     StoredPlacements,
     StoredAccess,
 ):
-    """Implements `EventLog`, `Records`, `VaultRecords`, `FileRecords`, `MemoryStores`, `ColdLogs`, `Placements` and
-    `Access`.
+    """Implements `EventLog`, `Records`, `VaultRecords`, `FileRecords`, `MemoryStores`, `SkillRecords`, `ColdLogs`,
+    `Placements` and `Access`.
 
     Made by `open`.
 

@@ -106,7 +106,8 @@ DELETE FROM announced_files WHERE workspace = :workspace AND id = :id;
 -- name: owns_bytes
 -- Whether something leads to this owner's bytes.
 SELECT 1 AS found FROM files WHERE workspace = :workspace AND blob = :blob
-UNION ALL SELECT 1 FROM announced_files WHERE workspace = :workspace AND id = :blob LIMIT 1;
+UNION ALL SELECT 1 FROM announced_files WHERE workspace = :workspace AND id = :blob
+UNION ALL SELECT 1 FROM skill_versions WHERE workspace = :workspace AND id = :blob LIMIT 1;
 
 -- name: hold_epoch
 -- Keep a session's owner as it is until this transaction's end.

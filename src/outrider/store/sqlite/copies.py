@@ -16,6 +16,12 @@ from outrider.store.scripts import shipped
 from outrider.store.sqlite import problems
 from outrider.store.sqlite.migrations import PACKAGE
 
+OWNERS = {
+    "files": "SELECT workspace, blob FROM files WHERE blob IS NOT NULL",
+    "skill_versions": "SELECT workspace, id FROM skill_versions",
+}
+"""By the tables that they are in: whose bytes lie in the blob store."""
+
 
 def copy(database: Path, to: Path) -> None:
     """One read transaction's view, written anew: nothing that was erased before is in it. Raises Internal."""
@@ -60,9 +66,9 @@ def blobs_of(database: Path) -> list[BlobKey]:
             if (row := reference(body)) is None:
                 raise Internal(f"A row of session {session} can't be read.")
             found.add(BlobKey(workspace, session, row.blob))
-        if db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'files'").fetchall():  # an older copy has none
-            for workspace, blob in db.execute("SELECT workspace, blob FROM files WHERE blob IS NOT NULL"):
-                found.add(content_of(workspace, blob))
+        for table, query in OWNERS.items():
+            if db.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (table,)).fetchall():  # an older copy has none
+                found.update(content_of(workspace, blob) for workspace, blob in db.execute(query))
     return sorted(found)
 
 

@@ -16,6 +16,7 @@ from outrider.store.files import StoredFiles
 from outrider.store.memory import StoredMemories
 from outrider.store.placements import StoredPlacements
 from outrider.store.shapes import OnBatch, OnCommit, OnDelete
+from outrider.store.skills import StoredSkills
 from outrider.store.sqlite import connections, problems
 from outrider.store.sqlite.cold import SqliteCold
 from outrider.store.sqlite.log import SqliteLog
@@ -36,11 +37,12 @@ class SqliteStore(
     StoredVaults,
     StoredFiles,
     StoredMemories,
+    StoredSkills,
     StoredPlacements,
     StoredAccess,
 ):
-    """Implements `EventLog`, `Records`, `VaultRecords`, `FileRecords`, `MemoryStores`, `ColdLogs`, `Placements` and
-    `Access`.
+    """Implements `EventLog`, `Records`, `VaultRecords`, `FileRecords`, `MemoryStores`, `SkillRecords`, `ColdLogs`,
+    `Placements` and `Access`.
 
     Made by `open`.
 

@@ -44,3 +44,7 @@ UPDATE heads SET epoch = epoch + :room;
 -- name: owned_by_files
 -- Whose bytes lie in the blob store.
 SELECT DISTINCT workspace, blob FROM files WHERE blob IS NOT NULL;
+
+-- name: owned_by_skills
+-- As are the archives of skills.
+SELECT workspace, id AS blob FROM skill_versions;
