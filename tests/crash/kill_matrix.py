@@ -38,7 +38,8 @@ MOUNTS = frozenset({"api.token", "harness.repository", "harness.checkout", "vaul
 """Killed in test_repository_kill.py."""
 ELSEWHERE = MOVES | KEEPS | FILES | MOUNTS
 TAKEN_OVER = {"store.commit": 10, "api.take": 2, "harness.model": 3, "harness.tool": 2, "harness.interrupt": 1}
-HELD_SECONDS = 15.0
+HELD_SECONDS = 120.0  # longer than a session plays: whoever comes to the point later would stand there for good
+JOIN_SECONDS = 15.0
 FROZEN_SECONDS = 4.5  # so that it was buried, even if nobody needed what it held
 HOLD_SECONDS = 1.0
 
@@ -183,7 +184,7 @@ class _Killer(threading.Thread):
     def finish(self) -> None:
         """Whoever was frozen goes on, now that the session was finished elsewhere: it must change nothing any more."""
         self._scene.stops.give_up()
-        self.join(HELD_SECONDS)
+        self.join(JOIN_SECONDS)
         if self._frozen is not None:
             frozen, self._frozen = self._frozen, None
             assert self.killed is not None
