@@ -132,13 +132,8 @@ def test_no_two_repositories_share_a_place_or_an_address(client: Anthropic, made
 
 
 def test_other_kinds_of_resources_are_refused_for_now(client: Anthropic, made: dict[str, str]) -> None:
-    with refused(400, "resources.0.type: file"):
-        session_with(client, made, {"type": "file", "file_id": "file_1"})
     with refused(400, "resources.1.type: memory_store"):
         session_with(client, made, repository(), {"type": "memory_store", "memory_store_id": "memstore_1"})
-    session = session_with(client, made)
-    with refused(400, "file resources are not offered"):
-        client.beta.sessions.resources.add(session.id, type="file", file_id="file_1")
 
 
 @requirement("resources:update")

@@ -36,7 +36,8 @@ FILES = frozenset(
 )  # killed in test_files_kill.py
 MOUNTS = frozenset({"api.token", "harness.repository", "harness.checkout", "vault.mirror"})
 """Killed in test_repository_kill.py."""
-ELSEWHERE = MOVES | KEEPS | FILES | MOUNTS
+GIVEN = frozenset({"resource.add", "resource.drop", "harness.upload", "shim.upload"})  # in test_given_files_kill.py
+ELSEWHERE = MOVES | KEEPS | FILES | MOUNTS | GIVEN
 TAKEN_OVER = {"store.commit": 10, "api.take": 2, "harness.model": 3, "harness.tool": 2, "harness.interrupt": 1}
 HELD_SECONDS = 120.0  # longer than a session plays: whoever comes to the point later would stand there for good
 JOIN_SECONDS = 15.0

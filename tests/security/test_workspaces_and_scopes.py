@@ -174,6 +174,7 @@ def references(ids: dict[str, str], own: dict[str, str]) -> dict[str, list[Any]]
             whole | {"agent": ids["agent_id"]},
             whole | {"environment_id": ids["environment_id"]},
             whole | {"vault_ids": [ids["vault_id"]]},
+            whole | {"resources": [{"type": "file", "file_id": ids["file_id"]}]},
         ],
         "/outrider/v1/keys": [
             {"name": "worker", "scope": "environment", "environment_id": ids["environment_id"]},

@@ -35,6 +35,8 @@ from anthropic.types.beta.memory_stores import (
     BetaManagedAgentsMemoryVersion,
 )
 from anthropic.types.beta.sessions import (
+    BetaManagedAgentsDeleteSessionResource,
+    BetaManagedAgentsFileResource,
     BetaManagedAgentsGitHubRepositoryResource,
     BetaManagedAgentsSendSessionEvents,
     BetaManagedAgentsSessionEvent,
@@ -91,7 +93,9 @@ ROUTES: tuple[tuple[str, str, Any], ...] = (
     ("POST", r"/v1/sessions/[^/]+/events", BetaManagedAgentsSendSessionEvents),
     ("GET", r"/v1/sessions/[^/]+(/threads/[^/]+)?/events", SyncPageCursor[BetaManagedAgentsSessionEvent]),
     ("POST", r"/v1/sessions/[^/]+/resources/[^/]+", BetaManagedAgentsGitHubRepositoryResource),
-    ("GET", r"/v1/sessions/[^/]+/resources/[^/]+", BetaManagedAgentsGitHubRepositoryResource),
+    ("GET", r"/v1/sessions/[^/]+/resources/[^/]+", BetaManagedAgentsSessionResource),
+    ("DELETE", r"/v1/sessions/[^/]+/resources/[^/]+", BetaManagedAgentsDeleteSessionResource),
+    ("POST", r"/v1/sessions/[^/]+/resources", BetaManagedAgentsFileResource),
     ("GET", r"/v1/sessions/[^/]+/resources", SyncPageCursor[BetaManagedAgentsSessionResource]),
     ("GET", r"/v1/sessions/[^/]+/threads", SyncPageCursor[Thread]),
     ("GET", r"/v1/sessions/[^/]+/threads/[^/]+", Thread),

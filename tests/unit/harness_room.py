@@ -21,6 +21,7 @@ from outrider.config import Limits, Settings
 from outrider.doorbell.local import LocalDoorbell
 from outrider.errors import InvalidRequest
 from outrider.harness.loop import Hands
+from outrider.harness.uploads import Uploads
 from outrider.harness.worker import Worker
 from outrider.ids import MonotonicIds
 from outrider.ports.log import Lease, NewEvent, Row, SessionKey
@@ -142,6 +143,7 @@ class Room:
         self.store = store(on_commit=self._committed)
         self.feed = Feed(self.store, self.clock, self.ids, lambda kind, body: body, replay_window=2.0, heartbeat=20.0)
         self.models = OneModel(ModelProfile("e", "m", window=window, mid_conversation_system=mid_conversation_system))
+        self.blobs = MemoryBlobs()
         self._news = asyncio.Event()
 
     def _committed(self, key: SessionKey, rows: list[Row]) -> None:
@@ -160,7 +162,10 @@ class Room:
 
     @asynccontextmanager
     async def worker(self, name: str = "w1") -> AsyncGenerator[Worker]:
-        hands = Hands(self.store, self.feed, self.model, self.models, self.sandboxes, self.limits, self.ids, self.clock)
+        hands = Hands(
+            self.store, self.feed, self.model, self.models, self.sandboxes, self.limits, self.ids, self.clock,
+            uploads=Uploads(self.store, self.blobs, self.sandboxes),
+        )  # fmt: skip
         worker = Worker(hands, self.feed, self.doorbell, name)
         async with worker.working():
             yield worker
@@ -173,7 +178,7 @@ class Room:
 
         return Services(
             Settings(data=Path("/nonexistent")), self.store, self.store, self.store, self.store, self.store,
-            self.store, MemoryBlobs(), MemorySecrets(), MemoryDeclarations(), self.store,
+            self.store, self.blobs, MemorySecrets(), MemoryDeclarations(), self.store,
             self.feed, Rings(self.doorbell), self.models, self.ids, self.clock, nothing, lambda: True, nothing,
             KeyRing(self.store, self.clock),
         )  # fmt: skip

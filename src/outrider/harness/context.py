@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from functools import lru_cache
 from typing import Any, cast
 
@@ -18,6 +19,7 @@ from outrider.session.state import Context, Message
 BUILDER = 4  # version of this module's output, logged with each request
 CACHE_MARK = {"type": "ephemeral"}
 THINKING_TOKENS = 4_096
+MOST_FILES_NAMED = 50
 
 PLATFORM_TEXT = """\
 You are an agent at work in a session that may last long. Your built-in tools act in an isolated Linux sandbox.
@@ -109,6 +111,8 @@ def _system(context: Context, *, with_tools: bool, cache: bool) -> list[dict[str
     blocks = _text(platform if with_tools else NO_TOOLS_TEXT)
     if context.mounts and with_tools:
         blocks += _text(_mounts(context))
+    if context.files and with_tools:
+        blocks += _text(_files(context))
     if context.agent.get("system"):
         blocks += _text(context.agent["system"])
     if cache:
@@ -130,6 +134,17 @@ def _mounts(context: Context) -> str:
     if skills and policy_of(context.agent, "read"):
         lines.append("Skills in these repositories. Before you do what one is for, read its file:")
         lines += [f"- {one['name']}: {one['description']} ({at['mount_path']}/{one['path']})" for at, one in skills]
+    return "\n".join(lines)
+
+
+def _files(context: Context) -> str:
+    """What the user gave. Names are a user's: kept to one line each."""
+    lines = ["Files that the user gave you:"]
+    for file in context.files[:MOST_FILES_NAMED]:
+        name = json.dumps(file.filename, ensure_ascii=False)
+        lines.append(f"- {file.mount_path} ({name}, {file.mime_type}, {file.size} bytes)")
+    if len(context.files) > MOST_FILES_NAMED:
+        lines.append(f"- and {len(context.files) - MOST_FILES_NAMED} more in the same folder")
     return "\n".join(lines)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from outrider.clock import Clock
 from outrider.config import Limits
 from outrider.harness.outputs import Collects, CollectsNothing
+from outrider.harness.uploads import Brings, BringsNothing
 from outrider.ids import IdSource
 from outrider.ports.doorbell import LiveFeed
 from outrider.ports.egress import Egress, NoEgress
@@ -38,4 +39,5 @@ class Hands:
     repositories: Repositories = field(default_factory=NoRepositories)
     whereabouts: Callable[[str], Awaitable[Whereabouts]] = always_here
     outputs: Collects = field(default_factory=CollectsNothing)
+    uploads: Brings = field(default_factory=BringsNothing)
     connectors: Connectors = field(default_factory=NoConnectors)

@@ -48,6 +48,7 @@ from outrider.harness.next_action import (
 from outrider.harness.replies import ReplyDraft, reply_rows
 from outrider.harness.repositories import Mounting
 from outrider.harness.telling import Telling
+from outrider.harness.uploads import Bringing
 from outrider.ports.metrics import RESCHEDULES
 from outrider.ports.model import ModelCall, ModelProfile, ModelReply
 from outrider.ports.sandbox import ToolCall, ToolOutcome, text_outcome
@@ -88,6 +89,7 @@ class Driver:
         self._telling = Telling(hands.telemetry, hands.clock, journal.lease.key.session)
         journal.traced_by(hands.telemetry.tracer, lambda: self._telling.trace)
         self._mounting = Mounting(hands, journal, self._news, lambda work: self._group.create_task(work))
+        self._bringing = Bringing(hands.uploads, journal, self._news, lambda work: self._group.create_task(work))
         self._request: _Request | None = None
         self._tools: dict[str, asyncio.Task[None]] = {}
         self._finished: dict[str, ToolOutcome] = {}
@@ -110,7 +112,7 @@ class Driver:
                         return True
                 return False
             finally:
-                for task in (*self._under_way(), *self._mounting.under_way()):
+                for task in (*self._under_way(), *self._mounting.under_way(), *self._bringing.under_way()):
                     task.cancel()
                 self._telling.leave()
 
@@ -228,6 +230,7 @@ class Driver:
         self._servers.stop()
         await self._stop_request()
         await self._mounting.stop()
+        await self._bringing.stop()
         await self._stop_tools()
         if self._state.open_span is not None:
             self._journal.stage(span_end(factory, self._state.open_span, is_error=None))
@@ -369,6 +372,9 @@ class Driver:
         inside = [call_id for call_id in new if not self._is_mcp(call_id)]
         if inside and not await self._can_run_tools():
             return
+        fresh = [call_id for call_id in inside if call_id in start]
+        if fresh and not await self._bringing.settled(fresh):
+            return
         self._intended.update(start)
         for call_id in start:
             fields = {"call_id": call_id, "epoch": self._journal.lease.epoch}
@@ -433,8 +439,10 @@ class Driver:
                 )
                 ended(outcome, "ok")
             except CallLost:
+                self._bringing.again()
                 outcome = ended(text_outcome(events.CALL_LOST_TEXT, is_error=True), "lost")
             except SandboxUnavailable as problem:
+                self._bringing.again()
                 outcome = ended(text_outcome(problem.message, is_error=True), "unavailable")
         faults.point("harness.tool.after")
         self._finished[call.id] = outcome

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from outrider.errors import CallLost, Fenced, OutriderError, PeerRefused, SandboxUnavailable
 from outrider.links.frames import BEAT_SECONDS, VERSION, Frame, Frames, Gone
 from outrider.links.peers import CONNECT_SECONDS, check_role
-from outrider.ports.sandbox import Output, OutputChanged, Sandboxes, ToolCall
+from outrider.ports.sandbox import Output, OutputChanged, Sandboxes, ToolCall, Upload
 
 log = logging.getLogger("outrider.sandbox")
 
@@ -34,6 +34,10 @@ class HostSandboxes(Sandboxes, Protocol):
 
     async def piece_of_output(self, session: str, output: Output, offset: int) -> bytes:
         """Empty at the end. Raises as `read_output`."""
+        ...
+
+    async def put_piece(self, session: str, upload: Upload, offset: int, piece: bytes, *, epoch: int) -> None:
+        """A part of `put_upload`; the same one may come again."""
         ...
 
     async def stored(self) -> list[str]:
@@ -154,8 +158,9 @@ class _Serving:
                 )
             case "interrupt":
                 return await self._sandboxes.interrupt(session, frame["call_id"], epoch=frame["epoch"])
-            case "outputs" | "output":
-                return await self._outputs(session, frame)
+            case "outputs" | "output" | "missing" | "upload":
+                out = frame["op"].startswith("output")
+                return await (self._outputs if out else self._uploads)(session, frame)
             case "keep":
                 for one in frame["sessions"]:
                     await self._kept(one, frame)
@@ -180,6 +185,17 @@ class _Serving:
         except OutputChanged:
             return None
         return base64.b64encode(piece).decode()
+
+    async def _uploads(self, session: str, frame: Frame) -> Any:
+        """What is missing, or nothing for a piece that was put."""
+        if frame["op"] == "missing":
+            wanted = [Upload(*one) for one in frame["uploads"]]
+            return [
+                astuple(one) for one in await self._sandboxes.missing_uploads(session, wanted, epoch=frame["epoch"])
+            ]
+        piece = base64.b64decode(frame["data"])
+        upload = Upload(*frame["upload"])
+        return await self._sandboxes.put_piece(session, upload, frame["offset"], piece, epoch=frame["epoch"])
 
     async def _kept(self, session: str, frame: Frame) -> None:
         """Good for one lease after the beat it answers to: a frame that was long on its way counts for nothing."""

@@ -13,13 +13,13 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from typing import Any
 
 from outrider.errors import CallLost, Fenced, PeerRefused, SandboxUnavailable
 from outrider.links.frames import BEAT_SECONDS, VERSION, Frame, Frames, Gone, NotTrusted
 from outrider.links.peers import dial
-from outrider.ports.sandbox import Capabilities, Output, OutputChanged, ToolCall, ToolOutcome
+from outrider.ports.sandbox import Capabilities, Output, OutputChanged, ToolCall, ToolOutcome, Upload, placed_pieces
 
 PAUSE_SECONDS = 0.1
 LONGEST_PAUSE = 1.0
@@ -144,6 +144,17 @@ class RemoteSandboxes:
                 return
             offset += len(piece)
             yield piece
+
+    async def missing_uploads(self, session: str, uploads: Sequence[Upload], *, epoch: int) -> list[Upload]:
+        wanted = [astuple(one) for one in uploads]
+        request = {"op": "missing", "session": session, "uploads": wanted, "epoch": epoch}
+        return [Upload(*one) for one in await self._ask(request, ANSWER_SECONDS)]
+
+    async def put_upload(self, session: str, upload: Upload, content: AsyncIterator[bytes], *, epoch: int) -> None:
+        about: Frame = {"op": "upload", "session": session, "upload": astuple(upload), "epoch": epoch}
+        async for offset, piece in placed_pieces(upload, content):
+            data = base64.b64encode(piece).decode()
+            await self._ask({**about, "offset": offset, "data": data}, ANSWER_SECONDS)
 
     async def stop(self, session: str) -> None:
         await self._ask({"op": "stop", "session": session}, ANSWER_SECONDS)

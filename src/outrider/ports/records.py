@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from outrider.ports.copies import NO_CHANGES, FileChanges
 from outrider.ports.log import KeptAnswer, Lease, NewEvent, SessionKey
 from outrider.ports.log import StoredAnswer as StoredAnswer
 
@@ -105,8 +106,9 @@ class Records(Protocol):
         wake: bool,
         worker: str | None = None,
         keep: KeptAnswer | None = None,
+        files: FileChanges = NO_CHANGES,
     ) -> Lease | None:
-        """Record, log and first events in one transaction; `worker` and `keep` as in `EventLog.take_in`.
+        """Record, log, first events and files in one transaction; `worker` and `keep` as in `EventLog.take_in`.
         Raises AlreadyAnswered as `keep` says."""
         ...
 
@@ -119,9 +121,12 @@ class Records(Protocol):
         *,
         if_head: int,
         columns: Literal["details", "archive"],
+        files: FileChanges = NO_CHANGES,
+        keep: KeptAnswer | None = None,
     ) -> None:
-        """Write `details` and `agent` ("details"), or `archived_at` and `status` ("archive"), with `updated_at`, and
-        append the events, in one transaction. Raises HeadMoved when the log's head is not `if_head`."""
+        """Write `details` and `agent` ("details"), or `archived_at` and `status` ("archive"), with `updated_at`, append
+        the events, change the files and store the answer, in one transaction. Raises HeadMoved when the log's head is
+        not `if_head`."""
         ...
 
     async def delete_session(self, key: SessionKey, *, if_head: int, opened_by: str = "") -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -61,6 +61,33 @@ class Output:
     mark: str
 
 
+UPLOAD_PIECE = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file that the session's user gave it: where it belongs beneath the uploads folder, and which one it is. Files
+    never change, so the same id means the same bytes."""
+
+    path: str
+    file: str
+    size: int
+
+
+async def placed_pieces(upload: Upload, content: AsyncIterator[bytes]) -> AsyncIterator[tuple[int, bytes]]:
+    """(offset, piece): at least one, also of an empty file. Raises ValueError when there are not as many bytes as the
+    upload's size says."""
+    offset = 0
+    async for piece in content:
+        if piece and offset + len(piece) <= upload.size:
+            yield offset, piece
+        offset += len(piece)
+    if offset != upload.size:
+        raise ValueError(f"{upload.file} has {offset} bytes, not {upload.size}")
+    if upload.size == 0:
+        yield 0, b""
+
+
 class OutputChanged(Internal):
     """The file is not the one that was listed any more."""
 
@@ -97,6 +124,16 @@ class Sandboxes(Protocol):
 
     def read_output(self, session: str, output: Output) -> AsyncIterator[bytes]:
         """In pieces. Raises OutputChanged unless they all belong to the file as it was listed; SandboxUnavailable."""
+        ...
+
+    async def missing_uploads(self, session: str, uploads: Sequence[Upload], *, epoch: int) -> list[Upload]:
+        """Those that are not in the uploads folder as a whole; what is there beside them is removed. A session without
+        a place gets one. Starts no sandbox. Raises SandboxUnavailable, Fenced."""
+        ...
+
+    async def put_upload(self, session: str, upload: Upload, content: AsyncIterator[bytes], *, epoch: int) -> None:
+        """Its bytes, as many as its size says, in pieces of at most `UPLOAD_PIECE`. It is there as a whole when this
+        returns, and not at all before. Raises SandboxUnavailable, Fenced, and what `content` raises."""
         ...
 
     async def stop(self, session: str) -> None:

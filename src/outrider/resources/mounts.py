@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -16,8 +16,11 @@ import msgspec
 from outrider.errors import InvalidRequest, NotSupported
 from outrider.githosts import GitHost, repository
 from outrider.ids import IdSource
+from outrider.ports.copies import FileCopy
+from outrider.ports.files import FileRecord
 from outrider.ports.records import SessionRecord
 from outrider.ports.vaults import LATEST, SecretRef
+from outrider.resources.given import GIVEN, check_files, file_resource, for_log
 from outrider.resources.vaults import check_header
 
 REPOSITORY = "github_repository"
@@ -36,54 +39,79 @@ _decode = msgspec.json.Decoder(Object).decode
 
 @dataclass(frozen=True, slots=True)
 class Mounted:
-    """The resources of a new session, and by id the secrets that only the vault gets."""
+    """The resources of a new session, by id the secrets that only the vault gets, the files to copy, and what the
+    session's log says of it all."""
 
-    resources: list[Object]
-    secrets: dict[str, Object]
+    resources: list[Object] = field(default_factory=list[Object])
+    secrets: dict[str, Object] = field(default_factory=dict[str, Object])
+    copies: list[FileCopy] = field(default_factory=list[FileCopy])
+    logged: list[Object] = field(default_factory=list[Object])
 
 
 @dataclass(frozen=True, slots=True)
 class Making:
-    """What makers work with."""
+    """What makers work with. `files`: those that are named, by id."""
 
     hosts: Sequence[GitHost]
+    ids: IdSource
     now: str
+    files: Mapping[str, FileRecord]
 
 
-def new_resources(given: Sequence[Mapping[str, Any]], *, ids: IdSource, now: str, hosts: Sequence[GitHost]) -> Mounted:
-    """Raises InvalidRequest, NotSupported."""
-    found = Mounted([], {})
+def new_resources(given: Sequence[Mapping[str, Any]], making: Making) -> Mounted:
+    """Raises InvalidRequest, NotFound, NotSupported."""
+    found = Mounted()
     for index, one in enumerate(given):
         maker = MAKERS.get(one["type"])
         if maker is None:
             raise NotSupported(f"resources.{index}.type: {one['type']} resources are not offered by this server yet")
-        shown, secret = maker(one, Making(hosts, now), f"resources.{index}")
-        resource = ids.new("sesrsc")
-        version = 0 if secret is None else FIRST_VERSION
-        found.resources.append({"id": resource, "type": one["type"], **shown, SECRET: version})
-        if secret is not None:
-            found.secrets[resource] = secret
-    _check_together(found.resources)
+        maker(found, {"id": making.ids.new("sesrsc"), "type": one["type"]}, one, making, f"resources.{index}.")
+    check_together(found.resources)
     return found
 
 
-def _repository(given: Mapping[str, Any], making: Making, field: str) -> tuple[Object, Object | None]:
-    place = repository(given["url"], making.hosts, f"{field}.url")
+def added_file(given: Mapping[str, Any], making: Making) -> Mounted:
+    """One more of a session that is there. Raises InvalidRequest, NotFound."""
+    found = Mounted()
+    _file(found, {"id": making.ids.new("sesrsc"), "type": GIVEN}, given, making, "")
+    return found
+
+
+def _file(found: Mounted, about: Object, given: Mapping[str, Any], making: Making, field: str) -> None:
+    shown, copy = file_resource(given, making.files, making.ids, making.now, field)
+    resource = {**about, **shown, SECRET: 0}
+    found.resources.append(resource)
+    found.copies.append(copy)
+    found.logged.append(for_log(resource, making.files[copy.source]))
+
+
+def _repository(found: Mounted, about: Object, given: Mapping[str, Any], making: Making, field: str) -> None:
+    shown, secret = _repository_form(given, making, field)
+    resource: Object = {**about, **shown, SECRET: 0 if secret is None else FIRST_VERSION}
+    found.resources.append(resource)
+    found.logged.append({key: resource[key] for key in ("id", "type", "url", "mount_path", "checkout")})
+    if secret is not None:
+        found.secrets[resource["id"]] = secret
+
+
+def _repository_form(given: Mapping[str, Any], making: Making, field: str) -> tuple[Object, Object | None]:
+    place = repository(given["url"], making.hosts, f"{field}url")
     path = given.get("mount_path")
     shown = {
         "url": place.url,
-        "mount_path": f"{WORKSPACE}/{place.name}" if path is None else _mount_path(path, f"{field}.mount_path"),
-        "checkout": _checkout(given.get("checkout"), f"{field}.checkout"),
+        "mount_path": f"{WORKSPACE}/{place.name}" if path is None else _mount_path(path, f"{field}mount_path"),
+        "checkout": _checkout(given.get("checkout"), f"{field}checkout"),
         "created_at": making.now,
         "updated_at": making.now,
     }
     token = given.get("authorization_token")
-    return shown, None if token is None else _secret(place.url, token, f"{field}.authorization_token")
+    return shown, None if token is None else _secret(place.url, token, f"{field}authorization_token")
 
 
-MAKERS: Mapping[str, Callable[[Mapping[str, Any], Making, str], tuple[Object, Object | None]]] = {
-    REPOSITORY: _repository
-}
+Maker = Callable[[Mounted, Object, Mapping[str, Any], Making, str], None]
+"""Adds the resource, of which id and type are known, and what belongs to it."""
+
+MAKERS: Mapping[str, Maker] = {REPOSITORY: _repository, GIVEN: _file}
 
 
 def _secret(url: str, token: str, field: str) -> Object:
@@ -113,18 +141,30 @@ def _checkout(given: Mapping[str, Any] | None, field: str) -> Object | None:
     return dict(given)
 
 
-def _check_together(resources: Sequence[Object]) -> None:
+def check_together(resources: Sequence[Mapping[str, Any]]) -> None:
     """No two at one place or one inside the other; no address twice, or it would not be clear whose token counts."""
-    if len(resources) > MOST_REPOSITORIES:
+    repositories = [one for one in resources if one["type"] == REPOSITORY]
+    if len(repositories) > MOST_REPOSITORIES:
         raise InvalidRequest(f"resources: Input should hold at most {MOST_REPOSITORIES} repositories")
+    check_files(resources)
+    _check_places(resources)
+    urls: set[str] = set()
     for index, one in enumerate(resources):
-        for other in resources[:index]:
-            if f"{one['mount_path']}/".startswith(f"{other['mount_path']}/") or f"{other['mount_path']}/".startswith(
-                f"{one['mount_path']}/"
-            ):
-                raise InvalidRequest(f"resources.{index}.mount_path: {one['mount_path']} is taken by another resource")
-            if one["url"] == other["url"]:
-                raise InvalidRequest(f"resources.{index}.url: {one['url']} is mounted twice")
+        if one["type"] == REPOSITORY and one["url"] in urls:
+            raise InvalidRequest(f"resources.{index}.url: {one['url']} is mounted twice")
+        urls |= {one["url"]} if one["type"] == REPOSITORY else set()
+
+
+def _check_places(resources: Sequence[Mapping[str, Any]]) -> None:
+    places: set[str] = set()
+    above: set[str] = set()
+    for index, one in enumerate(resources):
+        path: str = one["mount_path"]
+        parents = {path[:end] for end, letter in enumerate(path) if letter == "/" and end}
+        if path in places or path in above or places & parents:
+            raise InvalidRequest(f"resources.{index}.mount_path: {path} is taken by another resource")
+        places.add(path)
+        above |= parents
 
 
 def resources_of(record: SessionRecord) -> list[Object]:
@@ -134,11 +174,6 @@ def resources_of(record: SessionRecord) -> list[Object]:
 
 def shown(resource: Mapping[str, Any]) -> Object:
     return {key: value for key, value in resource.items() if key != SECRET}
-
-
-def for_log(resources: Sequence[Mapping[str, Any]]) -> list[Object]:
-    """What the session's log says of them: where they are, which never changes."""
-    return [{key: one[key] for key in ("id", "type", "url", "mount_path", "checkout")} for one in resources]
 
 
 def secret_refs(record: SessionRecord) -> list[SecretRef]:

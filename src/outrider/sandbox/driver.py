@@ -9,19 +9,19 @@ import asyncio
 import base64
 import json
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from outrider.errors import CallLost, Fenced, SandboxUnavailable
 from outrider.ports.metrics import SANDBOX_STARTS
-from outrider.ports.sandbox import Capabilities, Output, OutputChanged, ToolCall, ToolOutcome
+from outrider.ports.sandbox import Capabilities, Output, OutputChanged, ToolCall, ToolOutcome, Upload, placed_pieces
 from outrider.ports.telemetry import Meter, NoMeter
 from outrider.sandbox import room
 from outrider.sandbox.options import SESSION
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
     from outrider.config import Limits
 
@@ -127,6 +127,25 @@ class BubblewrapSandboxes:
         if "data" not in answer:
             raise OutputChanged("it was changed while it was read")
         return base64.b64decode(answer["data"])
+
+    async def missing_uploads(self, session: str, uploads: Sequence[Upload], *, epoch: int) -> list[Upload]:
+        request = {"op": "missing", "uploads": [astuple(one) for one in uploads], "epoch": epoch}
+        answer = await self._ask(session, request, warm=False)
+        if "error" in answer:
+            raise await self._error(answer)
+        missing = frozenset(answer["missing"])
+        return [one for one in uploads if one.path in missing]
+
+    async def put_upload(self, session: str, upload: Upload, content: AsyncIterator[bytes], *, epoch: int) -> None:
+        async for offset, piece in placed_pieces(upload, content):
+            await self.put_piece(session, upload, offset, piece, epoch=epoch)
+
+    async def put_piece(self, session: str, upload: Upload, offset: int, piece: bytes, *, epoch: int) -> None:
+        data = base64.b64encode(piece).decode()
+        request = {"op": "upload", "upload": astuple(upload), "offset": offset, "data": data, "epoch": epoch}
+        answer = await self._ask(session, request, warm=False)
+        if "error" in answer:
+            raise await self._error(answer)
 
     async def stop(self, session: str) -> None:
         try:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol
 
 from outrider.errors import CallLost, SandboxUnavailable
 from outrider.ports.placements import Placements, Whereabouts, given_up_host, moved_text
-from outrider.ports.sandbox import Capabilities, Output, Sandboxes, ToolCall, ToolOutcome
+from outrider.ports.sandbox import Capabilities, Output, Sandboxes, ToolCall, ToolOutcome, Upload
 
 
 class OwnSandboxes(Sandboxes, Protocol):
@@ -60,6 +60,11 @@ class HomedSandboxes:
         return await self._own.probe()
 
     async def execute(self, session: str, call: ToolCall, *, epoch: int, resume: bool = False) -> ToolOutcome:
+        await self._settle(session, resume=resume)
+        return await self._own.execute(session, call, epoch=epoch, resume=resume)
+
+    async def _settle(self, session: str, *, resume: bool = False) -> None:
+        """Make sure that its place is here. Raises CallLost to resume what was elsewhere, SandboxUnavailable."""
         place = await self._placements.placement(session)
         if place is None:
             place = await self._placements.place(session, self._node)
@@ -68,7 +73,7 @@ class HomedSandboxes:
                 raise CallLost(f"{place} was given up.")
             place = await self._begin_anew(session)
         if place == self._node:
-            return await self._own.execute(session, call, epoch=epoch, resume=resume)
+            return
         if resume:
             raise CallLost(f"{place} can't be reached.")
         raise SandboxUnavailable(
@@ -87,6 +92,15 @@ class HomedSandboxes:
 
     def read_output(self, session: str, output: Output) -> AsyncIterator[bytes]:
         return self._own.read_output(session, output)
+
+    async def missing_uploads(self, session: str, uploads: Sequence[Upload], *, epoch: int) -> list[Upload]:
+        await self._settle(session)
+        return await self._own.missing_uploads(session, uploads, epoch=epoch)
+
+    async def put_upload(self, session: str, upload: Upload, content: AsyncIterator[bytes], *, epoch: int) -> None:
+        if not await self._is_here(session):
+            raise SandboxUnavailable(f"The files of session {session} are elsewhere.")
+        await self._own.put_upload(session, upload, content, epoch=epoch)
 
     async def stop(self, session: str) -> None:
         if await self._is_here(session):

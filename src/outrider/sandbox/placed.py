@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 
 from outrider.errors import CallLost, SandboxUnavailable
 from outrider.links.frames import BEAT_SECONDS
 from outrider.links.sandboxes import HostUnreachable, RemoteSandboxes
 from outrider.ports.placements import Placements, given_up_host, moved_text
-from outrider.ports.sandbox import Capabilities, Output, OutputChanged, ToolCall, ToolOutcome
+from outrider.ports.sandbox import Capabilities, Output, OutputChanged, ToolCall, ToolOutcome, Upload
 
 log = logging.getLogger("outrider.sandbox")
 
@@ -129,10 +129,15 @@ class PlacedSandboxes:
             ) from gone
         if name not in self._hosts:
             raise SandboxUnavailable(f"{gone.message} Name it again, or move the session.") from gone
-        new = await self._placements.place(session, await self._least_used({name}), instead_of=name)
-        log.warning("session %s moved from sandbox host %s to %s", session, name, new)
+        new = await self._moved(session, name)
         # Its journal came along: a call that had begun is not begun again, and one that had ended has its outcome.
         return await self._hosts[new].execute(session, call, epoch=epoch, resume=begun)
+
+    async def _moved(self, session: str, name: str) -> str:
+        """Off a host that is away, on shared storage."""
+        new = await self._placements.place(session, await self._least_used({name}), instead_of=name)
+        log.warning("session %s moved from sandbox host %s to %s", session, name, new)
+        return new
 
     async def interrupt(self, session: str, call_id: str, *, epoch: int) -> None:
         host = await self._host_of(session)
@@ -149,6 +154,32 @@ class PlacedSandboxes:
             raise OutputChanged("its session has left its host")
         async for piece in host.read_output(session, output):
             yield piece
+
+    async def missing_uploads(self, session: str, uploads: Sequence[Upload], *, epoch: int) -> list[Upload]:
+        tried: set[str] = set()
+        while (name := await self._placements.placement(session)) is None:
+            name = await self._placements.place(session, await self._least_used(tried))
+            try:
+                return await self._hosts[name].missing_uploads(session, uploads, epoch=epoch)
+            except HostUnreachable:  # nothing of it is anywhere yet
+                tried.add(name)
+                await self._placements.unplace(session)
+        if given_up_host(name) is not None:
+            name = await self._begin_anew(session, name)
+        if name not in self._hosts:
+            raise SandboxUnavailable(f"Sandbox host {name} is not among the configured ones.")
+        try:
+            return await self._hosts[name].missing_uploads(session, uploads, epoch=epoch)
+        except HostUnreachable:
+            if not self._shared:
+                raise
+            return await self._hosts[await self._moved(session, name)].missing_uploads(session, uploads, epoch=epoch)
+
+    async def put_upload(self, session: str, upload: Upload, content: AsyncIterator[bytes], *, epoch: int) -> None:
+        host = await self._host_of(session)
+        if host is None:
+            raise SandboxUnavailable("The session has left its sandbox host.")
+        await host.put_upload(session, upload, content, epoch=epoch)
 
     async def stop(self, session: str) -> None:
         host = await self._host_of(session)

@@ -5,6 +5,7 @@ Outlives whoever asked; when it dies its sandbox dies. Single-threaded, standard
 
 from __future__ import annotations
 
+import base64
 import os
 import socket
 import time
@@ -26,6 +27,7 @@ from outrider.sandbox import (
     shell,
     state,
     stops,
+    uploads,
     worker,
 )
 from outrider.sandbox.journal import Journal
@@ -37,7 +39,7 @@ INTERRUPTED = "interrupted before it finished; it may have partly run"
 UNKEPT = "ended by its host, which had lost touch with whoever owns the session; it may have partly run"
 LOST = "The sandbox that ran this is gone; it may have partly run."
 KEPT_RESULTS = 256
-DIRECTORIES = ("workspace", "outputs", "uploads", "results", "trust")
+DIRECTORIES = ("workspace", "outputs", uploads.FOLDER, uploads.DRAFTS, "results", "trust")
 Waiting = dict[str, list[Reply]]
 
 
@@ -57,6 +59,7 @@ class Shim:
         if options["warm"] and options["bwrap"] is not None:
             self._launch = self._launched(options["bwrap"])  # it gets ready while the rest here does
         self._journal = self._opened_journal()
+        self._uploads = uploads.Uploads(self._own)
         self._shells: dict[str, shell.Shell] = {}
         self._workers: dict[str, worker.Worker] = {}
         self._waiting: Waiting = {}
@@ -85,6 +88,8 @@ class Shim:
             "keep": self._keep,
             "outputs": self._list_outputs,
             "output": self._read_output,
+            "missing": self._missing_uploads,
+            "upload": self._put_upload,
             "stop": self._stop,
         }
         handler = handlers.get(request.get("op", ""))
@@ -93,6 +98,8 @@ class Shim:
             return
         try:
             handler(request, reply)
+        except uploads.Refused as problem:
+            reply({"error": "unavailable", "message": str(problem)})
         except OSError as error:
             reply({"error": "unavailable", "message": f"The sandbox's own storage failed: {error.strerror}"})
 
@@ -113,6 +120,22 @@ class Shim:
     def _read_output(self, request: dict[str, Any], reply: Reply) -> None:
         root = os.path.join(self._own, "outputs")
         reply(outputs.piece(root, request["path"], request["mark"], request["offset"]))
+
+    def _missing_uploads(self, request: dict[str, Any], reply: Reply) -> None:
+        """From here on, no earlier owner changes what is there."""
+        if not self._fenced(request["epoch"], reply):
+            self._journal.raise_epoch(request["epoch"])
+            reply({"missing": self._uploads.missing(request["uploads"])})
+
+    def _put_upload(self, request: dict[str, Any], reply: Reply) -> None:
+        if self._fenced(request["epoch"], reply):
+            return
+        if room.low(self._own, self._options["reserve_share"], self._options["reserve_bytes"]):
+            raise uploads.Refused(room.NEARLY_FULL)
+        self._last_active = time.monotonic()
+        path, file, size = request["upload"]
+        self._uploads.put(path, file, size, request["offset"], base64.b64decode(request["data"]))
+        reply({"ok": True})
 
     def _keep(self, request: dict[str, Any], reply: Reply) -> None:
         self._keep_until(request["until"])

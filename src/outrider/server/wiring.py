@@ -26,6 +26,7 @@ from outrider.doorbell.ring_only import RingOnly
 from outrider.endpoints import Endpoints
 from outrider.harness.loop import Hands
 from outrider.harness.outputs import Outputs
+from outrider.harness.uploads import Uploads
 from outrider.harness.worker import NODE_ENDS, Worker
 from outrider.ids import MonotonicIds
 from outrider.links.declarations import DeclarationsLink
@@ -102,6 +103,7 @@ async def wired(
                 *(store, feed, model, endpoints, sandboxes, limits, ids, clock, telemetry),
                 *(*hands.outside(settings, vault, store), hands.whereabouts(sandboxes)),
                 outputs=Outputs(store, blobs, sandboxes, limits, ids, clock),
+                uploads=Uploads(store, blobs, sandboxes),
                 connectors=connectors,
             )
             dispatch = worker = Worker(work, feed, exchange or LocalDoorbell(), _worker_id(settings.node_file))

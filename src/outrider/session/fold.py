@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from outrider.ports.log import Row
 from outrider.session import events, size
-from outrider.session.state import Call, Context, Message, Repository, State, Usage, Waiting
+from outrider.session.state import Call, Context, GivenFile, Message, Repository, State, Usage, Waiting
 
 CUT = ("max_tokens", "model_context_window_exceeded")
 CONTINUE_TEXT = "Your reply reached the limit on its length and was cut off. Continue exactly where it stopped."
@@ -59,9 +59,29 @@ def _created(state: State, row: Row) -> None:
         state.context.environment = body["environment"]
     state.self_hosted = body["environment"].get("config", {}).get("type") == SELF_HOSTED
     for resource in body.get("resources", []):
+        if resource["type"] == "file":
+            _give(state, resource)
+            continue
         state.repositories.append(Repository(resource["id"]))
         if state.context is not None:
             state.context.mounts.append({**resource, "skills": [], "error": None})
+
+
+def _give(state: State, resource: dict[str, Any]) -> None:
+    if state.context is not None:
+        state.context.had_files = True
+        fields = {name: resource[name] for name in GivenFile.__struct_fields__}
+        state.context.files.append(GivenFile(**fields))
+
+
+def _file_given(state: State, row: Row) -> None:
+    _give(state, events.decode(row.body)["resource"])
+
+
+def _file_taken(state: State, row: Row) -> None:
+    resource = events.decode(row.body)["resource"]
+    if state.context is not None:
+        state.context.files = [one for one in state.context.files if one.id != resource]
 
 
 def _repository_read(state: State, row: Row) -> None:
@@ -356,6 +376,8 @@ HANDLERS: dict[str, Handler] = {
     events.TRACE: _trace,
     events.REPOSITORY: _repository_read,
     events.CHECKOUT: _checkout,
+    events.FILE_GIVEN: _file_given,
+    events.FILE_TAKEN: _file_taken,
     events.CHECKED_OUT: _checked_out,
     "user.message": _client_event,
     "system.message": _client_event,

@@ -65,6 +65,17 @@ class Repository(msgspec.Struct):
     tries: int = 0
 
 
+class GivenFile(msgspec.Struct):
+    """A file that the session's user gave it: its resource, its id, and where the sandbox has it."""
+
+    id: str
+    file_id: str
+    mount_path: str
+    filename: str
+    mime_type: str
+    size: int
+
+
 class Usage(msgspec.Struct):
     """Tokens, summed over all model requests; `input_tokens` are uncached ones only."""
 
@@ -86,6 +97,8 @@ class Context(msgspec.Struct):
     messages: list[Message] = []
     drafts: dict[str, list[Message]] = {}
     mounts: list[dict[str, Any]] = []  # repositories: address, path, checkout, skills, and the latest problem
+    files: list[GivenFile] = []
+    had_files: bool = False  # some were given once, though they may have been taken away since
     mcp: dict[str, list[dict[str, Any]]] = {}  # tools by server, of those that could be reached when the turn began
     tokens: int = 0  # of the latest request's prompt and reply, as the model counted them, and an estimate of the rest
     turn: int = 0  # where in `messages` the present turn begins

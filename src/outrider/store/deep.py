@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol, TypeVar, cast
 from outrider.errors import BlobDamaged, LogCold, NotFound, Overloaded
 from outrider.ports.blobs import BlobPrefix, Blobs
 from outrider.ports.cold import ColdLogs
+from outrider.ports.copies import NO_CHANGES, FileChanges
 from outrider.ports.files import FileRecords, all_of
 from outrider.ports.log import (
     EventLog,
@@ -158,10 +159,17 @@ class DeepStore:
         return self._append(lease.key, events, Fence(None, lease.epoch, lease.writer_head), write)
 
     def update_session(
-        self, record: SessionRecord, events: list[NewEvent], *, if_head: int, columns: Literal["details", "archive"]
+        self,
+        record: SessionRecord,
+        events: list[NewEvent],
+        *,
+        if_head: int,
+        columns: Literal["details", "archive"],
+        files: FileChanges = NO_CHANGES,
+        keep: KeptAnswer | None = None,
     ) -> Coroutine[Any, Any, None]:
         def write(events: list[NewEvent]) -> Awaitable[None]:
-            return self._store.update_session(record, events, if_head=if_head, columns=columns)
+            return self._store.update_session(record, events, if_head=if_head, columns=columns, files=files, keep=keep)
 
         return self._append(SessionKey(record.workspace, record.id), events, Fence(if_head), write)
 

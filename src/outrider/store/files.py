@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from outrider.errors import Conflict, Fenced, InvalidRequest, NotFound, Overloaded
+from outrider.ports.copies import FileChanges, FileCopy
 from outrider.ports.files import Announced, FileRecord, OutputRecord
 from outrider.ports.log import KeptAnswer, SessionKey
 from outrider.ports.records import Page
@@ -120,18 +122,40 @@ def _add_output(record: FileRecord, output: OutputRecord, epoch: int, most_bytes
     if (yield from run("hold_epoch", names)) != 1:
         raise Fenced(f"Session {record.session} has another owner, or is gone.")
     before = yield from first("output", {**names, "path": output.path})
-    unused = None if before is None else (yield from _replaced(record.workspace, before[1]))
+    unused = None if before is None else (yield from _gone(record.workspace, before[1]))
     yield from _add(record, most_bytes, None)
     yield from run("put_output", {**names, **shapes.fields(output)})
     return unused
 
 
-def _replaced(workspace: str, file_id: str) -> Steps[str | None]:
+def _gone(workspace: str, file_id: str) -> Steps[str | None]:
     names = {"workspace": workspace, "id": file_id}
     if (yield from run("hold_file", names)) != 1:
         return None  # its user has deleted it
     (record,) = _files((yield from rows("file", names)))
     return (yield from erase(record))
+
+
+def change_files(key: SessionKey, changes: FileChanges) -> Steps[None]:
+    """Part of the transaction that makes or changes the session."""
+    for copy in changes.copies:
+        yield from _copy(key, copy)
+    for file_id in changes.dropped:
+        yield from _gone(key.workspace, file_id)
+
+
+def _copy(key: SessionKey, copy: FileCopy) -> Steps[None]:
+    """The bytes are shared: held, their file can't be erased before there are two."""
+    names = {"workspace": key.workspace, "id": copy.source}
+    if (yield from run("hold_file", names)) != 1:
+        raise NotFound(f"File {copy.source} not found.")
+    (source,) = _files((yield from rows("file", names)))
+    if source.blob is None or (source.expires_at is not None and source.expires_at <= copy.created_at):
+        raise NotFound(f"File {copy.source} has expired.", error_code="file_expired")
+    own = replace(
+        source, id=copy.id, created_at=copy.created_at, expires_at=None, session=key.session, counted=False
+    )  # fmt: skip
+    yield from run("insert_file", shapes.fields(own))
 
 
 def erase_with_session(key: SessionKey) -> Steps[None]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from outrider.errors import Conflict, Fenced, InvalidRequest, NotFound, Overloaded
+from outrider.errors import Conflict, Fenced, HeadMoved, InvalidRequest, NotFound, Overloaded
+from outrider.ports.copies import FileChanges, FileCopy
 from outrider.ports.files import Announced, FileRecord, OutputRecord
-from outrider.ports.log import KeptAnswer, StoredAnswer
+from outrider.ports.log import KeptAnswer, SessionKey, StoredAnswer
 from outrider.ports.records import Page
-from outrider.testing.store_trial import Contract, Store, Trial, refused
+from outrider.testing.store_trial import Contract, Store, Trial, event, record, refused
 
 FILES_CONTRACTS: list[Contract] = []
 A, B = "wrkspc_a", "wrkspc_b"
@@ -208,3 +209,70 @@ async def a_deleted_session_takes_its_files_along_and_no_others(trial: Trial) ->
     assert await owners(store, "file_1", "file_2", "file_3") == {"file_1", "file_3"}
     assert await store.stored_bytes(A) == 20
     await refused(Fenced, left(trial, "file_4"))
+
+
+def copied(source: str, name: str, *, second: int = 5) -> FileChanges:
+    return FileChanges((FileCopy(source, name, at(second)),))
+
+
+@contract
+async def a_session_is_made_with_copies_of_files_or_not_at_all(trial: Trial) -> None:
+    store = trial.store
+    made = await added(store, replace(file("file_1"), expires_at=at(9), downloadable=True))
+    await refused(NotFound, store.create_session(record("sesn_1"), [], wake=True, files=copied("file_9", "file_2")))
+    late = copied("file_1", "file_2", second=9)
+    await refused(NotFound, store.create_session(record("sesn_1"), [event("a")], wake=True, files=late))
+    foreign = record("sesn_1", workspace=B)
+    await refused(NotFound, store.create_session(foreign, [], wake=True, files=copied("file_1", "file_2")))
+    assert await store.session_ids() == set()
+    assert [r.id for r in await store.files(A, ALL)] == ["file_1"]
+    lease = await store.create_session(
+        record("sesn_1"), [event("a")], wake=True, worker="worker_1", files=copied("file_1", "file_2")
+    )
+    assert lease is not None
+    assert lease.head == 1
+    own = replace(made, id="file_2", created_at=at(5), expires_at=None, session="sesn_1", counted=False)
+    assert await store.files(A, ALL, session="sesn_1") == [own]
+    assert await store.stored_bytes(A) == 10
+    assert [rows[0].id for key, rows in trial.commits if key.session == "sesn_1"] == ["a"]
+
+
+@contract
+async def a_copy_outlives_its_source_and_goes_with_its_session(trial: Trial) -> None:
+    store = trial.store
+    await added(store, replace(file("file_1"), expires_at=at(9)))
+    await store.create_session(record("sesn_1"), [], wake=False, files=copied("file_1", "file_2"))
+    key = SessionKey(A, "sesn_1")
+    assert await store.expire_files(at(9), forget=at(9)) == 1
+    assert await owners(store, "file_1") == {"file_1"}
+    await store.delete_session(key, if_head=0)
+    assert await store.files(A, ALL) == []
+    assert await owners(store, "file_1") == set()
+    assert await store.stored_bytes(A) == 0
+
+
+@contract
+async def a_change_of_a_session_adds_and_drops_copies_with_its_rows(trial: Trial) -> None:
+    store, key = trial.store, await trial.session()
+    await added(store, file("file_1"))
+    changed = record("sesn_1", details=b'{"title":"new"}')
+
+    async def change(files: FileChanges, *, if_head: int, row: str) -> None:
+        keep = KeptAnswer(row, at(7), StoredAnswer(200, b"done"))
+        await store.update_session(changed, [event(row)], if_head=if_head, columns="details", files=files, keep=keep)
+
+    await change(copied("file_1", "file_2"), if_head=0, row="a")
+    await refused(HeadMoved, change(copied("file_1", "file_3"), if_head=0, row="b"))
+    await refused(NotFound, change(copied("file_9", "file_3"), if_head=1, row="b"))
+    assert await store.head(key) == 1
+    assert {r.id for r in await store.files(A, ALL)} == {"file_1", "file_2"}
+    both = FileChanges((FileCopy("file_1", "file_3", at(6)),), ("file_2", "file_gone"))
+    assert await store.answer(A, "b", not_before="") is None
+    await change(both, if_head=1, row="b")
+    assert await store.answer(A, "b", not_before=at(7)) == StoredAnswer(200, b"done")
+    assert {r.id for r in await store.files(A, ALL, session="sesn_1")} == {"file_3"}
+    assert await owners(store, "file_1", "file_2") == {"file_1"}
+    stored = await store.session(key)
+    assert stored is not None
+    assert stored.details == changed.details
+    assert await store.stored_bytes(A) == 10

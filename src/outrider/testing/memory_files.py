@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from outrider.errors import Conflict, Fenced, InvalidRequest, NotFound, OutriderError, Overloaded
+from outrider.ports.copies import FileChanges, FileCopy
 from outrider.ports.files import Announced, FileRecord, OutputRecord
 from outrider.ports.log import KeptAnswer, SessionKey, StoredAnswer
 from outrider.ports.records import Page
@@ -64,6 +65,22 @@ class MemoryFiles:
 
     async def outputs(self, key: SessionKey) -> dict[str, OutputRecord]:
         return dict(self._outputs.get(key, {}))
+
+    def _change_files(self, key: SessionKey, changes: FileChanges) -> None:
+        made = {(key.workspace, copy.id): self._copied(key, copy) for copy in changes.copies}
+        self._files |= made
+        for file_id in changes.dropped:
+            self._files.pop((key.workspace, file_id), None)
+
+    def _copied(self, key: SessionKey, copy: FileCopy) -> FileRecord:
+        source = self._files.get((key.workspace, copy.source))
+        if source is None:
+            raise NotFound(f"File {copy.source} not found.")
+        if source.blob is None or (source.expires_at is not None and source.expires_at <= copy.created_at):
+            raise NotFound(f"File {copy.source} has expired.", error_code="file_expired")
+        return replace(
+            source, id=copy.id, created_at=copy.created_at, expires_at=None, session=key.session, counted=False
+        )
 
     def _erase_files(self, key: SessionKey) -> None:
         self._outputs.pop(key, None)

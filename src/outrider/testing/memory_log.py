@@ -12,6 +12,7 @@ from typing import Literal
 
 from outrider.errors import Conflict, Fenced, HeadMoved, LogCold, NotFound
 from outrider.ports.cold import Counters, Segment
+from outrider.ports.copies import NO_CHANGES, FileChanges
 from outrider.ports.log import (
     Attendance,
     HistoryEntry,
@@ -241,11 +242,13 @@ class MemoryStore(MemoryRecords, MemoryPlacements):
         wake: bool,
         worker: str | None = None,
         keep: KeptAnswer | None = None,
+        files: FileChanges = NO_CHANGES,
     ) -> Lease | None:
         key = SessionKey(record.workspace, record.id)
         self._check_unanswered(key.workspace, keep)
         if key in self._kept:
             raise Conflict(f"Session {record.id} exists already.")
+        self._change_files(key, files)
         kept = Kept(record)
         self._enter(key, kept, events, epoch=0)
         self._kept[key] = kept
@@ -260,13 +263,18 @@ class MemoryStore(MemoryRecords, MemoryPlacements):
         *,
         if_head: int,
         columns: Literal["details", "archive"],
+        files: FileChanges = NO_CHANGES,
+        keep: KeptAnswer | None = None,
     ) -> None:
         key = SessionKey(record.workspace, record.id)
         kept = self._warm(key)
         _unmoved(kept, if_head)
+        self._change_files(key, files)
         self._enter(key, kept, events, epoch=0)
         names = ("details", "agent") if columns == "details" else ("archived_at", "status")
         kept.record = replace(kept.record, **{name: getattr(record, name) for name in (*names, "updated_at")})
+        if keep is not None:
+            self._keep(record.workspace, keep)
 
     async def delete_session(self, key: SessionKey, *, if_head: int, opened_by: str = "") -> None:
         _unmoved(self._known(key), if_head)

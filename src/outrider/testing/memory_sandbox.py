@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from outrider.errors import CallLost, Fenced
-from outrider.ports.sandbox import Capabilities, Output, OutputChanged, ToolCall, ToolOutcome, text_outcome
+from outrider.ports.sandbox import (
+    Capabilities,
+    Output,
+    OutputChanged,
+    ToolCall,
+    ToolOutcome,
+    Upload,
+    placed_pieces,
+    text_outcome,
+)
 
 Hand = Callable[[ToolCall], Awaitable[ToolOutcome]]
 
@@ -25,6 +34,7 @@ class MemorySandboxes:
     def __init__(self, hand: Hand = echo) -> None:
         self.runs: Counter[str] = Counter()
         self.left: dict[str, dict[str, bytes]] = {}  # outputs by session and path
+        self.uploads: dict[str, dict[str, tuple[str, bytes]]] = {}  # (file, bytes) by session and path
         self._hand = hand
         self._calls: dict[str, asyncio.Task[ToolOutcome]] = {}
         self._epochs: dict[str, int] = {}
@@ -66,6 +76,18 @@ class MemorySandboxes:
         if data is None or str(hash(data)) != output.mark:
             raise OutputChanged(output.path)
         yield data
+
+    async def missing_uploads(self, session: str, uploads: Sequence[Upload], *, epoch: int) -> list[Upload]:
+        self._admit(session, epoch)
+        there = self.uploads.get(session, {})
+        wanted = {one.path: one.file for one in uploads}
+        self.uploads[session] = {path: held for path, held in there.items() if wanted.get(path) == held[0]}
+        return [one for one in uploads if one.path not in self.uploads[session]]
+
+    async def put_upload(self, session: str, upload: Upload, content: AsyncIterator[bytes], *, epoch: int) -> None:
+        data = b"".join([piece async for _, piece in placed_pieces(upload, content)])
+        self._admit(session, epoch)
+        self.uploads.setdefault(session, {})[upload.path] = (upload.file, data)
 
     async def stop(self, session: str) -> None:
         """A sandbox in memory is nothing that could be stopped."""

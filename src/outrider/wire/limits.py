@@ -144,6 +144,8 @@ LIMITS: dict[str, dict[str, Rule]] = {
     },
     "SessionAgentUpdateParam": {"mcp_servers": items(0, 20), "tools": ENTRIES},
     "MemoryStoreResourceParam": {"instructions": text(0, 4096)},
+    "FileResourceParams": {"file_id": ID, "mount_path": text(1, 1024)},
+    "ResourceAddParams": {"file_id": ID, "mount_path": text(1, 1024)},
     "GitHubRepositoryResourceParams": {
         "url": ADDRESS,
         "authorization_token": TOKEN,

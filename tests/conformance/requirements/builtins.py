@@ -179,11 +179,10 @@ LEDGER = (
         "Deliverables go to `/mnt/session/outputs`.",
         docs("Cloud sandbox reference"),
     ),
-    not_yet(
+    met(
         "tools:paths:uploads",
         "Uploads are at `/mnt/session/uploads`, read-only.",
         docs("Adding files"),
-        "waits for files",
     ),
     not_yet(
         "tools:paths:memory",

@@ -5,11 +5,10 @@ from __future__ import annotations
 from conformance.requirements.entry import INFERRED, SDK, docs, met, not_yet
 
 LEDGER = (
-    not_yet(
+    met(
         "resources:add",
         "A file can be added to an existing session.",
         SDK,
-        "waits for files",
     ),
     met(
         "resources:list",
@@ -26,29 +25,25 @@ LEDGER = (
         "Only a repository's token can be updated.",
         SDK,
     ),
-    not_yet(
+    met(
         "resources:delete",
         "A resource can be removed and answers `session_resource_deleted`.",
         SDK,
-        "waits for files",
     ),
-    not_yet(
+    met(
         "resources:file:copy",
         "The session gets its own copy, so another `file_id` reads back.",
         docs("Adding files"),
-        "waits for files",
     ),
-    not_yet(
+    met(
         "resources:file:path",
         "The default path is under the uploads folder, read-only.",
         docs("Adding files"),
-        "waits for files",
     ),
-    not_yet(
+    met(
         "resources:file:limit",
         "At most 500 files can be mounted.",
         docs("Adding files"),
-        "waits for files",
     ),
     met(
         "resources:repository:form",
@@ -71,10 +66,9 @@ LEDGER = (
         SDK,
         "waits for memory stores",
     ),
-    not_yet(
+    met(
         "resources:while-running",
         "Adding and removing while running counts from the next tool call.",
         INFERRED,
-        "waits for files",
     ),
 )

@@ -15,8 +15,10 @@ from outrider.api.answers import FileReply, Keep, Reply
 from outrider.api.endpoint import Call, too_large
 from outrider.api.lists import ORDER_OF_LISTS, mark_created, page_of
 from outrider.api.multipart import Form, Part
+from outrider.api.routes import resources
 from outrider.errors import InvalidRequest, NotFound
 from outrider.ports.files import FILE, Announced, FileRecord, content_of
+from outrider.ports.log import SessionKey
 from outrider.resources.files import deleted_file, expiry_of, file_object, filename_of, mime_type_of
 from outrider.wire.pages import cut, page_bytes, read_cursor
 from outrider.wire.query import Query
@@ -198,9 +200,18 @@ async def content(call: Call) -> FileReply:
 
 async def delete(call: Call) -> Reply:
     services, file_id = call.services, call.path["file_id"]
+    record = await _file(call)
+    if record.session is not None and not record.counted:
+        return await _taken_away(call, record.session, file_id)
     faults.point("file.delete.before")
     blob = await services.files.delete_file(call.workspace, file_id)
     faults.point("file.delete.after")
     if blob is not None:
         await erase_bytes(call, blob)
+    return Reply(deleted_file(file_id))
+
+
+async def _taken_away(call: Call, session: str, file_id: str) -> Reply:
+    """A session's copy goes together with the resource that it is."""
+    await resources.drop(call, SessionKey(call.workspace, session), lambda one: one.get("file_id") == file_id)
     return Reply(deleted_file(file_id))

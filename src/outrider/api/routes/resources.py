@@ -1,26 +1,34 @@
-"""Resources of a session: shown, and a repository's token replaced. A token goes to the vault before anything is
-stored, and is erased when its session ends."""
+"""Resources of a session: shown, files given and taken away, a repository's token replaced. A token goes to the vault
+before anything is stored, and is erased when its session ends."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
 from outrider import faults
+from outrider.api.announcing import erase_bytes
 from outrider.api.endpoint import Call, Reply
 from outrider.api.intake import factory_for, light_state
-from outrider.api.lookup import session_record
-from outrider.errors import InvalidRequest, NotFound, NotSupported, OutriderError, Overloaded
+from outrider.api.lookup import environment_record, session_record
+from outrider.errors import NotFound, NotSupported, OutriderError, Overloaded
+from outrider.ports.copies import FileChanges
 from outrider.ports.log import SessionKey
 from outrider.ports.records import SessionRecord
 from outrider.ports.vaults import SecretRef
+from outrider.resources.environments import check_offers_resources, environment_object
+from outrider.resources.given import named_files, with_file, without_file
 from outrider.resources.mounts import (
     FIRST_VERSION,
     SECRET,
+    Making,
     Mounted,
+    added_file,
+    check_together,
+    deleted_resource,
     new_resources,
     resource_ids,
     resources_of,
@@ -29,6 +37,7 @@ from outrider.resources.mounts import (
     with_token,
 )
 from outrider.session import events
+from outrider.session.state import State
 from outrider.wire.pages import Order, cut, page_bytes, read_cursor
 from outrider.wire.query import Query
 from outrider.wire.requests import parse
@@ -38,10 +47,15 @@ RANDOM_BITS = 24
 NO_COPIES: Mapping[str, SecretRef] = MappingProxyType({})
 
 
-def mounted(call: Call, given: list[dict[str, Any]]) -> Mounted:
-    """What a request for a session mounts. Raises InvalidRequest, NotSupported."""
-    services = call.services
-    return new_resources(given, ids=services.ids, now=services.clock.now(), hosts=services.settings.git_hosts)
+async def mounted(call: Call, given: list[dict[str, Any]]) -> Mounted:
+    """What a request for a session mounts. Raises InvalidRequest, NotFound, NotSupported."""
+    return new_resources(given, await _making(call, given)) if given else Mounted()
+
+
+async def _making(call: Call, given: list[dict[str, Any]]) -> Making:
+    services, names = call.services, named_files(given)
+    found = await services.files.files_named(call.workspace, names) if names else []
+    return Making(services.settings.git_hosts, services.ids, services.clock.now(), {one.id: one for one in found})
 
 
 def lent(found: Mounted, tokens: Mapping[str, SecretRef]) -> dict[str, SecretRef]:
@@ -98,16 +112,70 @@ def _resource(call: Call, record: SessionRecord) -> Mapping[str, Any]:
 
 
 async def add(call: Call) -> Reply:
-    parse("resources.add", call.body)
-    await session_record(call)
-    raise NotSupported("type: file resources are not offered by this server yet")
+    request = parse("resources.add", call.body)
+    key = SessionKey(call.workspace, call.path["session_id"])
+
+    async def attempt() -> Reply:
+        return await _added(call, key, request)
+
+    return await call.services.intake.in_turn(key, attempt)
+
+
+async def _added(call: Call, key: SessionKey, request: dict[str, Any]) -> Reply:
+    services = call.services
+    state, record = await light_state(services, key), await session_record(call)
+    check_offers_resources(environment_object(await environment_record(call, record.environment_id)), [request])
+    making = await _making(call, [request])
+    found = added_file(request, making)
+    (resource,) = found.resources
+    changed = with_file(record, resource, making.now)
+    check_together(resources_of(changed))
+    row = factory_for(services, state).internal(events.FILE_GIVEN, {"resource": found.logged[0]})
+    body = Reply(shown(resource)).bytes()
+    faults.point("resource.add.before")
+    await services.records.update_session(
+        changed,
+        [row],
+        if_head=state.seq,
+        columns="details",
+        files=FileChanges(tuple(found.copies)),
+        keep=call.keep(body),
+    )
+    faults.point("resource.add.after")
+    return Reply(encoded=body, kept=True)
 
 
 async def delete(call: Call) -> Reply:
-    resource = _resource(call, await session_record(call))
-    raise InvalidRequest(
-        f"Resource {resource['id']} is a {resource['type']}; only files can be removed from a session."
-    )
+    resource_id = call.path["resource_id"]
+    await drop(call, SessionKey(call.workspace, call.path["session_id"]), lambda one: one["id"] == resource_id)
+    return Reply(deleted_resource(resource_id))
+
+
+async def drop(call: Call, key: SessionKey, which: Callable[[Mapping[str, Any]], bool]) -> None:
+    """Take a file away from its session, with the session's copy of it. Raises NotFound, InvalidRequest."""
+
+    async def attempt() -> None:
+        state = await light_state(call.services, key)
+        record = await call.services.records.session(key)
+        resource = next((one for one in resources_of(record) if which(one)), None) if record is not None else None
+        if record is None or resource is None:
+            raise NotFound(f"No such resource in session {key.session}.")
+        await _drop(call, state, record, resource)
+
+    await call.services.intake.in_turn(key, attempt)
+
+
+async def _drop(call: Call, state: State, record: SessionRecord, resource: Mapping[str, Any]) -> None:
+    services = call.services
+    changed = without_file(record, resource, services.clock.now())
+    copy = await services.files.file(call.workspace, resource["file_id"])
+    row = factory_for(services, state).internal(events.FILE_TAKEN, {"resource": resource["id"]})
+    gone = FileChanges(dropped=(resource["file_id"],))
+    faults.point("resource.drop.before")
+    await services.records.update_session(changed, [row], if_head=state.seq, columns="details", files=gone)
+    faults.point("resource.drop.after")
+    if copy is not None and copy.blob is not None and not await services.files.owns_bytes(call.workspace, copy.blob):
+        await erase_bytes(call, copy.blob)
 
 
 async def update(call: Call) -> Reply:

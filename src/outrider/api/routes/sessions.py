@@ -18,6 +18,7 @@ from outrider.api.lookup import session_record as stored
 from outrider.api.routes import resources
 from outrider.api.scopes import DEFINE, require
 from outrider.errors import EnvironmentArchived, InvalidRequest, NotFound, StorageFull
+from outrider.ports.copies import FileChanges
 from outrider.ports.declarations import Declaration
 from outrider.ports.log import NewEvent, SessionKey
 from outrider.ports.records import SessionFilter, SessionRecord
@@ -25,7 +26,7 @@ from outrider.ports.vaults import SecretRef
 from outrider.resources.agents import agent_object, effective_agent
 from outrider.resources.declared import declaration_of
 from outrider.resources.environments import check_offers_resources, check_reaches_servers, environment_object
-from outrider.resources.mounts import for_log
+from outrider.resources.mounts import Mounted
 from outrider.resources.sessions import (
     STATUSES,
     SessionRequest,
@@ -73,13 +74,13 @@ async def opened(
     if not services.has_room():
         raise StorageFull("The disk of the session log is nearly full; no sessions are created until there is room.")
     environment, agent = await usable(call, request)
-    mounted = resources.mounted(call, request.resources)
+    mounted = await resources.mounted(call, request.resources)
     copies = resources.lent(mounted, tokens)
     if mounted.resources:
         request.details["resources"] = mounted.resources
     key = SessionKey(call.workspace, given_id or services.ids.new("sesn"))
     thread = services.ids.new("sthr")
-    opening, admission = _opening(call, request, thread, agent, environment)
+    opening, admission = _opening(call, request, mounted, thread, agent, environment)
     record = session_record(
         request, key=key, thread=thread, agent=agent, now=services.clock.now(), patch=admission.patch
     )
@@ -94,6 +95,7 @@ async def opened(
         wake=admission.wake,
         worker=services.dispatch.claimant(),
         keep=keep,
+        files=FileChanges(tuple(mounted.copies)),
     )
     faults.point("api.take.after")
     if admission.rows:
@@ -143,14 +145,19 @@ async def _check_vaults(call: Call, vault_ids: list[str]) -> None:
 
 
 def _opening(
-    call: Call, request: SessionRequest, thread: str, agent: dict[str, Any], environment: dict[str, Any]
+    call: Call,
+    request: SessionRequest,
+    mounted: Mounted,
+    thread: str,
+    agent: dict[str, Any],
+    environment: dict[str, Any],
 ) -> tuple[NewEvent, Admission]:
     """The log's first row, which makes it self-contained, and what the initial events add."""
     factory = EventFactory(thread, agent["name"], call.services.ids, call.services.clock)
     about = {"id": environment["id"], "config": environment["config"]}
     facts = {"agent": agent, "environment": about}
-    mounted = request.details.get("resources", [])
-    opening = factory.internal(events.CREATED, facts | ({"resources": for_log(mounted)} if mounted else {}))
+    logged = {"resources": mounted.logged} if mounted.logged else {}
+    opening = factory.internal(events.CREATED, facts | logged)
     state = State()
     apply(state, as_row(opening, 1, 0))
     return opening, admit(state, request.initial_events, factory, {}, trace=call.trace)

@@ -8,6 +8,7 @@ from enum import IntEnum
 from typing import Any
 
 from outrider.errors import AlreadyAnswered, Conflict, Fenced, HeadMoved, Internal, NotFound
+from outrider.ports.copies import NO_CHANGES, FileChanges
 from outrider.ports.log import KeptAnswer, NewEvent, Row, SessionKey, SessionPatch, Snapshot
 from outrider.ports.records import SessionRecord
 
@@ -57,6 +58,12 @@ class Append:
     keep: KeptAnswer | None = None
     record: SessionRecord | None = None
     columns: str = "all"
+    files: FileChanges = NO_CHANGES
+
+    @property
+    def alone(self) -> bool:
+        """Whether it is more than the one statement that a batch is."""
+        return self.files != NO_CHANGES
 
 
 @dataclass(frozen=True, slots=True)

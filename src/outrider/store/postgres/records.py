@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Literal
 
+from outrider.ports.copies import NO_CHANGES, FileChanges
 from outrider.ports.log import KeptAnswer, Lease, NewEvent, SessionKey
 from outrider.ports.records import (
     Page,
@@ -35,9 +36,10 @@ class PostgresRecords:
         wake: bool,
         worker: str | None = None,
         keep: KeptAnswer | None = None,
+        files: FileChanges = NO_CHANGES,
     ) -> Lease | None:
         key, owner = SessionKey(record.workspace, record.id), worker if wake else None
-        job = Append(Kind.CREATE, key, events, wake=wake, worker=owner, keep=keep, record=record)
+        job = Append(Kind.CREATE, key, events, wake=wake, worker=owner, keep=keep, record=record, files=files)
         done = await self._writer.append(job)
         if owner is None or not done.claimed:
             return None
@@ -60,9 +62,12 @@ class PostgresRecords:
         *,
         if_head: int,
         columns: Literal["details", "archive"],
+        files: FileChanges = NO_CHANGES,
+        keep: KeptAnswer | None = None,
     ) -> None:
         key = SessionKey(record.workspace, record.id)
-        await self._writer.append(Append(Kind.UPDATE, key, events, if_head=if_head, record=record, columns=columns))
+        job = Append(Kind.UPDATE, key, events, if_head=if_head, record=record, columns=columns, files=files, keep=keep)
+        await self._writer.append(job)
 
     async def delete_session(self, key: SessionKey, *, if_head: int, opened_by: str = "") -> None:
         job = partial(sessions.delete_session, key=key, if_head=if_head, opened_by=opened_by)

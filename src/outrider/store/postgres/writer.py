@@ -21,6 +21,7 @@ import asyncpg
 from outrider import faults
 from outrider.errors import Internal, OutriderError
 from outrider.ports.log import SessionKey
+from outrider.store.files import change_files
 from outrider.store.postgres import connections, jobs, problems
 from outrider.store.postgres.jobs import Append, Outcome, Verdict
 from outrider.store.postgres.transaction import Link, Transaction
@@ -129,12 +130,12 @@ class Writer:
             await self._more.wait()
         first = self._queue.popleft()
         batch = [first]
-        if isinstance(first.job, Cold):
+        if isinstance(first.job, Cold) or first.job.alone:
             return batch
         taken = _marks(first.job)
         while self._queue and len(batch) < BATCH:
             job = self._queue[0].job
-            if isinstance(job, Cold) or taken & (marks := _marks(job)):
+            if isinstance(job, Cold) or job.alone or taken & (marks := _marks(job)):
                 break
             taken |= marks
             batch.append(self._queue.popleft())
@@ -205,12 +206,29 @@ class Writer:
             batch[0].value = await self._send_cold(tx, self._link, batch[0].job)
             return
         hot = [ticket.job for ticket in batch if isinstance(ticket.job, Append)]
+        if hot[0].alone:
+            batch[0].value = await self._send_with_files(tx, self._link, hot[0], careful)
+            return
         values = jobs.arrays(hot) | {"writer": self.name, "batch": self._number, "careful": careful}
         faults.point("store.commit.before")
         (found,) = await tx.all("commit_jobs", values)
         faults.point("store.commit.after")
         for ticket, outcome in zip(batch, jobs.outcomes(found), strict=True):
             ticket.value = outcome
+
+    async def _send_with_files(self, tx: Transaction, link: Link, job: Append, careful: bool) -> Outcome:
+        """What was committed under this number before is answered as it was, and the files are not changed twice."""
+        ours = {"writer": self.name, "batch": self._number}
+        async with link.transaction():
+            known = await tx.one("settled", ours)
+            repeated = known is not None and known["batch"] == self._number
+            (found,) = await tx.all("commit_jobs", jobs.arrays([job]) | ours | {"careful": careful})
+            (outcome,) = jobs.outcomes(found)
+            if outcome.verdict is Verdict.DONE and not repeated:
+                await tx.walk(change_files(job.key, job.files))
+            faults.point("store.commit.before")
+        faults.point("store.commit.after")
+        return outcome
 
     async def _send_cold(self, tx: Transaction, link: Link, job: Cold) -> Any:
         ours = {"writer": self.name, "batch": self._number}

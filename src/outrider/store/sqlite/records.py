@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Literal
 
+from outrider.ports.copies import NO_CHANGES, FileChanges
 from outrider.ports.log import KeptAnswer, Lease, NewEvent, SessionKey
 from outrider.ports.records import (
     Page,
@@ -35,10 +36,11 @@ class SqliteRecords:
         wake: bool,
         worker: str | None = None,
         keep: KeptAnswer | None = None,
+        files: FileChanges = NO_CHANGES,
     ) -> Lease | None:
         def job(tx: Transaction) -> Lease | None:
             answers.check_unanswered(tx, record.workspace, keep)
-            sessions.create_session(tx, record=record, events=events, wake=wake)
+            sessions.create_session(tx, record=record, events=events, wake=wake, files=files)
             return leases.settle(tx, SessionKey(record.workspace, record.id), worker if wake else None, keep)
 
         return await self._writer.run(job)
@@ -60,8 +62,13 @@ class SqliteRecords:
         *,
         if_head: int,
         columns: Literal["details", "archive"],
+        files: FileChanges = NO_CHANGES,
+        keep: KeptAnswer | None = None,
     ) -> None:
-        job = partial(sessions.update_session, record=record, events=events, if_head=if_head, columns=columns)
+        def job(tx: Transaction) -> None:
+            sessions.update_session(tx, record, events, if_head=if_head, columns=columns, files=files)
+            leases.settle(tx, SessionKey(record.workspace, record.id), None, keep)
+
         await self._writer.run(job)
 
     async def delete_session(self, key: SessionKey, *, if_head: int, opened_by: str = "") -> None:

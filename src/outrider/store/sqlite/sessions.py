@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Literal
 
 from outrider.errors import Conflict, HeadMoved
+from outrider.ports.copies import FileChanges
 from outrider.ports.log import NewEvent, SessionKey
 from outrider.ports.records import SessionRecord
-from outrider.store.files import erase_with_session
+from outrider.store.files import change_files, erase_with_session
 from outrider.store.shapes import answers_of, fields, named
 from outrider.store.sqlite.appends import enter, find_log
 from outrider.store.sqlite.transaction import Transaction
@@ -15,13 +16,16 @@ from outrider.store.sqlite.transaction import Transaction
 ERASURES = ("erase_session", "erase_snapshot", "erase_wake", "erase_history", "erase_events", "erase_head")
 
 
-def create_session(tx: Transaction, record: SessionRecord, events: list[NewEvent], wake: bool) -> None:
+def create_session(
+    tx: Transaction, record: SessionRecord, events: list[NewEvent], wake: bool, files: FileChanges
+) -> None:
     key = SessionKey(record.workspace, record.id)
     if tx.one("head", named(key)) is not None:
         raise Conflict(f"Session {record.id} exists already.")
     ((log,),) = tx.all("insert_head", named(key, head=len(events)))
     tx.run("insert_session", {"log": log, **fields(record)})
     enter(tx, log, key, events, head=0, epoch=0)
+    tx.walk(change_files(key, files))
     if wake:
         tx.run("wake", {"log": log, "workspace": key.workspace})
 
@@ -30,14 +34,17 @@ def update_session(
     tx: Transaction,
     record: SessionRecord,
     events: list[NewEvent],
+    *,
     if_head: int,
     columns: Literal["details", "archive"],
+    files: FileChanges,
 ) -> None:
     key = SessionKey(record.workspace, record.id)
     log = _unmoved(tx, key, if_head)
     tx.run(f"update_{columns}", {"log": log, **fields(record)})
     tx.run("advance_client", {"log": log, "count": len(events)})
     enter(tx, log, key, events, head=if_head, epoch=0)
+    tx.walk(change_files(key, files))
 
 
 def delete_session(tx: Transaction, key: SessionKey, if_head: int, opened_by: str) -> None:

@@ -1,0 +1,145 @@
+"""The files that a session was given, brought into its sandbox before the next tool call runs there.
+
+Nothing of it is in the log but what was given: the sandbox knows which files it holds as a whole, so whoever takes over
+asks it anew. While files are missing no call begins.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from typing import Protocol
+
+from outrider import faults
+from outrider.errors import CallLost, Fenced, NotFound, OutriderError, SandboxUnavailable
+from outrider.harness.journal import Journal
+from outrider.ports.blobs import Blobs
+from outrider.ports.files import FileRecord, FileRecords, content_of
+from outrider.ports.log import Lease
+from outrider.ports.records import Page
+from outrider.ports.sandbox import UPLOAD_PIECE, Sandboxes, Upload
+from outrider.resources.given import UPLOADS
+from outrider.session.events import text_blocks
+from outrider.session.inbox import close_call
+from outrider.session.state import GivenFile
+
+SECONDS = 600.0  # for all that is missing at once
+STOP_SECONDS = 10.0
+EVERY = Page(limit=1_000_000)
+
+log = logging.getLogger("outrider.harness")
+
+
+class Brings(Protocol):
+    async def bring(self, lease: Lease, files: Sequence[GivenFile]) -> None:
+        """Have the sandbox hold these and nothing else. Raises Fenced, SandboxUnavailable and what the stores raise."""
+        ...
+
+
+class BringsNothing:
+    """Implements `Brings`, where no session is given files."""
+
+    async def bring(self, lease: Lease, files: Sequence[GivenFile]) -> None:
+        return None
+
+
+class Uploads:
+    """Implements `Brings`."""
+
+    def __init__(self, files: FileRecords, blobs: Blobs, sandboxes: Sandboxes) -> None:
+        self._files = files
+        self._blobs = blobs
+        self._sandboxes = sandboxes
+
+    async def bring(self, lease: Lease, files: Sequence[GivenFile]) -> None:
+        found = await self._files.files(lease.key.workspace, EVERY, session=lease.key.session) if files else []
+        records = {record.id: record for record in found}
+        there = [one for one in files if one.file_id in records]  # deleted ones are about to be taken away
+        wanted = [Upload(one.mount_path.removeprefix(f"{UPLOADS}/"), one.file_id, one.size) for one in there]
+        faults.point("harness.upload.before")
+        session, epoch = lease.key.session, lease.epoch
+        for upload in await self._sandboxes.missing_uploads(session, wanted, epoch=epoch):
+            content = self._content(records[upload.file])
+            await self._sandboxes.put_upload(session, upload, content, epoch=epoch)
+        faults.point("harness.upload.after")
+
+    async def _content(self, record: FileRecord) -> AsyncIterator[bytes]:
+        if record.blob is None:
+            raise NotFound(f"The bytes of file {record.id} are gone.")
+        async for piece in self._blobs.get(content_of(record.workspace, record.blob)):
+            for start in range(0, len(piece), UPLOAD_PIECE):
+                yield piece[start : start + UPLOAD_PIECE]
+
+
+class Bringing:
+    """One drive's. `news` is set when something has come to an end."""
+
+    def __init__(
+        self,
+        brings: Brings,
+        journal: Journal,
+        news: asyncio.Event,
+        spawn: Callable[[Coroutine[None, None, None]], asyncio.Task[None]],
+    ) -> None:
+        self._brings = brings
+        self._journal = journal
+        self._news = news
+        self._spawn = spawn
+        self._there: list[GivenFile] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._problem = ""
+
+    def under_way(self) -> list[asyncio.Task[None]]:
+        return [] if self._task is None else [self._task]
+
+    def again(self) -> None:
+        """The sandbox may be another one now."""
+        self._there = None
+
+    async def settled(self, calls: Sequence[str]) -> bool:
+        """Whether these calls may begin. If not, either something has happened since, or they have their results, which
+        say why the files could not be had."""
+        context = self._journal.context
+        if self._task is None:
+            if not context.had_files or self._there == context.files:
+                return True
+            self._task = self._spawn(self._bring(list(context.files)))
+        if not self._task.done():
+            await self._journal.flush()  # results too: nothing may stay staged meanwhile
+            await self._news.wait()
+            return False
+        self._task, problem = None, self._problem
+        if problem:
+            self._refuse(calls, problem)
+        return False
+
+    async def _bring(self, files: list[GivenFile]) -> None:
+        self._problem = ""
+        try:
+            async with asyncio.timeout(SECONDS):
+                await self._brings.bring(self._journal.lease, files)
+            self._there = files
+        except Fenced:
+            raise
+        except (SandboxUnavailable, CallLost) as problem:
+            self._problem = problem.message
+        except TimeoutError:
+            self._problem = f"The files that the user gave could not be had within {SECONDS:.0f} s."
+        except (OutriderError, ValueError) as problem:
+            said = problem.message if isinstance(problem, OutriderError) else str(problem)
+            log.warning("session %s: its files could not be had: %s", self._journal.lease.key.session, said)
+            self._problem = f"The files that the user gave could not be had: {said}"
+        self._news.set()
+
+    def _refuse(self, calls: Sequence[str], problem: str) -> None:
+        text = text_blocks(f"{problem} The call was not run.")
+        found = [self._journal.state.call(call_id) for call_id in calls]
+        self._journal.stage(*(close_call(self._journal.factory, call, text) for call in found if call is not None))
+
+    async def stop(self) -> None:
+        """An interrupt: what is there as a whole stays, the rest is fetched when it is needed next."""
+        for task in self.under_way():
+            task.cancel()
+            await asyncio.wait([task], timeout=STOP_SECONDS)
+        self._task = self._there = None
