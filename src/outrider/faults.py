@@ -61,6 +61,10 @@ PLACES: frozenset[str] = frozenset(
         "skill.delete",
         "output.put",
         "output.add",
+        "memory.mount",
+        "memory.write",
+        "memory.settle",
+        "shim.settle",
         "cold.freeze",
         "cold.thaw",
     }

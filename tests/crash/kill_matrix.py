@@ -37,7 +37,9 @@ FILES = frozenset(
 MOUNTS = frozenset({"api.token", "harness.repository", "harness.checkout", "vault.mirror"})
 """Killed in test_repository_kill.py."""
 GIVEN = frozenset({"resource.add", "resource.drop", "harness.upload", "shim.upload"})  # in test_given_files_kill.py
-ELSEWHERE = MOVES | KEEPS | FILES | MOUNTS | GIVEN
+MEMORY = frozenset({"memory.mount", "memory.write", "memory.settle", "shim.settle"})
+"""Killed in test_memory_kill.py."""
+ELSEWHERE = MOVES | KEEPS | FILES | MOUNTS | GIVEN | MEMORY
 TAKEN_OVER = {"store.commit": 10, "api.take": 2, "harness.model": 3, "harness.tool": 2, "harness.interrupt": 1}
 HELD_SECONDS = 120.0  # longer than a session plays: whoever comes to the point later would stand there for good
 JOIN_SECONDS = 15.0

@@ -13,6 +13,7 @@ import pytest
 import test_files_kill
 import test_given_files_kill
 import test_log_size_kill
+import test_memory_kill
 import test_repository_kill
 import test_vault_kill
 from kill_matrix import Cell, cells, run, sample
@@ -47,7 +48,7 @@ def test_the_points_listed_in_code_and_tried_are_the_same() -> None:
     for store, signal in product(STORES, (KILLED, FROZEN)):
         known = {cell.point for cell in cells(store) if cell.signal == signal}
         modules = (test_log_size_kill, test_vault_kill, test_files_kill, test_repository_kill, test_given_files_kill)
-        elsewhere = {point for module in modules for point in module.POINTS}
+        elsewhere = {point for module in (*modules, test_memory_kill) for point in module.POINTS}
         assert known | elsewhere == faults.POINTS
 
 

@@ -14,6 +14,7 @@ from outrider.ports.doorbell import LiveFeed
 from outrider.ports.egress import Egress, NoEgress
 from outrider.ports.log import EventLog
 from outrider.ports.mcp import Connectors, NoConnectors
+from outrider.ports.memory import MemoryStores
 from outrider.ports.model import Model, Models
 from outrider.ports.placements import Whereabouts, always_here
 from outrider.ports.repositories import NoRepositories, Repositories
@@ -41,3 +42,4 @@ class Hands:
     outputs: Collects = field(default_factory=CollectsNothing)
     uploads: Brings = field(default_factory=BringsNothing)
     connectors: Connectors = field(default_factory=NoConnectors)
+    memories: MemoryStores | None = None  # a harness without has no sessions with memory

@@ -28,6 +28,7 @@ from outrider.harness.backoff import delay
 from outrider.harness.connecting import Servers
 from outrider.harness.hands import Hands as Hands
 from outrider.harness.journal import Journal
+from outrider.harness.memory import SessionMemory
 from outrider.harness.network import claim_of
 from outrider.harness.next_action import (
     Action,
@@ -88,7 +89,10 @@ class Driver:
         self._news = tail.news
         self._telling = Telling(hands.telemetry, hands.clock, journal.lease.key.session)
         journal.traced_by(hands.telemetry.tracer, lambda: self._telling.trace)
-        self._mounting = Mounting(hands, journal, self._news, lambda work: self._group.create_task(work))
+        self._memory = memory = SessionMemory(hands, journal)
+        self._mounting = Mounting(
+            hands, journal, self._news, lambda work: self._group.create_task(work), memory.execute
+        )
         self._bringing = Bringing(hands.uploads, journal, self._news, lambda work: self._group.create_task(work))
         self._request: _Request | None = None
         self._tools: dict[str, asyncio.Task[None]] = {}
@@ -214,7 +218,8 @@ class Driver:
 
     async def _end_turn(self, action: EndTurn) -> bool:
         factory = self._journal.factory
-        if self._state.used_sandbox:  # there may be something new in the outputs folder
+        if self._state.used_sandbox:  # there may be something new in memory and in the outputs folder
+            await self._memory.rest()
             await self._hands.outputs.collect(self._journal.lease)
         if action.error is not None:
             self._journal.stage(factory.error(*action.error, "exhausted"))
@@ -429,14 +434,11 @@ class Driver:
         self._news.set()
 
     async def _execute(self, call: Call, *, resume: bool) -> None:
-        lease = self._journal.lease
         faults.point("harness.tool.before")
         tool_call = ToolCall(call.id, self._state.thread, call.name, call.input)
         with self._telling.tool_call(tool_call) as ended:
             try:
-                outcome = await self._hands.sandboxes.execute(
-                    lease.key.session, tool_call, epoch=lease.epoch, resume=resume
-                )
+                outcome = await self._memory.execute(tool_call, resume=resume)
                 ended(outcome, "ok")
             except CallLost:
                 self._bringing.again()

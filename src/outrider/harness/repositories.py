@@ -34,6 +34,12 @@ class Hands(Protocol):
     def sandboxes(self) -> Sandboxes: ...
 
 
+class Execute(Protocol):
+    """`Sandboxes.execute` for this session and owner."""
+
+    async def __call__(self, call: ToolCall, *, resume: bool) -> ToolOutcome: ...
+
+
 class Mounting:
     """One drive's. `news` is set when something has come to an end."""
 
@@ -43,11 +49,13 @@ class Mounting:
         journal: Journal,
         news: asyncio.Event,
         spawn: Callable[[Coroutine[None, None, None]], asyncio.Task[None]],
+        execute: Execute,
     ) -> None:
         self._hands = hands
         self._journal = journal
         self._news = news
         self._spawn = spawn
+        self._execute_call = execute
         self._reading: asyncio.Task[None] | None = None
         self._readings: dict[str, Reading] = {}
         self._checkout: asyncio.Task[None] | None = None
@@ -140,13 +148,12 @@ class Mounting:
 
     async def _execute(self, resource: str, call_id: str, *, resume: bool) -> None:
         """Its outcome: what the command said, or why there is no sandbox."""
-        lease = self._journal.lease
         given = {"command": checkouts.command(self._mount(resource)), "timeout_ms": checkouts.TIMEOUT_MS}
         call = ToolCall(call_id, self._journal.state.thread, "bash", given)
         faults.point("harness.checkout.before")
         outcome: ToolOutcome | str
         try:
-            outcome = await self._hands.sandboxes.execute(lease.key.session, call, epoch=lease.epoch, resume=resume)
+            outcome = await self._execute_call(call, resume=resume)
         except CallLost:
             outcome = ToolOutcome([])
         except SandboxUnavailable as problem:

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from outrider.errors import CallLost, Fenced, OutriderError, PeerRefused, SandboxUnavailable
 from outrider.links.frames import BEAT_SECONDS, VERSION, Frame, Frames, Gone
 from outrider.links.peers import CONNECT_SECONDS, check_role
-from outrider.ports.sandbox import Output, OutputChanged, Sandboxes, ToolCall, Upload
+from outrider.ports.sandbox import NotMounted, Output, OutputChanged, Sandboxes, ToolCall, Upload
 
 log = logging.getLogger("outrider.sandbox")
 
@@ -158,9 +158,8 @@ class _Serving:
                 )
             case "interrupt":
                 return await self._sandboxes.interrupt(session, frame["call_id"], epoch=frame["epoch"])
-            case "outputs" | "output" | "missing" | "upload":
-                out = frame["op"].startswith("output")
-                return await (self._outputs if out else self._uploads)(session, frame)
+            case "outputs" | "output" | "missing" | "upload" | "memory":
+                return await self._files(session, frame)
             case "keep":
                 for one in frame["sessions"]:
                     await self._kept(one, frame)
@@ -176,8 +175,12 @@ class _Serving:
             case unknown:
                 raise SandboxUnavailable(f"This sandbox host knows no {unknown!r}: it is of another version.")
 
-    async def _outputs(self, session: str, frame: Frame) -> Any:
-        """The list, or a piece of one; None when that was changed."""
+    async def _files(self, session: str, frame: Frame) -> Any:
+        """What was asked of its memory; the list of its outputs, or a piece of one, None when that was changed."""
+        if frame["op"] == "memory":
+            return await self._sandboxes.memory(session, frame["request"])
+        if frame["op"] in ("missing", "upload"):
+            return await self._uploads(session, frame)
         if frame["op"] == "outputs":
             return [astuple(one) for one in await self._sandboxes.outputs(session, epoch=frame["epoch"])]
         try:
@@ -212,4 +215,6 @@ def _kind(error: OutriderError) -> str:
         return "fenced"
     if isinstance(error, CallLost):
         return "lost"
+    if isinstance(error, NotMounted):
+        return "unmounted"
     return "unavailable"

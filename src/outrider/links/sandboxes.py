@@ -19,7 +19,7 @@ from typing import Any
 from outrider.errors import CallLost, Fenced, PeerRefused, SandboxUnavailable
 from outrider.links.frames import BEAT_SECONDS, VERSION, Frame, Frames, Gone, NotTrusted
 from outrider.links.peers import dial
-from outrider.ports.sandbox import Capabilities, Output, OutputChanged, ToolCall, ToolOutcome, Upload, placed_pieces
+from outrider.ports.sandbox import Capabilities, NotMounted, Output, OutputChanged, ToolCall, ToolOutcome, Upload, placed_pieces
 
 PAUSE_SECONDS = 0.1
 LONGEST_PAUSE = 1.0
@@ -155,6 +155,9 @@ class RemoteSandboxes:
         async for offset, piece in placed_pieces(upload, content):
             data = base64.b64encode(piece).decode()
             await self._ask({**about, "offset": offset, "data": data}, ANSWER_SECONDS)
+
+    async def memory(self, session: str, request: dict[str, Any]) -> dict[str, Any]:
+        return await self._ask({"op": "memory", "session": session, "request": request}, ANSWER_SECONDS)
 
     async def stop(self, session: str) -> None:
         await self._ask({"op": "stop", "session": session}, ANSWER_SECONDS)
@@ -351,4 +354,6 @@ def _result(answer: Frame) -> Any:
         raise Fenced(message)
     if kind == "lost":
         raise CallLost(message)
+    if kind == "unmounted":
+        raise NotMounted(message)
     raise SandboxUnavailable(message)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from outrider.ports.log import SessionKey
 from outrider.ports.records import Page
 
 MOST_MEMORIES = 2_000
@@ -68,7 +69,7 @@ class MemoryVersion:
 @dataclass(frozen=True, slots=True)
 class Write:
     """Who changes a memory, when, and the id of the version that the change becomes. `version` is not used when
-    nothing changes."""
+    nothing changes. With `epoch`, the actor is a session whose owner of that epoch writes; others are refused."""
 
     workspace: str
     store: str
@@ -76,6 +77,16 @@ class Write:
     at: str
     actor_type: str
     actor: str
+    epoch: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A session that has, or had, a store."""
+
+    workspace: str
+    store: str
+    session: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +100,8 @@ class VersionFilter:
 
 
 class MemoryStores(Protocol):
-    """Another workspace's id behaves like an unknown one (NotFound or None). Paths compare by their UTF-8 bytes."""
+    """Another workspace's id behaves like an unknown one (NotFound or None). Paths compare by their UTF-8 bytes. A
+    write with an `epoch` that its session has left raises Fenced."""
 
     async def create_memory_store(self, record: MemoryStoreRecord) -> None: ...
     async def memory_store(self, workspace: str, store: str) -> MemoryStoreRecord | None: ...
@@ -141,4 +153,28 @@ class MemoryStores(Protocol):
     async def redact_memory_version(self, write: Write) -> None:
         """Of `write.version`; a second call changes nothing. Raises NotFound, InvalidRequest (a living memory's
         current version)."""
+        ...
+
+    async def current(
+        self, workspace: str, store: str, *, after: str, limit: int, most_bytes: int
+    ) -> list[tuple[MemoryRecord, bytes]]:
+        """Memories behind the path `after`, by path, with their contents: at least one if there is any, and no more
+        than fit into `most_bytes`."""
+        ...
+
+    async def attach(self, key: SessionKey, stores: list[str], at: str) -> list[MemoryStoreRecord]:
+        """Note that a session, which may be about to be made, has these stores, and read them. Raises NotFound, and
+        InvalidRequest for an archived one; then nothing is noted."""
+        ...
+
+    async def forget_attachments(self, before: str) -> None:
+        """Forget those from before then whose session does not exist."""
+        ...
+
+    async def orphans(self, limit: int) -> list[Attachment]:
+        """Sessions whose store is gone, but not, as far as was noted, what they have of it."""
+        ...
+
+    async def note_erased(self, attachment: Attachment, at: str) -> None:
+        """Nothing of the store is left with this session."""
         ...

@@ -72,6 +72,7 @@ class SessionFilter:
     agent_id: str | None = None
     agent_version: int | None = None
     statuses: tuple[str, ...] = ()
+    memory_store: str | None = None
 
 
 class Records(Protocol):

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 from outrider.errors import Internal
 
+Mount = tuple[str, bool]
+"""A memory store's directory under /mnt/memory, and whether the agent may write there."""
 RESULT_CHARACTERS = 100_000
 """Longer texts are kept in a file, and shown by both their ends."""
 KEEP = "keep_result"
@@ -16,12 +18,14 @@ KEEP = "keep_result"
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """One built-in tool call. `id` is that of its `agent.tool_use` event; `thread` owns the shell that `bash` uses."""
+    """One built-in tool call. `id` is that of its `agent.tool_use` event; `thread` owns the shell that `bash` uses.
+    It runs only where these memory stores are mounted; see `ports.mounted`."""
 
     id: str
     thread: str
     name: str
     input: dict[str, Any]
+    mounts: list[Mount] = field(default_factory=list[Mount])
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,10 @@ class OutputChanged(Internal):
     """The file is not the one that was listed any more."""
 
 
+class NotMounted(Internal):
+    """The session's memory is not mounted there yet, or not any more. Nothing was begun."""
+
+
 class Sandboxes(Protocol):
     """At most one sandbox a session, made at the first call. The workspace outlives the sandbox.
 
@@ -106,8 +114,8 @@ class Sandboxes(Protocol):
         """Run the call, or attach to it if it runs already, or give its stored outcome.
 
         `resume` says that an earlier owner may have started it: then it is never started anew, and CallLost is
-        raised when its outcome can't be learnt. Raises SandboxUnavailable, Fenced. Failures of the tool itself are
-        outcomes with `is_error`. Cancelling the await does not stop the call: see `interrupt`.
+        raised when its outcome can't be learnt. Raises SandboxUnavailable, NotMounted, Fenced. Failures of
+        the tool itself are outcomes with `is_error`. Cancelling the await does not stop the call: see `interrupt`.
         """
         ...
 
@@ -134,6 +142,11 @@ class Sandboxes(Protocol):
     async def put_upload(self, session: str, upload: Upload, content: AsyncIterator[bytes], *, epoch: int) -> None:
         """Its bytes, as many as its size says, in pieces of at most `UPLOAD_PIECE`. It is there as a whole when this
         returns, and not at all before. Raises SandboxUnavailable, Fenced, and what `content` raises."""
+        ...
+
+    async def memory(self, session: str, request: dict[str, Any]) -> dict[str, Any]:
+        """Ask about the session's mounted memory, where its sandbox is: see `ports.mounted`, which says what. Starts no
+        sandbox. Raises SandboxUnavailable, NotMounted, Fenced."""
         ...
 
     async def stop(self, session: str) -> None:

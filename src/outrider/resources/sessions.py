@@ -12,7 +12,7 @@ import msgspec
 from outrider.errors import InvalidRequest, NotSupported
 from outrider.ports.log import SessionKey, SessionPatch
 from outrider.ports.records import SessionRecord
-from outrider.resources import metadata, mounts
+from outrider.resources import memory_mounts, metadata, mounts
 from outrider.resources.agents import SNAPSHOT_KEYS, with_tools
 from outrider.resources.events import check_offered
 
@@ -182,7 +182,10 @@ def session_object(record: SessionRecord, *, now: str) -> dict[str, Any]:
         "title": details.get("title"),
         "metadata": details.get("metadata", {}),
         "vault_ids": details.get("vault_ids", []),
-        "resources": [mounts.shown(one) for one in details.get("resources", [])],
+        "resources": [
+            *(mounts.shown(one) for one in details.get("resources", [])),
+            *details.get(memory_mounts.DETAIL, []),
+        ],
         "budget": None,
         "stats": {"active_seconds": active, "duration_seconds": _duration(record, now)},
         "usage": NO_USAGE | _decode(record.usage) | {"active_seconds": active},

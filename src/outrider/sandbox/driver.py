@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from outrider.errors import CallLost, Fenced, SandboxUnavailable
 from outrider.ports.metrics import SANDBOX_STARTS
-from outrider.ports.sandbox import Capabilities, Output, OutputChanged, ToolCall, ToolOutcome, Upload, placed_pieces
+from outrider.ports.mounted import is_erasure
+from outrider.ports.sandbox import Capabilities, NotMounted, Output, OutputChanged, ToolCall, ToolOutcome, Upload, placed_pieces
 from outrider.ports.telemetry import Meter, NoMeter
 from outrider.sandbox import room
 from outrider.sandbox.options import SESSION
@@ -91,7 +92,7 @@ class BubblewrapSandboxes:
             request: dict[str, Any] = {"op": "execute", "call": asdict(call), "epoch": epoch, "resume": resume}
             if session in self._until:
                 request["until"] = self._until[session]
-            answer = await self._ask(session, request, warm=not resume)
+            answer = await self._ask(session, request, warm=not resume and not call.mounts)
         if "outcome" in answer:
             return ToolOutcome(answer["outcome"]["content"], answer["outcome"]["is_error"])
         raise await self._error(answer)
@@ -146,6 +147,14 @@ class BubblewrapSandboxes:
         answer = await self._ask(session, request, warm=False)
         if "error" in answer:
             raise await self._error(answer)
+
+    async def memory(self, session: str, request: dict[str, Any]) -> dict[str, Any]:
+        if is_erasure(request) and session not in await self.stored():
+            return {}
+        answer = await self._ask(session, {"op": "memory", **request}, warm=False)
+        if "error" in answer:
+            raise await self._error(answer)
+        return answer
 
     async def stop(self, session: str) -> None:
         try:
@@ -322,6 +331,8 @@ class BubblewrapSandboxes:
             return Fenced(message)
         if kind == "lost":
             return CallLost(message)
+        if kind == "unmounted":
+            return NotMounted(message)
         able = await self.probe()
         if able.available:
             return SandboxUnavailable(f"The sandbox can't be used: {message}")

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from outrider.errors import CallLost, SandboxUnavailable
+from outrider.ports.mounted import is_erasure
 from outrider.ports.placements import Placements, Whereabouts, given_up_host, moved_text
-from outrider.ports.sandbox import Capabilities, Output, Sandboxes, ToolCall, ToolOutcome, Upload
+from outrider.ports.sandbox import Capabilities, NotMounted, Output, Sandboxes, ToolCall, ToolOutcome, Upload
 
 
 class OwnSandboxes(Sandboxes, Protocol):
@@ -101,6 +102,14 @@ class HomedSandboxes:
         if not await self._is_here(session):
             raise SandboxUnavailable(f"The files of session {session} are elsewhere.")
         await self._own.put_upload(session, upload, content, epoch=epoch)
+
+    async def memory(self, session: str, request: dict[str, Any]) -> dict[str, Any]:
+        place = await self._placements.placement(session)
+        if place is None and not is_erasure(request):
+            raise NotMounted(f"Session {session} has no sandbox yet.")
+        if place not in (None, self._node):
+            raise SandboxUnavailable(f"The files of session {session} are elsewhere.")
+        return await self._own.memory(session, request)
 
     async def stop(self, session: str) -> None:
         if await self._is_here(session):

@@ -10,6 +10,7 @@ import os
 import shutil
 import stat
 import sys
+from collections.abc import Sequence
 from typing import TypedDict
 
 HOLD = ["/usr/bin/env", "--ignore-signal=CHLD", "/usr/bin/sleep", "infinity"]
@@ -19,6 +20,7 @@ WORKSPACE = "/workspace"
 OUTPUTS = "/mnt/session/outputs"
 UPLOADS = "/mnt/session/uploads"
 RESULTS = "/mnt/session/results"
+MEMORY = "/mnt/memory"
 TRUST = "/etc/outrider"
 ENVIRONMENT = {
     "PATH": "/usr/local/bin:/usr/bin:/bin",
@@ -146,8 +148,10 @@ def _root_mounts(root: str) -> list[str]:
     return mounts
 
 
-def command(bwrap: str, root: str, own: str, sizes: Sizes, *, info_fd: int, filter_fd: int) -> list[str]:
-    """bwrap's argument list for the session whose host-side directories lie in `own`."""
+def command(
+    bwrap: str, root: str, own: str, sizes: Sizes, *, info_fd: int, filter_fd: int, binds: Sequence[str] = ()
+) -> list[str]:
+    """bwrap's argument list for the session whose host-side directories lie in `own`; `binds` are words for more."""
     environment = [word for name, value in ENVIRONMENT.items() for word in ("--setenv", name, value)]
     return [
         bwrap,
@@ -162,6 +166,7 @@ def command(bwrap: str, root: str, own: str, sizes: Sizes, *, info_fd: int, filt
         *("--ro-bind", f"{own}/uploads", UPLOADS, "--ro-bind", f"{own}/results", RESULTS),
         *("--ro-bind", f"{own}/trust", TRUST),
         *("--bind", f"{own}/outputs", OUTPUTS, "--bind", f"{own}/workspace", WORKSPACE),
+        *binds,
         *("--remount-ro", "/", "--chdir", WORKSPACE),
         *environment,
         *("--seccomp", str(filter_fd), "--info-fd", str(info_fd)),

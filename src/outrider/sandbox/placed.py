@@ -11,12 +11,14 @@ import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 from outrider.errors import CallLost, SandboxUnavailable
 from outrider.links.frames import BEAT_SECONDS
 from outrider.links.sandboxes import HostUnreachable, RemoteSandboxes
+from outrider.ports.mounted import is_erasure
 from outrider.ports.placements import Placements, given_up_host, moved_text
-from outrider.ports.sandbox import Capabilities, Output, OutputChanged, ToolCall, ToolOutcome, Upload
+from outrider.ports.sandbox import Capabilities, NotMounted, Output, OutputChanged, ToolCall, ToolOutcome, Upload
 
 log = logging.getLogger("outrider.sandbox")
 
@@ -180,6 +182,14 @@ class PlacedSandboxes:
         if host is None:
             raise SandboxUnavailable("The session has left its sandbox host.")
         await host.put_upload(session, upload, content, epoch=epoch)
+
+    async def memory(self, session: str, request: dict[str, Any]) -> dict[str, Any]:
+        host = await self._host_of(session)
+        if host is not None:
+            return await host.memory(session, request)
+        if is_erasure(request):
+            return {}
+        raise NotMounted(f"Session {session} has no sandbox host yet.")
 
     async def stop(self, session: str) -> None:
         host = await self._host_of(session)

@@ -89,7 +89,7 @@ class Watch:
         return self._measured > limit or disk_used(self._options["own"]) - self._disk_then > limit // 64
 
     def _measure(self) -> None:
-        places = [os.path.join(self._options["own"], name) for name in ("workspace", "outputs")]
+        places = [os.path.join(self._options["own"], name) for name in ("workspace", "outputs", "memory")]
         began = time.monotonic()
         self._disk_then = disk_used(self._options["own"])
 

@@ -19,6 +19,7 @@ from outrider.sandbox import (
     inputs,
     launcher,
     linux,
+    memory,
     namespaces,
     output,
     outputs,
@@ -38,6 +39,7 @@ from outrider.sandbox.reactor import Reactor
 INTERRUPTED = "interrupted before it finished; it may have partly run"
 UNKEPT = "ended by its host, which had lost touch with whoever owns the session; it may have partly run"
 LOST = "The sandbox that ran this is gone; it may have partly run."
+NOT_MOUNTED = {"error": "unmounted", "message": "The session's memory is not mounted in its sandbox."}
 KEPT_RESULTS = 256
 DIRECTORIES = ("workspace", "outputs", uploads.FOLDER, uploads.DRAFTS, "results", "trust")
 Waiting = dict[str, list[Reply]]
@@ -54,6 +56,7 @@ class Shim:
         self._launch: namespaces.Launch | None = None
         self._way: egress.Way | None = None
         self._told: dict[str, str] = {}
+        self._memory = memory.Memory(self._own)
         self._rules = _rules(options)
         self._end_leftover()
         if options["warm"] and options["bwrap"] is not None:
@@ -73,8 +76,7 @@ class Shim:
         try:
             return Journal(os.path.join(self._own, "journal"))
         except BaseException:
-            if self._launch is not None:
-                self._launch.abandon()
+            self._drop_launch()
             raise
 
     def run(self) -> None:
@@ -90,6 +92,7 @@ class Shim:
             "output": self._read_output,
             "missing": self._missing_uploads,
             "upload": self._put_upload,
+            "memory": self._use_memory,
             "stop": self._stop,
         }
         handler = handlers.get(request.get("op", ""))
@@ -136,6 +139,33 @@ class Shim:
         path, file, size = request["upload"]
         self._uploads.put(path, file, size, request["offset"], base64.b64decode(request["data"]))
         reply({"ok": True})
+
+    def _use_memory(self, request: dict[str, Any], reply: Reply) -> None:
+        """What is asked of the session's mounted memory; see `ports.mounted`."""
+        what = request["what"]
+        if what != "unmount" and self._fenced(request["epoch"], reply):
+            return
+        if what == "mount":
+            if self._memory.mount(request["mounts"]):  # a sandbox that is there already does not have them
+                self._drop_launch()
+                self.end_all("the sandbox was started again with its memory")
+            reply({"ok": True})
+        elif what == "unmount":
+            reply({"ok": self._memory.unmount(request["name"])})
+        elif not self._memory.has(request["mounts"]):
+            reply(NOT_MOUNTED)
+        elif what == "changes":
+            reply(self._memory.changes(request["after"], request["most"]))
+        elif what == "held":
+            reply({"held": self._memory.held()})
+        else:
+            self._memory.settle(request["steps"], replace=not self._waiting)
+            reply({"replaced": not self._waiting})
+
+    def _drop_launch(self) -> None:
+        launch, self._launch = self._launch, None
+        if launch is not None:
+            launch.abandon()
 
     def _keep(self, request: dict[str, Any], reply: Reply) -> None:
         self._keep_until(request["until"])
@@ -190,6 +220,9 @@ class Shim:
         broken = inputs.problem(call["name"], call["input"])
         if broken:
             reply({"outcome": worker.failure(broken)})
+            return
+        if call["mounts"] and not self._memory.has(call["mounts"]):
+            reply(NOT_MOUNTED)
             return
         try:
             self._ensure()
@@ -324,7 +357,9 @@ class Shim:
         return self._box
 
     def _launched(self, bwrap: str) -> namespaces.Launch:
-        return namespaces.launch(bwrap, self._options["root"], self._own, self._options["sizes"], self._rules)
+        return namespaces.launch(
+            bwrap, self._options["root"], self._own, self._options["sizes"], self._rules, self._memory.binds()
+        )
 
     def _variables(self) -> dict[str, str]:
         """What the egress proxy wants commands to have in their environment; waits until it has said so."""

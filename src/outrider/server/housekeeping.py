@@ -22,6 +22,7 @@ from outrider.ports.secrets import Secrets
 from outrider.ports.telemetry import Meter
 from outrider.resources.mounts import secret_refs
 from outrider.resources.sessions import opener_of
+from outrider.server.forgetting import MemorySweep
 from outrider.server.hands import AnySandboxes
 from outrider.session.events import EventFactory
 from outrider.session.feed import Feed
@@ -34,10 +35,16 @@ log = logging.getLogger("outrider.server")
 
 
 async def housekeeping(
-    store: Store, sandboxes: AnySandboxes, upkeep: Upkeep, meter: Meter, sweep: Sweep, withdrawal: Withdrawal
+    store: Store,
+    sandboxes: AnySandboxes,
+    upkeep: Upkeep,
+    meter: Meter,
+    sweep: Sweep,
+    withdrawal: Withdrawal,
+    memory: MemorySweep,
 ) -> None:
-    """Each minute: erase what sandboxes of deleted sessions left, secrets that no credential has and what deleted
-    sessions had declared, forget old answers, and the store's own upkeep."""
+    """Each minute: erase what sandboxes of deleted sessions and memory stores left, secrets that no credential has and
+    what deleted sessions had declared, forget old answers, and the store's own upkeep."""
     await _say_if_unable(sandboxes)
     while True:
         try:
@@ -46,6 +53,7 @@ async def housekeeping(
             await upkeep.when_due()
             await sweep.run()
             await withdrawal.run()
+            await memory.run()
         except OutriderError as error:
             meter.add(metrics.HOUSEKEEPING_FAILURES)
             log.warning("housekeeping: %s", error.message)

@@ -40,6 +40,7 @@ from outrider.ports.log import Row, SessionKey
 from outrider.ports.model import ModelCall
 from outrider.sandbox.placed import PlacedSandboxes
 from outrider.server import hands
+from outrider.server.forgetting import MemorySweep
 from outrider.server.housekeeping import deleter, going_on, housekeeping
 from outrider.server.telling import able, checks, gauges_of, harness_gauges, hearing, no_metrics, room_gauge
 from outrider.session.feed import Feed
@@ -105,6 +106,7 @@ async def wired(
                 outputs=Outputs(store, blobs, sandboxes, limits, ids, clock),
                 uploads=Uploads(store, blobs, sandboxes),
                 connectors=connectors,
+                memories=store,
             )
             dispatch = worker = Worker(work, feed, exchange or LocalDoorbell(), _worker_id(settings.node_file))
             workers.append(worker)
@@ -125,6 +127,7 @@ async def wired(
                     housekeeping(
                         *(store, sandboxes, upkeep, telemetry.meter),
                         *(Sweep(store, store, secrets, clock), Withdrawal(declarations, store.session_ids)),
+                        MemorySweep(store, sandboxes, clock),
                     )
                 )
             )

@@ -57,6 +57,7 @@ def _created(state: State, row: Row) -> None:
     if state.context is not None:
         state.context.agent = body["agent"]
         state.context.environment = body["environment"]
+        state.context.memory = body.get("memory_stores", [])
     state.self_hosted = body["environment"].get("config", {}).get("type") == SELF_HOSTED
     for resource in body.get("resources", []):
         if resource["type"] == "file":

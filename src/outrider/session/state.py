@@ -99,6 +99,7 @@ class Context(msgspec.Struct):
     mounts: list[dict[str, Any]] = []  # repositories: address, path, checkout, skills, and the latest problem
     files: list[GivenFile] = []
     had_files: bool = False  # some were given once, though they may have been taken away since
+    memory: list[dict[str, Any]] = []  # memory stores, as they were attached
     mcp: dict[str, list[dict[str, Any]]] = {}  # tools by server, of those that could be reached when the turn began
     tokens: int = 0  # of the latest request's prompt and reply, as the model counted them, and an estimate of the rest
     turn: int = 0  # where in `messages` the present turn begins

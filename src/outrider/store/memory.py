@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
-from outrider.errors import Conflict, InvalidRequest, MemoryPathConflict, MemoryPreconditionFailed, NotFound
+from outrider.errors import Conflict, Fenced, InvalidRequest, MemoryPathConflict, MemoryPreconditionFailed, NotFound
+from outrider.ports.log import SessionKey
 from outrider.ports.memory import (
     MOST_MEMORIES,
+    Attachment,
     MemoryRecord,
     MemoryStoreRecord,
     MemoryVersion,
@@ -102,6 +105,29 @@ class StoredMemories(Recorded):
     async def redact_memory_version(self, write: Write) -> None:
         await self._walks.walk(partial(_redact, write))
 
+    async def current(
+        self, workspace: str, store: str, *, after: str, limit: int, most_bytes: int
+    ) -> list[tuple[MemoryRecord, bytes]]:
+        values = {"workspace": workspace, "store": store, "after": after, "limit": limit}
+        sizes = await self._reads.fetch("memory_sizes", values, lambda found: [row[0] for row in found])
+        fitting = sum(total <= most_bytes for total in accumulate(sizes))
+        return await self._reads.fetch("current_memories", {**values, "limit": max(1, fitting)}, _with_contents)
+
+    async def attach(self, key: SessionKey, stores: list[str], at: str) -> list[MemoryStoreRecord]:
+        found = await self._walks.walk(partial(_attach, key, stores, at))
+        return _stores([[*row[:5], row[5].encode()] for row in found])
+
+    async def forget_attachments(self, before: str) -> None:
+        await self._walks.walk(partial(run, "forget_attachments", {"before": before}))
+
+    async def orphans(self, limit: int) -> list[Attachment]:
+        return await self._reads.fetch(
+            "orphaned_attachments", {"limit": limit}, lambda found: [Attachment(*row) for row in found]
+        )
+
+    async def note_erased(self, attachment: Attachment, at: str) -> None:
+        await self._walks.walk(partial(run, "note_erased", {**shapes.fields(attachment), "at": at}))
+
 
 def _stores(found: list[Any]) -> list[MemoryStoreRecord]:
     return [MemoryStoreRecord(*row) for row in found]
@@ -113,6 +139,10 @@ def _memories(found: list[Any]) -> list[MemoryRecord]:
 
 def _versions(found: list[Any]) -> list[MemoryVersion]:
     return [MemoryVersion(*row) for row in found]
+
+
+def _with_contents(found: list[Any]) -> list[tuple[MemoryRecord, bytes]]:
+    return [(MemoryRecord(*row[:9]), bytes(row[9] or b"")) for row in found]
 
 
 def _below(prefix: str) -> dict[str, str]:
@@ -147,12 +177,29 @@ def _delete_store(workspace: str, store: str, at: str) -> Steps[None]:
     yield from note(Change(workspace, "memory_store.deleted", store, at))
 
 
+def _attach(key: SessionKey, stores: list[str], at: str) -> Steps[list[Any]]:
+    found: list[Any] = []
+    for store in sorted(stores):  # in one order, so that two sessions never wait for one another
+        names = yield from _hold(Write(key.workspace, store, "", at, "", ""), live=True)
+        yield from run("attach_memory_store", {**names, "session": key.session, "at": at})
+        found.append((yield from first("memory_store", {**names, "id": store})))
+    return [[*row[:5], bytes(row[5]).decode()] for row in found]
+
+
+def erase_with_session(key: SessionKey) -> Steps[None]:
+    """That it had stores; what is in them stays."""
+    yield from run("erase_attachments", shapes.named(key))
+
+
 def _no_store(store: str) -> NotFound:
     return NotFound(f"Memory store {store} not found.")
 
 
 def _hold(write: Write, *, live: bool) -> Steps[dict[str, str]]:
-    """The names that the store's rows go by, with its row held."""
+    """The names that the store's rows go by, with its row held, and that of the session that writes."""
+    owner = {"workspace": write.workspace, "session": write.actor, "epoch": write.epoch}
+    if write.epoch is not None and (yield from run("hold_epoch", owner)) != 1:
+        raise Fenced(f"Session {write.actor} has another owner, or is gone.")
     names = {"workspace": write.workspace, "store": write.store}
     held = yield from first("hold_memory_store", names)
     if held is None:

@@ -9,7 +9,7 @@ from typing import Any
 from outrider.ports.access import ApiKey, Workspace
 from outrider.ports.files import FileRecord, OutputRecord
 from outrider.ports.log import Attendance, HistoryEntry, HistoryQuery, Row, SessionKey, Snapshot
-from outrider.ports.memory import MemoryRecord, MemoryStoreRecord, MemoryVersion, Write
+from outrider.ports.memory import Attachment, MemoryRecord, MemoryStoreRecord, MemoryVersion, Write
 from outrider.ports.records import AgentRecord, EnvironmentRecord, Page, SessionFilter, SessionRecord
 from outrider.ports.skills import SkillRecord, SkillVersion
 from outrider.ports.vaults import Change, CredentialRecord, VaultRecord
@@ -45,6 +45,7 @@ Record = (
     | Write
     | SkillRecord
     | SkillVersion
+    | Attachment
 )
 
 
@@ -135,6 +136,7 @@ def session_values(workspace: str, page: Page, where: SessionFilter) -> dict[str
         "agent_id": where.agent_id,
         "agent_version": where.agent_version,
         "statuses": list(where.statuses) or None,
+        "memory_store": where.memory_store,
     }
 
 
@@ -142,6 +144,8 @@ def session_queries(workspace: str, page: Page, where: SessionFilter) -> list[tu
     """The queries whose answers together hold the page, with their values: each finds its part without passing over
     all sessions of the workspace."""
     values = session_values(workspace, page, where)
+    if where.memory_store is not None:
+        return [(ordered("sessions_of_memory_store", descending=page.descending), values)]
     if where.agent_id is not None:
         return [(ordered("sessions_of_agent", descending=page.descending), values)]
     if where.statuses and IDLE not in where.statuses:

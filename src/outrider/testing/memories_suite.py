@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 
-from outrider.errors import Conflict, InvalidRequest, MemoryPathConflict, MemoryPreconditionFailed, NotFound
-from outrider.ports.memory import MOST_MEMORIES, MemoryRecord, MemoryStoreRecord, VersionFilter, Write
-from outrider.ports.records import Page
-from outrider.testing.store_trial import Contract, Trial, refused
+from outrider.errors import Conflict, Fenced, InvalidRequest, MemoryPathConflict, MemoryPreconditionFailed, NotFound
+from outrider.ports.log import SessionKey
+from outrider.ports.memory import MOST_MEMORIES, Attachment, MemoryRecord, MemoryStoreRecord, VersionFilter, Write
+from outrider.ports.records import Page, SessionFilter
+from outrider.testing.store_trial import Contract, Trial, record, refused
 
 MEMORIES_CONTRACTS: list[Contract] = []
 A, B = "wrkspc_a", "wrkspc_b"
@@ -34,9 +35,9 @@ def write(number: int, *, workspace: str = A, store: str = "memstore_1", actor: 
 
 
 async def opened(trial: Trial, name: str = "memstore_1", *, second: int = 0) -> MemoryStoreRecord:
-    record = MemoryStoreRecord(A, name, at(second), at(second), None, b"{}")
-    await trial.store.create_memory_store(record)
-    return record
+    made = MemoryStoreRecord(A, name, at(second), at(second), None, b"{}")
+    await trial.store.create_memory_store(made)
+    return made
 
 
 async def paths(trial: Trial, prefix: str = "", *, after: str = "", limit: int = 99) -> list[str]:
@@ -248,3 +249,85 @@ async def nothing_of_a_deleted_store_is_found(trial: Trial) -> None:
     assert await store.memory_version(A, "memstore_1", "memver_01") is None
     assert await store.memory_versions(A, "memstore_1", NONE, after=None, limit=9) == []
     await refused(NotFound, store.create_memory(write(3), "mem_2", "/b", b""))
+
+
+@contract
+async def current_memories_come_with_their_contents_in_portions(trial: Trial) -> None:
+    store = trial.store
+    await opened(trial)
+    for number, path in enumerate(("/b", "/a", "/c/d"), 1):
+        await store.create_memory(write(number), f"mem_{number}", path, path.encode() * 10)
+    await store.update_memory(write(4), "mem_2", path=None, content=b"new", if_sha256=None)
+
+    async def portion(after: str, limit: int, most: int) -> list[tuple[str, bytes]]:
+        found = await store.current(A, "memstore_1", after=after, limit=limit, most_bytes=most)
+        return [(one.path, content) for one, content in found]
+
+    assert await portion("", 9, 999) == [("/a", b"new"), ("/b", b"/b" * 10), ("/c/d", b"/c/d" * 10)]
+    assert await portion("", 9, 23) == [("/a", b"new"), ("/b", b"/b" * 10)]
+    assert await portion("/b", 9, 1) == [("/c/d", b"/c/d" * 10)]
+    assert await portion("", 1, 999) == [("/a", b"new")]
+    assert await portion("/c/d", 9, 999) == []
+    assert await store.current(B, "memstore_1", after="", limit=9, most_bytes=999) == []
+
+
+@contract
+async def sessions_have_stores_that_are_there_and_not_archived(trial: Trial) -> None:
+    store = trial.store
+    for number in (1, 2, 3):
+        await opened(trial, f"memstore_{number}", second=number)
+    await store.archive_memory_store(A, "memstore_3", at(9))
+    key = SessionKey(A, "sesn_1")
+    found = await store.attach(key, ["memstore_2", "memstore_1"], at(10))
+    assert [one.id for one in found] == ["memstore_1", "memstore_2"]
+    assert found[0].body == b"{}"
+    await refused(NotFound, store.attach(SessionKey(B, "sesn_1"), ["memstore_1"], at(10)))
+    await refused(InvalidRequest, store.attach(SessionKey(A, "sesn_2"), ["memstore_1", "memstore_3"], at(10)))
+    for number in (1, 2):
+        await store.create_session(record(f"sesn_{number}", workspace=A), [], wake=False)
+
+    async def having(name: str) -> list[str]:
+        found = await store.sessions(A, Page(limit=9), SessionFilter(memory_store=name))
+        assert found == await store.sessions(A, Page(limit=9, descending=False), SessionFilter(memory_store=name))
+        return [one.id for one in found]
+
+    assert await having("memstore_1") == ["sesn_1"]
+    assert await having("memstore_3") == []
+    await store.delete_session(key, if_head=0)
+    await store.delete_memory_store(A, "memstore_1", at(11))
+    assert await store.orphans(9) == []
+
+
+@contract
+async def what_sessions_have_of_a_deleted_store_is_known_until_it_was_erased(trial: Trial) -> None:
+    store = trial.store
+    await opened(trial)
+    for number in (1, 2):
+        await store.attach(SessionKey(A, f"sesn_{number}"), ["memstore_1"], at(number))
+    await store.create_session(record("sesn_2", workspace=A), [], wake=False)
+    assert await store.orphans(9) == []
+    await store.delete_memory_store(A, "memstore_1", at(5))
+    assert [one.session for one in await store.orphans(9)] == ["sesn_1", "sesn_2"]
+    assert len(await store.orphans(1)) == 1
+    await store.forget_attachments(at(1))
+    assert len(await store.orphans(9)) == 2
+    await store.forget_attachments(at(9))
+    assert await store.orphans(9) == [Attachment(A, "memstore_1", "sesn_2")]
+    await store.note_erased(Attachment(A, "memstore_1", "sesn_2"), at(9))
+    assert await store.orphans(9) == []
+
+
+@contract
+async def a_session_that_has_another_owner_writes_no_memory(trial: Trial) -> None:
+    store = trial.store
+    await opened(trial)
+    await store.create_session(record("sesn_1", workspace=A), [], wake=True)
+    (lease,) = await store.claim("worker", limit=1)
+    owner = replace(write(1), actor_type="session_actor", actor="sesn_1", epoch=lease.epoch)
+    await store.create_memory(owner, "mem_1", "/a", b"1")
+    before = replace(owner, version="memver_2", epoch=lease.epoch - 1)
+    await refused(Fenced, store.create_memory(before, "mem_2", "/b", b"1"))
+    await refused(Fenced, store.update_memory(before, "mem_1", path=None, content=b"2", if_sha256=None))
+    await refused(Fenced, store.delete_memory(before, "mem_1", if_sha256=None))
+    (made,) = await store.memory_versions(A, "memstore_1", NONE, after=None, limit=9)
+    assert (made.actor_type, made.actor) == ("session_actor", "sesn_1")

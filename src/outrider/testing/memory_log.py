@@ -281,6 +281,7 @@ class MemoryStore(MemoryRecords, MemoryPlacements):
         del self._kept[key]
         self._erase_answers(key, opened_by)
         self._erase_files(key)
+        self._erase_attachments(key)
         if self._on_delete is not None:
             self._on_delete(key)
 

@@ -6,9 +6,11 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
 
-from outrider.errors import Conflict, InvalidRequest, MemoryPathConflict, MemoryPreconditionFailed, NotFound
+from outrider.errors import Conflict, Fenced, InvalidRequest, MemoryPathConflict, MemoryPreconditionFailed, NotFound
+from outrider.ports.log import SessionKey
 from outrider.ports.memory import (
     MOST_MEMORIES,
+    Attachment,
     MemoryRecord,
     MemoryStoreRecord,
     MemoryVersion,
@@ -32,6 +34,11 @@ class MemoryMemories(MemoryVaults):
         self._stores: dict[Place, MemoryStoreRecord] = {}
         self._memories: dict[Place, dict[str, MemoryRecord]] = {}
         self._versions: dict[Place, dict[str, MemoryVersion]] = {}
+        self._attached: dict[Attachment, tuple[str, str | None]] = {}  # when, and when it was erased
+
+    def _epoch(self, key: SessionKey) -> int | None:
+        """Of the session's log; None without one."""
+        raise NotImplementedError
 
     async def create_memory_store(self, record: MemoryStoreRecord) -> None:
         place = (record.workspace, record.id)
@@ -68,7 +75,12 @@ class MemoryMemories(MemoryVaults):
             raise NotFound(f"Memory store {store} not found.")
         return found
 
+    def _check_owner(self, write: Write) -> None:
+        if write.epoch is not None and self._epoch(SessionKey(write.workspace, write.actor)) != write.epoch:
+            raise Fenced(f"Session {write.actor} has another owner, or is gone.")
+
     def _writable(self, write: Write) -> dict[str, MemoryRecord]:
+        self._check_owner(write)
         if self._known_store(write.workspace, write.store).archived_at is not None:
             raise InvalidRequest(f"Memory store {write.store} is archived.")
         return self._memories[write.workspace, write.store]
@@ -137,6 +149,7 @@ class MemoryMemories(MemoryVaults):
         return found
 
     async def delete_memory(self, write: Write, memory: str, *, if_sha256: str | None) -> None:
+        self._check_owner(write)
         self._known_store(write.workspace, write.store)
         current = self._current(write, memory)
         _check_hash(current, if_sha256)
@@ -171,6 +184,46 @@ class MemoryMemories(MemoryVaults):
         if found.redacted_at is None:
             gone = replace(found, path=None, content=None, sha256=None, size=None, redacted_at=write.at)
             held[found.id] = replace(gone, redactor_type=write.actor_type, redactor=write.actor)
+
+    async def current(
+        self, workspace: str, store: str, *, after: str, limit: int, most_bytes: int
+    ) -> list[tuple[MemoryRecord, bytes]]:
+        records = await self.memories(workspace, store, "", after=after, limit=limit)
+        held, total = self._versions.get((workspace, store), {}), 0
+        found = list[tuple[MemoryRecord, bytes]]()
+        for record in records:
+            total += record.size
+            if found and total > most_bytes:
+                break
+            found.append((record, held[record.version].content or b""))
+        return found
+
+    async def attach(self, key: SessionKey, stores: list[str], at: str) -> list[MemoryStoreRecord]:
+        found = [self._known_store(key.workspace, store) for store in sorted(stores)]
+        for record in found:
+            if record.archived_at is not None:
+                raise InvalidRequest(f"Memory store {record.id} is archived.")
+        self._attached |= {Attachment(key.workspace, one.id, key.session): (at, None) for one in found}
+        return found
+
+    async def forget_attachments(self, before: str) -> None:
+        for one, (at, _) in list(self._attached.items()):
+            if at < before and self._epoch(SessionKey(one.workspace, one.session)) is None:
+                del self._attached[one]
+
+    async def orphans(self, limit: int) -> list[Attachment]:
+        left = [one for one, (_, erased) in self._attached.items() if erased is None]
+        return [one for one in left if (one.workspace, one.store) not in self._stores][:limit]
+
+    async def note_erased(self, attachment: Attachment, at: str) -> None:
+        self._attached[attachment] = (self._attached[attachment][0], at)
+
+    def _attached_to(self, key: SessionKey) -> set[str]:
+        return {one.store for one in self._attached if (one.workspace, one.session) == (key.workspace, key.session)}
+
+    def _erase_attachments(self, key: SessionKey) -> None:
+        for store in self._attached_to(key):
+            del self._attached[Attachment(key.workspace, store, key.session)]
 
 
 def _check_hash(current: MemoryRecord, if_sha256: str | None) -> None:

@@ -107,6 +107,10 @@ class MemoryRecords(MemoryMemories, MemorySkills, MemoryAccess):
                 and where.agent_id in (None, record.agent_id)
                 and where.agent_version in (None, record.agent_version)
                 and (not where.statuses or record.status in where.statuses)
+                and (
+                    where.memory_store is None
+                    or where.memory_store in self._attached_to(SessionKey(record.workspace, record.id))
+                )
             )
 
         return one_page((kept.record for kept in self._kept.values() if wanted(kept.record)), page)

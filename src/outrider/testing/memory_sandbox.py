@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any
 
 from outrider.errors import CallLost, Fenced
+from outrider.ports.mounted import is_erasure
 from outrider.ports.sandbox import (
     Capabilities,
+    NotMounted,
     Output,
     OutputChanged,
     ToolCall,
@@ -88,6 +91,13 @@ class MemorySandboxes:
         data = b"".join([piece async for _, piece in placed_pieces(upload, content)])
         self._admit(session, epoch)
         self.uploads.setdefault(session, {})[upload.path] = (upload.file, data)
+
+    async def memory(self, session: str, request: dict[str, Any]) -> dict[str, Any]:
+        """Nothing can be mounted there."""
+        if not is_erasure(request):
+            self._admit(session, request["epoch"])
+            raise NotMounted(session)
+        return {}
 
     async def stop(self, session: str) -> None:
         """A sandbox in memory is nothing that could be stopped."""

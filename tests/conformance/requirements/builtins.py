@@ -184,11 +184,10 @@ LEDGER = (
         "Uploads are at `/mnt/session/uploads`, read-only.",
         docs("Adding files"),
     ),
-    not_yet(
+    met(
         "tools:paths:memory",
         "Memory stores are under `/mnt/memory`.",
         docs("Cloud sandbox reference"),
-        "waits for memory stores",
     ),
     met(
         "tools:paths:confined",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conformance.requirements.entry import INFERRED, SDK, docs, met, not_yet
+from conformance.requirements.entry import INFERRED, SDK, docs, met
 
 MEMORY = docs("Using agent memory")
 
@@ -33,5 +33,14 @@ LEDGER = (
     met("memory:version:outlives", "Versions stay when their memory is deleted.", MEMORY),
     met("memory:version:redact", "Redaction takes content, path, size and hash, and keeps actor and times.", SDK),
     met("memory:version:redact:head", "A living memory's current version can't be redacted: 400.", INFERRED),
-    not_yet("memory:session", "Stores are attached to sessions and mounted in their sandboxes.", MEMORY),
+    met("memory:session:resource", "A session's stores are shown as they were at attach time, without an id.", SDK),
+    met("memory:session:mount", "They are mounted at `mount_path`: `/mnt/memory/` and a slug of the name.", SDK),
+    met("memory:session:read-only", "`read_only`, and `/mnt/memory` itself, are enforced by the file system.", MEMORY),
+    met("memory:session:write", "What the agent writes is versions with the session as actor.", SDK),
+    met(
+        "memory:session:conflict", "Of two writers at the same time the slower one is told; nothing is lost.", INFERRED
+    ),
+    met("memory:session:shared", "Sessions see what others wrote with their next call.", docs("Self-hosted sandboxes")),
+    met("memory:session:limits", "Writes over a limit, or to an archived store, are errors of the call.", MEMORY),
+    met("memory:session:prompt", "The system prompt has a section for each store.", MEMORY),
 )

@@ -60,11 +60,10 @@ LEDGER = (
         "A failed clone is `session.error`; the session runs without it.",
         SDK,
     ),
-    not_yet(
+    met(
         "resources:memory:form",
         "A memory store is attached at creation, at most eight, with access and instructions.",
         SDK,
-        "waits for memory stores",
     ),
     met(
         "resources:while-running",

@@ -42,11 +42,10 @@ LEDGER = (
         SDK,
         "waits for deployments",
     ),
-    not_yet(
+    met(
         "sessions:list:memory-store",
         "The list can be narrowed to a memory store.",
         SDK,
-        "waits for memory stores",
     ),
     met(
         "sessions:retrieve",

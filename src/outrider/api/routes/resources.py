@@ -21,6 +21,7 @@ from outrider.ports.records import SessionRecord
 from outrider.ports.vaults import SecretRef
 from outrider.resources.environments import check_offers_resources, environment_object
 from outrider.resources.given import named_files, with_file, without_file
+from outrider.resources.memory_mounts import TYPE, attached
 from outrider.resources.mounts import (
     FIRST_VERSION,
     SECRET,
@@ -45,6 +46,7 @@ from outrider.wire.requests import parse
 ORDER: Order = "asc"
 RANDOM_BITS = 24
 NO_COPIES: Mapping[str, SecretRef] = MappingProxyType({})
+LAST = "z"
 
 
 async def mounted(call: Call, given: list[dict[str, Any]]) -> Mounted:
@@ -91,12 +93,19 @@ async def list_resources(call: Call) -> Reply:
     query = Query(call.query)
     record = await session_record(call)
     kind = f"resources of {record.id}"
-    every = resources_of(record)
+    every = resources_of(record) + sorted(attached(record), key=_position)
     limit = query.limit(default=max(1, len(every)), most=1000)
     cursor = read_cursor(query.text("page"), kind, ORDER)
-    rest = every if cursor is None else [one for one in every if resource_ids(one)[0] > tuple(cursor.position)]  # type: ignore[arg-type]
-    page = cut(rest[: limit + 1], limit, kind=kind, order=ORDER, cursor=cursor, mark=resource_ids)
+    rest = every if cursor is None else [one for one in every if _position(one)[0] > tuple(cursor.position)]  # type: ignore[arg-type]
+    page = cut(rest[: limit + 1], limit, kind=kind, order=ORDER, cursor=cursor, mark=_position)
     return Reply(encoded=page_bytes([shown(one) for one in page.items], page.next_page))
+
+
+def _position(resource: Mapping[str, Any]) -> tuple[tuple[str, str], str | None]:
+    """Memory stores, which have no id and no time, come behind the others."""
+    if resource["type"] == TYPE:
+        return (LAST, resource["memory_store_id"]), None
+    return resource_ids(resource)
 
 
 async def get(call: Call) -> Reply:

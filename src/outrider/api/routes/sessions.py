@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from outrider import faults
+from outrider.api.attaching import attached
 from outrider.api.endpoint import Call, Reply
 from outrider.api.intake import factory_for, hand_over, light_state
 from outrider.api.lists import mark_created, page_of
@@ -26,6 +27,7 @@ from outrider.ports.vaults import SecretRef
 from outrider.resources.agents import agent_object, effective_agent
 from outrider.resources.declared import declaration_of
 from outrider.resources.environments import check_offers_resources, check_reaches_servers, environment_object
+from outrider.resources.memory_mounts import DETAIL, parted
 from outrider.resources.mounts import Mounted
 from outrider.resources.sessions import (
     STATUSES,
@@ -74,11 +76,14 @@ async def opened(
     if not services.has_room():
         raise StorageFull("The disk of the session log is nearly full; no sessions are created until there is room.")
     environment, agent = await usable(call, request)
-    mounted = await resources.mounted(call, request.resources)
+    memory_stores, others = parted(request.resources)
+    mounted = await resources.mounted(call, others)
     copies = resources.lent(mounted, tokens)
     if mounted.resources:
         request.details["resources"] = mounted.resources
     key = SessionKey(call.workspace, given_id or services.ids.new("sesn"))
+    if memory_stores:
+        request.details[DETAIL] = await attached(call, key, memory_stores)
     thread = services.ids.new("sthr")
     opening, admission = _opening(call, request, mounted, thread, agent, environment)
     record = session_record(
@@ -156,6 +161,7 @@ def _opening(
     factory = EventFactory(thread, agent["name"], call.services.ids, call.services.clock)
     about = {"id": environment["id"], "config": environment["config"]}
     facts = {"agent": agent, "environment": about}
+    facts |= {DETAIL: request.details[DETAIL]} if DETAIL in request.details else {}
     logged = {"resources": mounted.logged} if mounted.logged else {}
     opening = factory.internal(events.CREATED, facts | logged)
     state = State()
@@ -190,10 +196,9 @@ def _filter(query: Query) -> SessionFilter:
     agent_id, version = query.text("agent_id"), query.integer("agent_version", least=1)
     if version is not None and agent_id is None:
         raise InvalidRequest("agent_version: needs agent_id beside it")
-    for name in ("deployment_id", "memory_store_id"):
-        if query.text(name) is not None:
-            raise InvalidRequest(f"{name}: not offered by this server yet")
-    return SessionFilter(agent_id, version, query.choices("statuses", STATUSES))
+    if query.text("deployment_id") is not None:
+        raise InvalidRequest("deployment_id: not offered by this server yet")
+    return SessionFilter(agent_id, version, query.choices("statuses", STATUSES), query.text("memory_store_id"))
 
 
 async def update(call: Call) -> Reply:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from outrider.errors import HeadMoved, NotFound
 from outrider.ports.log import SessionKey
-from outrider.store.files import erase_with_session
+from outrider.store import files, memory
 from outrider.store.postgres.transaction import Transaction
 from outrider.store.shapes import answers_of, named
 
@@ -21,4 +21,5 @@ async def delete_session(tx: Transaction, key: SessionKey, if_head: int, opened_
     for erasure in ERASURES:
         await tx.run(erasure, {"log": found["log"]})
     await tx.run("erase_answers", answers_of(key, opened_by))
-    await tx.walk(erase_with_session(key))
+    await tx.walk(files.erase_with_session(key))
+    await tx.walk(memory.erase_with_session(key))

@@ -120,3 +120,45 @@ UPDATE memory_versions
 SET path = NULL, content = NULL, sha256 = NULL, size = NULL,
     redacted_at = :at, redactor_type = :actor_type, redactor = :actor
 WHERE workspace = :workspace AND store = :store AND id = :version AND redacted_at IS NULL;
+
+-- name: current_memories
+-- Memories by path with their contents.
+SELECT m.workspace, m.store, m.id, m.path, m.version, m.sha256, m.size, m.created_at, m.updated_at, v.content
+FROM memories m JOIN memory_versions v ON v.workspace = m.workspace AND v.store = m.store AND v.id = m.version
+WHERE m.workspace = :workspace AND m.store = :store AND m.path > :after
+ORDER BY m.path LIMIT :limit;
+
+-- name: memory_sizes
+-- How large the next memories by path are.
+SELECT size FROM memories WHERE workspace = :workspace AND store = :store AND path > :after
+ORDER BY path LIMIT :limit;
+
+-- name: attach_memory_store
+-- A session gets a store; if it was tried before, it has it already.
+INSERT INTO memory_attachments (workspace, store, session, created_at)
+VALUES (:workspace, :store, :session, :at)
+ON CONFLICT (workspace, store, session) DO UPDATE SET created_at = excluded.created_at;
+
+-- name: forget_attachments
+-- Their sessions were never made.
+DELETE FROM memory_attachments
+WHERE created_at < :before AND NOT EXISTS (
+    SELECT 1 FROM sessions s WHERE s.workspace = memory_attachments.workspace AND s.id = memory_attachments.session
+);
+
+-- name: orphaned_attachments
+-- Sessions that may still have something of a store that is gone.
+SELECT a.workspace, a.store, a.session FROM memory_attachments a
+WHERE a.erased_at IS NULL AND NOT EXISTS (
+    SELECT 1 FROM memory_stores m WHERE m.workspace = a.workspace AND m.id = a.store
+)
+ORDER BY a.workspace, a.store, a.session LIMIT :limit;
+
+-- name: note_erased
+-- They have not any more.
+UPDATE memory_attachments SET erased_at = :at
+WHERE workspace = :workspace AND store = :store AND session = :session;
+
+-- name: erase_attachments
+-- A session's end.
+DELETE FROM memory_attachments WHERE workspace = :workspace AND session = :session;

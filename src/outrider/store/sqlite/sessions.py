@@ -8,6 +8,7 @@ from outrider.errors import Conflict, HeadMoved
 from outrider.ports.copies import FileChanges
 from outrider.ports.log import NewEvent, SessionKey
 from outrider.ports.records import SessionRecord
+from outrider.store import memory
 from outrider.store.files import change_files, erase_with_session
 from outrider.store.shapes import answers_of, fields, named
 from outrider.store.sqlite.appends import enter, find_log
@@ -53,6 +54,7 @@ def delete_session(tx: Transaction, key: SessionKey, if_head: int, opened_by: st
         tx.run(erasure, {"log": log})
     tx.run("erase_answers", answers_of(key, opened_by))
     tx.walk(erase_with_session(key))
+    tx.walk(memory.erase_with_session(key))
     tx.deleted.append(key)
     tx.erases = True
 
