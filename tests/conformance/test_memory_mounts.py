@@ -73,7 +73,7 @@ def results(talk: Talk) -> list[tuple[bool, str]]:
 def turn(talk: Talk) -> list[tuple[bool, str]]:
     before = len(results(talk))
     talk.say("go")
-    talk.wait()
+    talk.wait(seconds=60)
     return results(talk)[before:]
 
 
@@ -211,10 +211,11 @@ def test_what_no_memory_can_be_is_an_error_of_the_call_and_put_back(
     here = "cd /mnt/memory/odd && "
     talk = play(
         bash(f"{here}head -c 102401 /dev/zero | tr '\\0' x > a.md; echo ok > b.md"),
-        bash(f"{here}wc -c < a.md; ls; printf '\\377' > bin; ln -s /etc/passwd link; mkfifo pipe; "
+        bash(f"{here}wc -c < a.md; ls; (head -c 102396 /dev/zero | tr '\\0' y; echo end) > d.md; "
+             "printf '\\377' > bin; ln -s /etc/passwd link; mkfifo pipe; "
              "echo tab > $'t\\tab'"),
-        Turn(ToolUse("write", {"file_path": "/mnt/memory/odd/big.md", "content": "y" * 102_401})),
-        bash(f"{here}ls; head -c 102400 /dev/zero | tr '\\0' z > a.md"),
+        Turn(ToolUse("edit", {"file_path": "/mnt/memory/odd/d.md", "old_string": "end", "new_string": "longer"})),
+        bash(f"{here}ls; tail -c 4 d.md | wc -c; head -c 102400 /dev/zero | tr '\\0' z > a.md"),
         Turn("Done."), tools=[TOOLSET], resources=[attach(store)],
     )  # fmt: skip
     first, second, third, fourth = turn(talk)
@@ -225,9 +226,9 @@ def test_what_no_memory_can_be_is_an_error_of_the_call_and_put_back(
     assert second[1].startswith("1\na.md\nb.md\n")
     for words in ("bin: a memory is UTF-8", "link: only regular", "pipe: only regular", "t\tab: path: Input"):
         assert words in second[1]
-    assert (third[0], "big.md: file too large" in third[1]) == (True, True)
-    assert fourth == (False, "a.md\nb.md")
-    assert contents(client, store) == {"/a.md": "z" * 102_400, "/b.md": "ok\n"}
+    assert (third[0], "d.md: file too large" in third[1]) == (True, True)
+    assert fourth == (False, "a.md\nb.md\nd.md\n4")
+    assert contents(client, store) == {"/a.md": "z" * 102_400, "/b.md": "ok\n", "/d.md": "y" * 102_396 + "end\n"}
 
 
 @requirement("memory:session:conflict", "memory:session:shared")
@@ -260,7 +261,7 @@ def test_writers_of_one_store_see_each_other_and_never_undo_each_other_unseen(
     memories.update(ids["/c.md"], memory_store_id=store, content="their c")
     memories.update(ids["/a.md"], memory_store_id=store, content="their second a")
     (workspace / "go").touch()
-    talk.wait()
+    talk.wait(seconds=60)
     first, second, third = results(talk)
     assert first == (False, "abc")
     assert second[1].startswith("theirsa.md\nc.md\nd")
@@ -272,7 +273,7 @@ def test_writers_of_one_store_see_each_other_and_never_undo_each_other_unseen(
 
 
 def until(there: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not there():
         assert time.monotonic() < deadline
         threading.Event().wait(0.02)

@@ -131,11 +131,6 @@ def test_no_two_repositories_share_a_place_or_an_address(client: Anthropic, made
         session_with(client, made, *(repository(f"https://github.com/team/r{n}") for n in range(21)))
 
 
-def test_other_kinds_of_resources_are_refused_for_now(client: Anthropic, made: dict[str, str]) -> None:
-    with refused(400, "resources.1.type: memory_store"):
-        session_with(client, made, repository(), {"type": "memory_store", "memory_store_id": "memstore_1"})
-
-
 @requirement("resources:update")
 def test_only_a_repositorys_token_can_be_changed(client: Anthropic, made: dict[str, str]) -> None:
     session = session_with(client, made, repository())

@@ -28,8 +28,8 @@ Object = dict[str, Any]
 _decode = msgspec.json.Decoder(Object).decode
 
 
-def parted(given: Sequence[Mapping[str, Any]]) -> tuple[list[Any], list[Any]]:
-    """The memory stores of a request's resources, and the other resources. Raises InvalidRequest."""
+def asked_for(given: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The memory stores among a request's resources. Raises InvalidRequest."""
     stores = [one for one in given if one["type"] == TYPE]
     if len(stores) > MOST_STORES:
         raise InvalidRequest(f"resources: Input should hold at most {MOST_STORES} memory stores")
@@ -38,7 +38,7 @@ def parted(given: Sequence[Mapping[str, Any]]) -> tuple[list[Any], list[Any]]:
         if one["type"] == TYPE and one["memory_store_id"] in seen:
             raise InvalidRequest(f"resources.{index}.memory_store_id: {one['memory_store_id']} is mounted twice")
         seen |= {one["memory_store_id"]} if one["type"] == TYPE else set()
-    return stores, [one for one in given if one["type"] != TYPE]
+    return stores
 
 
 def mounted(given: Sequence[Mapping[str, Any]], records: Sequence[MemoryStoreRecord]) -> list[Object]:

@@ -20,6 +20,7 @@ from outrider.ports.copies import FileCopy
 from outrider.ports.files import FileRecord
 from outrider.ports.records import SessionRecord
 from outrider.ports.vaults import LATEST, SecretRef
+from outrider.resources import memory_mounts
 from outrider.resources.given import GIVEN, check_files, file_resource, for_log
 from outrider.resources.vaults import check_header
 
@@ -62,6 +63,8 @@ def new_resources(given: Sequence[Mapping[str, Any]], making: Making) -> Mounted
     """Raises InvalidRequest, NotFound, NotSupported."""
     found = Mounted()
     for index, one in enumerate(given):
+        if one["type"] == memory_mounts.TYPE:
+            continue
         maker = MAKERS.get(one["type"])
         if maker is None:
             raise NotSupported(f"resources.{index}.type: {one['type']} resources are not offered by this server yet")

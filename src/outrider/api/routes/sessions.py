@@ -27,7 +27,7 @@ from outrider.ports.vaults import SecretRef
 from outrider.resources.agents import agent_object, effective_agent
 from outrider.resources.declared import declaration_of
 from outrider.resources.environments import check_offers_resources, check_reaches_servers, environment_object
-from outrider.resources.memory_mounts import DETAIL, parted
+from outrider.resources.memory_mounts import DETAIL, asked_for
 from outrider.resources.mounts import Mounted
 from outrider.resources.sessions import (
     STATUSES,
@@ -76,8 +76,8 @@ async def opened(
     if not services.has_room():
         raise StorageFull("The disk of the session log is nearly full; no sessions are created until there is room.")
     environment, agent = await usable(call, request)
-    memory_stores, others = parted(request.resources)
-    mounted = await resources.mounted(call, others)
+    memory_stores = asked_for(request.resources)
+    mounted = await resources.mounted(call, request.resources)
     copies = resources.lent(mounted, tokens)
     if mounted.resources:
         request.details["resources"] = mounted.resources
