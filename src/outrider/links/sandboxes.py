@@ -19,7 +19,16 @@ from typing import Any
 from outrider.errors import CallLost, Fenced, PeerRefused, SandboxUnavailable
 from outrider.links.frames import BEAT_SECONDS, VERSION, Frame, Frames, Gone, NotTrusted
 from outrider.links.peers import dial
-from outrider.ports.sandbox import Capabilities, NotMounted, Output, OutputChanged, ToolCall, ToolOutcome, Upload, placed_pieces
+from outrider.ports.sandbox import (
+    Capabilities,
+    NotMounted,
+    Output,
+    OutputChanged,
+    ToolCall,
+    ToolOutcome,
+    Upload,
+    placed_pieces,
+)
 
 PAUSE_SECONDS = 0.1
 LONGEST_PAUSE = 1.0

@@ -16,7 +16,16 @@ from typing import TYPE_CHECKING, Any
 from outrider.errors import CallLost, Fenced, SandboxUnavailable
 from outrider.ports.metrics import SANDBOX_STARTS
 from outrider.ports.mounted import is_erasure
-from outrider.ports.sandbox import Capabilities, NotMounted, Output, OutputChanged, ToolCall, ToolOutcome, Upload, placed_pieces
+from outrider.ports.sandbox import (
+    Capabilities,
+    NotMounted,
+    Output,
+    OutputChanged,
+    ToolCall,
+    ToolOutcome,
+    Upload,
+    placed_pieces,
+)
 from outrider.ports.telemetry import Meter, NoMeter
 from outrider.sandbox import room
 from outrider.sandbox.options import SESSION

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conformance.requirements.entry import INFERRED, SDK, docs, met, not_yet
+from conformance.requirements.entry import INFERRED, SDK, docs, met
 
 LEDGER = (
     met(
