@@ -25,6 +25,8 @@ SCRIPTED = "scripted"
 VAULT_KEY = "OUTRIDER_VAULT_KEY"
 VAULT_TOKEN = "OUTRIDER_VAULT_TOKEN"
 
+DEAREST = 1_000_000  # dollars for a million tokens
+
 Auth = Literal["x-api-key", "bearer", "none"]
 Thinking = Literal["none", "enabled", "adaptive"]
 
@@ -358,9 +360,13 @@ def _traits(where: str, traits: Mapping[str, Any]) -> dict[str, Any]:
 
 def _price(where: str, values: Mapping[str, Any]) -> Price:
     names = ("input", "output", "cache_read", "cache_write")
-    if set(values) != set(names) or not all(type(value) in (int, float) and value >= 0 for value in values.values()):
+    if set(values) != set(names) or not all(_is_price(value) for value in values.values()):
         raise InvalidRequest(f"{where}: needs {', '.join(names)}, in US dollars per million tokens.")
     return Price(**{name: float(values[name]) for name in names})
+
+
+def _is_price(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= DEAREST
 
 
 def _check_claims(endpoints: tuple[Endpoint, ...]) -> None:

@@ -42,6 +42,12 @@ mid_conversation_system = true
 [egress]
 allow_private = ["127.0.0.1:{port}"]
 
+[endpoints.priced]
+base_url = "{url}"
+auth = "none"
+models = ["priced-*"]
+price = {{ input = 10, output = 100, cache_read = 1, cache_write = 20 }}
+
 [endpoints.tiny]
 base_url = "{url}"
 auth = "none"

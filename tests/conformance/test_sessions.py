@@ -79,7 +79,6 @@ def test_an_environment_is_required(play: Play, raw: httpx2.Client) -> None:
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"resources": [{"type": "file", "file_id": "file_1"}]}, "resources"),
-    ({"budget": {"type": "limit", "max_list_cost": {"amount": "100", "currency": "USD"}}}, "budget"),
 ]
 
 

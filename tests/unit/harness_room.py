@@ -25,7 +25,7 @@ from outrider.harness.uploads import Uploads
 from outrider.harness.worker import Worker
 from outrider.ids import MonotonicIds
 from outrider.ports.log import Lease, NewEvent, Row, SessionKey
-from outrider.ports.model import Delta, ModelCall, ModelProfile, ModelReply
+from outrider.ports.model import Delta, ModelCall, ModelProfile, ModelReply, Price
 from outrider.ports.records import SessionRecord
 from outrider.session import events
 from outrider.session.events import EventFactory
@@ -64,6 +64,9 @@ class OneModel:
 
     def __init__(self, profile: ModelProfile) -> None:
         self._profile = profile
+
+    def charge(self, price: Price | None) -> None:
+        self._profile = replace(self._profile, price=price)
 
     def profile(self, model: str) -> ModelProfile:
         if model == "gone":
@@ -150,9 +153,9 @@ class Room:
         self.feed.publish(key, rows)
         self._news.set()
 
-    async def open(self, agent: dict[str, Any] = AGENT) -> None:
+    async def open(self, agent: dict[str, Any] = AGENT, **facts: Any) -> None:
         factory = EventFactory("sthr_1", agent["name"], self.ids, self.clock)
-        opening = factory.internal(events.CREATED, {"agent": agent, "environment": {}})
+        opening = factory.internal(events.CREATED, {"agent": agent, "environment": {}, **facts})
         now = self.clock.now()
         record = SessionRecord(
             KEY.workspace, KEY.session, "sthr_1", "agent_1", 1, "env_1", "idle", now, now, None,

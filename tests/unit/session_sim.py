@@ -4,6 +4,7 @@ model replies and tool outcomes, crashes included. Yields logs for the property 
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 from outrider.clock import ManualClock
@@ -30,9 +31,11 @@ from outrider.ports.log import NewEvent, Row
 from outrider.ports.model import ModelProfile, ModelReply
 from outrider.session import events
 from outrider.session import state as states
+from outrider.session.costs import CENT, capped, limit
 from outrider.session.events import EventFactory, as_row
 from outrider.session.fold import apply
 from outrider.session.inbox import admit, close_call
+from outrider.session.resting import idle_rows, updated_rows
 from outrider.session.state import Context, State
 
 POLICY = {"type": "always_allow"}
@@ -74,6 +77,7 @@ LISTING = [{"name": name, "description": "", "input_schema": {"type": "object"}}
 PROFILE = ModelProfile("e", "m", window=2_000)
 USES = ("agent.tool_use", "agent.custom_tool_use", "agent.mcp_tool_use")
 MCP = ("mcp__notes__add", "mcp__notes__erase", "mcp__notes__hide")
+TARIFF = {"input": CENT // 4_000, "output": CENT // 500, "cache_read": 0, "cache_write": 0}
 BOUNDS = Bounds(window=2_000, tool_rounds=12, compactions_in_a_row=3, model_attempts=3)
 
 
@@ -91,7 +95,8 @@ class Sim:
         self.rows: list[Row] = []
         self.tokens = 0
         mounts = [REPOSITORY | {"id": f"sesrsc_{n}"} for n in range(self.rng.choice((0, 0, 1, 2)))]
-        about = {"agent": WITH_SERVER, "environment": {}, "resources": mounts}
+        about = {"agent": WITH_SERVER, "environment": {}, "resources": mounts, "hour": 8 * CENT}
+        about |= {"budget": self.rng.choice((None, None, 1, 3))}
         self.append(self.factory.internal(events.CREATED, about), epoch=0)
 
     def append(self, *new: NewEvent, epoch: int = 1) -> None:
@@ -103,6 +108,8 @@ class Sim:
     # -- clients
 
     def client(self) -> None:
+        if self.rng.random() < 0.1:
+            self._change_budget()
         requests = [self._request() for _ in range(self.rng.choice((1, 1, 1, 2, 3)))]
         known = {row.id: row for row in self.rows}
         try:
@@ -110,6 +117,13 @@ class Sim:
         except InvalidRequest:
             return
         self.append(*admission.rows, epoch=0)
+
+    def _change_budget(self) -> None:
+        had = self.state.spending.budget
+        if had is not None:
+            above = states.spent(self.state, self.clock.now()) // CENT + self.rng.choice((1, 3))
+            fields = {"budget": limit(None if self.rng.random() < 0.2 else above)}
+            self.append(*updated_rows(self.factory, self.state, fields)[0], epoch=0)
 
     def _request(self) -> dict[str, Any]:
         uses = [row for row in self.rows if row.type in USES]
@@ -129,7 +143,8 @@ class Sim:
     def harness(self) -> bool:
         """Carry out one action; False when there is nothing to do."""
         self.clock.advance(self.rng.random())
-        action = next_action(self.state, BOUNDS)
+        active = states.active_seconds(self.state, self.clock.now())
+        action = next_action(self.state, replace(BOUNDS, capped=capped(self.state.spending, active)))
         match action:
             case Release():
                 return False
@@ -140,7 +155,8 @@ class Sim:
                 self.append(*running, *(self.factory.processed(event_id) for event_id in event_ids))
             case CallModel(purpose):
                 start = self.factory.public("span.model_request_start")
-                self.append(start, self.factory.internal(events.REQUEST, {"purpose": purpose}))
+                facts = {"purpose": purpose, "tariff": TARIFF, "reserve": CENT // 4}
+                self.append(start, self.factory.internal(events.REQUEST, facts))
             case AwaitModel(span):
                 self._model(span)
             case ReadRepositories() | CheckOut() | Connect():
@@ -189,8 +205,7 @@ class Sim:
             self.append(self.factory.error(*action.error, "exhausted"))
         if action.drop_queue:
             self.append(*(self.factory.processed(item.id, dropped=True) for item in list(self.state.queue)))
-        usage = states.usage_object(self.state, self.clock.now())
-        self.append(*self.factory.idle(action.stop_reason, usage, action.stop_details))
+        self.append(*idle_rows(self.factory, self.state, action.stop_reason, action.stop_details))
 
     def _connect(self) -> None:
         assert self.state.context is not None

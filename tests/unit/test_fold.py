@@ -14,7 +14,7 @@ from session_sim import AGENT, BOUNDS, LISTING, PROFILE, Sim
 from outrider.harness.context import build_request
 from outrider.harness.next_action import CallModel, RunTools, next_action
 from outrider.ports.log import Row
-from outrider.session import events
+from outrider.session import costs, events
 from outrider.session import state as states
 from outrider.session.fold import apply, fold
 from outrider.session.state import Context, State
@@ -93,7 +93,20 @@ def test_every_log_comes_to_rest_idle_or_waiting_for_a_client(seed: int) -> None
     assert sim.state.status == "idle"
     assert sim.state.open_span is None
     assert sim.state.requires_action == bool(sim.state.open_calls)
-    assert sim.state.requires_action or not sim.state.waiting("user.message")
+    assert sim.state.requires_action or sim.state.paused or not sim.state.waiting("user.message")
+
+
+@given(SEEDS)
+@settings(max_examples=200, deadline=None)
+def test_no_request_begins_at_the_cap_and_every_request_is_paid_for(seed: int) -> None:
+    sim = session(seed)
+    state = State()
+    for row in sim.rows:
+        before, ended = state.spending.settled, row.type == "span.model_request_end"
+        if row.type == "span.model_request_start":
+            assert not costs.capped(state.spending, states.active_seconds(state, row.processed_at or ""))
+        apply(state, row)
+        assert (state.spending.settled > before) == ended
 
 
 @given(SEEDS)

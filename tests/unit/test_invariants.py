@@ -153,7 +153,7 @@ def something_unknown_was_taken_up(rows: Rows, rng: random.Random) -> Rows | Non
 
 @fault("queue-is-taken-up")
 def a_message_was_never_taken_up(rows: Rows, rng: random.Random) -> Rows | None:
-    if waits_for_client(rows):
+    if waits_for_client(rows) or at_budget(rows):
         return None
     messages = {row.id for row in rows if row.type == "user.message"}
     return without(rows, pick(rows, lambda row: row.processes in messages, rng))
@@ -171,6 +171,11 @@ def a_session_was_left_running(rows: Rows, rng: random.Random) -> Rows | None:
     if place is None or any(last_running < n < place and rows[n].type in STATUSES for n in range(len(rows))):
         return None
     return rows[:place]
+
+
+def at_budget(rows: Rows) -> bool:
+    last = next((row for row in reversed(rows) if row.type == "session.status_idle"), None)
+    return last is not None and events.decode(last.body)["stop_reason"]["type"] == "budget_reached"
 
 
 def waits_for_client(rows: Rows) -> bool:

@@ -66,10 +66,6 @@ def test_a_request_names_its_agent_by_id_or_by_reference() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        (
-            {"budget": {"type": "limit", "max_list_cost": {"amount": "1", "currency": "USD"}}},
-            "budget: budgets are not offered",
-        ),
         ({"initial_events": [MESSAGE, OUTCOME]}, "initial_events.1: user.define_outcome is not offered"),
         (
             {

@@ -17,6 +17,7 @@ from outrider.config.settings import (
     Limits,
     McpSettings,
     PeerFiles,
+    Prices,
     Retention,
     Settings,
     VaultSettings,
@@ -62,7 +63,9 @@ TABLES = (
     "vault",
     "rate_limits",
     "git",
+    "prices",
 )
+DEAREST = 1_000  # dollars an hour
 LOG_FORMATS = ("text", "json")
 SANDBOX_KEYS = ("strict", "listen", "hosts", "host_patience", "shared_workspaces", "lease")
 PEERS_KEYS = ("ca", "cert", "key")
@@ -144,6 +147,7 @@ def load(
         egress=egress_settings(table_of(document, "egress", EGRESS_KEYS, path), f"Config file {path}: egress"),
         git_hosts=git_hosts(_git(document, path).get("hosts", {}), f"Config file {path}: git.hosts"),
         mcp=_mcp(table_of(document, "mcp", tuple(McpSettings.__dataclass_fields__), path), path),
+        prices=_prices(table_of(document, "prices", tuple(Prices.__dataclass_fields__), path), path),
         endpoints=_endpoints(document.get("endpoints", {}), path),
     )
     _check(settings)
@@ -250,6 +254,13 @@ def _retention(values: dict[str, Any], path: Path) -> Retention:
         if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
             raise InvalidRequest(f"Config file {path}: retention.{name} must be a number of days above 0")
     return Retention(**values)
+
+
+def _prices(values: dict[str, Any], path: Path) -> Prices:
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= DEAREST:
+            raise InvalidRequest(f"Config file {path}: prices.{name} must be US dollars from 0 to {DEAREST}")
+    return Prices(**values)
 
 
 def _check(settings: Settings) -> None:

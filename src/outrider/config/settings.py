@@ -103,6 +103,13 @@ class McpSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Prices:
+    """What sessions are charged beside their models, in US dollars; the defaults are the hosted service's list."""
+
+    running_hour: float = 0.08
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """One server's settings. `data` holds everything durable; `run` holds sockets (short paths, remade at start)."""
 
@@ -142,6 +149,7 @@ class Settings:
     egress: EgressSettings = field(default_factory=EgressSettings)
     git_hosts: tuple[GitHost, ...] = (GITHUB,)
     mcp: McpSettings = field(default_factory=McpSettings)
+    prices: Prices = field(default_factory=Prices)
     endpoints: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
 
     @property

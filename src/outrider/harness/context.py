@@ -7,6 +7,7 @@ import json
 from functools import lru_cache
 from typing import Any, cast
 
+from outrider.harness.estimates import Estimate
 from outrider.harness.fitting import fitted
 from outrider.harness.permissions import policy_of
 from outrider.harness.tools import model_tools
@@ -62,7 +63,7 @@ def build_request(context: Context, profile: ModelProfile, *, purpose: str) -> d
 
 
 def request_facts(
-    body: dict[str, Any], encoded: bytes, profile: ModelProfile, *, purpose: str, attempt: int
+    body: dict[str, Any], encoded: bytes, profile: ModelProfile, *, purpose: str, attempt: int, estimate: Estimate
 ) -> dict[str, Any]:
     """What makes the prompt reproducible, for the internal record beside the request's start."""
     return {
@@ -75,6 +76,8 @@ def request_facts(
         "tools": _digest(encode(body.get("tools", []))),
         "max_tokens": body["max_tokens"],
         "sha256": _digest(encoded),
+        "tariff": estimate.tariff,
+        "reserve": estimate.reserve,
     }
 
 

@@ -19,6 +19,7 @@ from outrider.ports.telemetry import NO_SPAN, NoTracer, Span, Tracer
 from outrider.session import state as states
 from outrider.session.events import EventFactory, as_row
 from outrider.session.fold import apply, fold
+from outrider.session.resting import idle_rows
 from outrider.session.state import Context, State
 
 PAGE = 1000
@@ -86,8 +87,7 @@ class Journal:
             self._staged.append(row)
 
     def stage_idle(self, stop_reason: Mapping[str, Any], stop_details: Mapping[str, Any] | None) -> None:
-        usage = states.usage_object(self.state, self.factory.now())
-        self.stage(*self.factory.idle(stop_reason, usage, stop_details))
+        self.stage(*idle_rows(self.factory, self.state, stop_reason, stop_details))
 
     async def flush(self, *, release: bool = False, exact: bool = False) -> bool:
         """Write the staged rows; True when that gave up the lease.

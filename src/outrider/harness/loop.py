@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from outrider import faults
@@ -24,8 +23,10 @@ from outrider.errors import (
     SandboxUnavailable,
 )
 from outrider.harness import context as prompts
+from outrider.harness.asked import Request
 from outrider.harness.backoff import delay
 from outrider.harness.connecting import Servers
+from outrider.harness.estimates import estimated
 from outrider.harness.hands import Hands as Hands
 from outrider.harness.journal import Journal
 from outrider.harness.memory import SessionMemory
@@ -53,9 +54,9 @@ from outrider.harness.uploads import Bringing
 from outrider.ports.metrics import RESCHEDULES
 from outrider.ports.model import ModelCall, ModelProfile, ModelReply
 from outrider.ports.sandbox import ToolCall, ToolOutcome, text_outcome
-from outrider.session import events, size
+from outrider.session import costs, events, size
 from outrider.session.inbox import close_call, span_end
-from outrider.session.state import Call, State
+from outrider.session.state import Call, State, active_seconds
 from outrider.session.tail import Tail
 
 log = logging.getLogger("outrider.harness")
@@ -64,19 +65,6 @@ TOOL_STOP_SECONDS = 10.0
 AWAY_SECONDS = 0.5  # between two looks whether whoever has a session's files is back
 UNKNOWN_WINDOW = 200_000
 INTERRUPTED = text_outcome(events.INTERRUPTED_TEXT, is_error=True)
-
-
-@dataclass(slots=True)
-class _Request:
-    """A model request whose start is in the log, or on its way there; `task` is None until it is sent."""
-
-    span: str
-    purpose: str
-    profile: ModelProfile
-    draft: ReplyDraft
-    call: ModelCall
-    task: asyncio.Task[None] | None = None
-    outcome: ModelReply | ModelFailure | None = None
 
 
 class Driver:
@@ -94,7 +82,7 @@ class Driver:
             hands, journal, self._news, lambda work: self._group.create_task(work), memory.execute
         )
         self._bringing = Bringing(hands.uploads, journal, self._news, lambda work: self._group.create_task(work))
-        self._request: _Request | None = None
+        self._request: Request | None = None
         self._tools: dict[str, asyncio.Task[None]] = {}
         self._finished: dict[str, ToolOutcome] = {}
         parts = (hands.connectors, hands.sandboxes, hands.whereabouts)
@@ -169,7 +157,16 @@ class Driver:
     def _bounds(self) -> Bounds:
         limits, profile = self._hands.limits, self._profile()
         window = UNKNOWN_WINDOW if isinstance(profile, InvalidRequest) else profile.window
-        return Bounds(window, limits.tool_rounds, limits.compactions_in_a_row, limits.model_attempts)
+        capped = self._capped(profile)
+        return Bounds(window, limits.tool_rounds, limits.compactions_in_a_row, limits.model_attempts, capped)
+
+    def _capped(self, profile: ModelProfile | InvalidRequest) -> bool:
+        """With a budget, what has no price (any more) can't be asked either."""
+        state = self._state
+        if state.spending.budget is None:
+            return False
+        unpriced = isinstance(profile, ModelProfile) and profile.price is None
+        return unpriced or costs.capped(state.spending, active_seconds(state, self._journal.factory.now()))
 
     def _profile(self) -> ModelProfile | InvalidRequest:
         """The agent's model as it is configured now, or why no endpoint serves it (any more)."""
@@ -233,11 +230,12 @@ class Driver:
         """Stop what runs, close what is open, end the turn; then the queue is looked at anew."""
         factory = self._journal.factory
         self._servers.stop()
-        await self._stop_request()
+        stopped = await self._stop_request()
         await self._mounting.stop()
         await self._bringing.stop()
         await self._stop_tools()
         if self._state.open_span is not None:
+            self._journal.stage(*(stopped.charge(factory) if stopped is not None else ()))
             self._journal.stage(span_end(factory, self._state.open_span, is_error=None))
         interrupted = events.text_blocks(events.INTERRUPTED_TEXT)
         self._journal.stage(*(close_call(factory, call, interrupted) for call in self._state.open_calls))
@@ -255,22 +253,27 @@ class Driver:
         body = prompts.build_request(journal.context, profile, purpose=purpose)
         start = journal.factory.public("span.model_request_start")
         encoded = events.encode(body)
-        facts = prompts.request_facts(body, encoded, profile, purpose=purpose, attempt=self._state.attempts + 1)
+        estimate = estimated(profile, body, journal.context.tokens)
+        attempt = self._state.attempts + 1
+        facts = prompts.request_facts(body, encoded, profile, purpose=purpose, attempt=attempt, estimate=estimate)
         journal.stage(start, journal.factory.internal(events.REQUEST, facts))
         draft = ReplyDraft(journal.factory.id, self._preview if purpose == "turn" else _no_preview)
         call = ModelCall(profile.endpoint, body, journal.lease.key.session, journal.lease.epoch, encoded)
         # Known before its start is stored: when clients' rows come in between, it is sent all the same.
-        self._request = request = _Request(start.id, purpose, profile, draft, call)
+        self._request = request = Request(start.id, purpose, profile, draft, call, estimate)
         await journal.flush()
         if not self._stopping:
             self._send(request)
             await asyncio.sleep(0)  # it goes first
+        else:
+            journal.stage(*request.charge(journal.factory))  # its next owner learns that it was never sent
+            await journal.flush()
         return False
 
-    def _send(self, request: _Request) -> None:
+    def _send(self, request: Request) -> None:
         request.task = self._group.create_task(self._respond(request))
 
-    async def _respond(self, request: _Request) -> None:
+    async def _respond(self, request: Request) -> None:
         faults.point("harness.model.before")
         with self._telling.model_request(request.call, request.draft.on_delta) as told:
             try:
@@ -301,9 +304,10 @@ class Driver:
                 self._send(request)
             await self._news.wait()
 
-    def _stage_outcome(self, request: _Request, outcome: ModelReply | ModelFailure) -> None:
+    def _stage_outcome(self, request: Request, outcome: ModelReply | ModelFailure) -> None:
         journal = self._journal
         if isinstance(outcome, ModelFailure):
+            journal.stage(*request.charge(journal.factory))
             self._stage_failure(request.span, outcome)
         elif request.purpose == "turn":
             context = journal.context
@@ -313,7 +317,7 @@ class Driver:
         else:
             self._stage_summary(request, outcome)
 
-    def _stage_summary(self, request: _Request, reply: ModelReply) -> None:
+    def _stage_summary(self, request: Request, reply: ModelReply) -> None:
         journal = self._journal
         summary = "".join(block["text"] for block in reply.content if block["type"] == "text").strip()
         if not summary or reply.stop_reason == "refusal":
@@ -353,11 +357,12 @@ class Driver:
         except TimeoutError:
             self._journal.stage(*self._journal.factory.running())
 
-    async def _stop_request(self) -> None:
+    async def _stop_request(self) -> Request | None:
         request, self._request = self._request, None
         if request is not None and request.task is not None:
             request.task.cancel()
             await asyncio.wait([request.task])
+        return request
 
     # -- tools
 

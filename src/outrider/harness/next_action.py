@@ -12,6 +12,7 @@ CUT_REPLIES_IN_A_ROW = 3
 SHELL = "bash"
 END_TURN: dict[str, Any] = {"type": "end_turn"}
 EXHAUSTED: dict[str, Any] = {"type": "retries_exhausted"}
+BUDGET_REACHED: dict[str, Any] = {"type": "budget_reached"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class Bounds:
     tool_rounds: int
     compactions_in_a_row: int
     model_attempts: int
+    capped: bool = False  # the budget lets no request be made
     compact_at: float = 0.8
 
 
@@ -126,7 +128,7 @@ def next_action(state: State, bounds: Bounds) -> Action:
     if interrupt is not None:
         return Interrupt(interrupt.id)
     if state.status == "idle":
-        return _take_up(state) if not state.requires_action else Release()
+        return Release() if state.requires_action or state.paused else _take_up(state)
     if state.open_span is not None:
         return AwaitModel(state.open_span)
     if state.status == "rescheduling":
@@ -177,6 +179,8 @@ def _model(state: State, bounds: Bounds) -> Action:
     notes = _notes(state)
     if notes:
         return TakeUp(notes)
+    if bounds.capped:
+        return EndTurn(BUDGET_REACHED)
     if state.unread:
         return ReadRepositories(state.unread)
     if state.rounds >= bounds.tool_rounds:

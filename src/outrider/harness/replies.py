@@ -29,15 +29,20 @@ class Place:
 
 
 class ReplyDraft:
-    """Gives each block of a reply its place. Neighbouring texts share one `agent.message`."""
+    """Gives each block of a reply its place. Neighbouring texts share one `agent.message`. `begun` and `characters` say
+    how much has come."""
 
     def __init__(self, new_id: Callable[[], str], preview: Preview) -> None:
         self._new_id = new_id
         self._preview = preview
         self._places: dict[int, Place] = {}
         self._text: Place | None = None
+        self.begun = False
+        self.characters = 0
 
     def on_delta(self, delta: Delta) -> None:
+        self.begun = True
+        self.characters += len(delta.text)
         if delta.step == "start" and delta.kind != "text":
             self._begin(delta.index, delta.kind)
         elif delta.step == "text" and delta.text:

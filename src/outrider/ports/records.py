@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from outrider.ports.copies import NO_CHANGES, FileChanges
-from outrider.ports.log import KeptAnswer, Lease, NewEvent, SessionKey
+from outrider.ports.log import KeptAnswer, Lease, NewEvent, SessionKey, SessionPatch
 from outrider.ports.log import StoredAnswer as StoredAnswer
 
 
@@ -124,10 +124,12 @@ class Records(Protocol):
         columns: Literal["details", "archive"],
         files: FileChanges = NO_CHANGES,
         keep: KeptAnswer | None = None,
+        patch: SessionPatch | None = None,
+        wake: bool = False,
     ) -> None:
         """Write `details` and `agent` ("details"), or `archived_at` and `status` ("archive"), with `updated_at`, append
-        the events, change the files and store the answer, in one transaction. Raises HeadMoved when the log's head is
-        not `if_head`."""
+        the events, change the files and store the answer, in one transaction; `patch` and `wake` as in
+        `EventLog.append_client`. Raises HeadMoved when the log's head is not `if_head`."""
         ...
 
     async def delete_session(self, key: SessionKey, *, if_head: int, opened_by: str = "") -> None:

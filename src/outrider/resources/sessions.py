@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from outrider.errors import InvalidRequest, NotSupported
+from outrider.errors import InvalidRequest
 from outrider.ports.log import SessionKey, SessionPatch
+from outrider.ports.model import ModelProfile
 from outrider.ports.records import SessionRecord
 from outrider.resources import memory_mounts, metadata, mounts
 from outrider.resources.agents import SNAPSHOT_KEYS, with_tools
 from outrider.resources.events import check_offered
+from outrider.session import costs
+from outrider.session.costs import Spending
 
 STATUSES = ("idle", "running", "rescheduling", "terminated")
-LATER = {"budget": "budgets are"}
 THREAD_AGENT_KEYS = tuple(key for key in SNAPSHOT_KEYS if key != "multiagent")
 NO_USAGE: dict[str, Any] = {
     "input_tokens": 0,
@@ -55,10 +57,7 @@ class SessionChange:
 
 
 def new_session(request: Mapping[str, Any]) -> SessionRequest:
-    """Raises NotSupported for what this server doesn't offer yet."""
-    for key, words in LATER.items():
-        if request.get(key):
-            raise NotSupported(f"{key}: {words} not offered by this server yet")
+    """Raises NotSupported for events that this server doesn't offer yet."""
     events: list[dict[str, Any]] = request.get("initial_events", [])
     check_offered(events, field="initial_events")
     agent = request["agent"]
@@ -71,6 +70,7 @@ def new_session(request: Mapping[str, Any]) -> SessionRequest:
             "title": request.get("title"),
             "metadata": metadata.checked(request.get("metadata", {})),
             "vault_ids": list(dict.fromkeys(request.get("vault_ids", []))),
+            "budget": request.get("budget"),
         },
         initial_events=events,
         resources=request.get("resources", []),
@@ -115,15 +115,27 @@ def opener_of(record: SessionRecord) -> str:
     return _decode(record.details).get("opened_by", "")
 
 
-def updated_session(record: SessionRecord, request: Mapping[str, Any], *, now: str) -> SessionChange | None:
-    """What an update changes; None for nothing. Raises InvalidRequest. A null metadata patch changes nothing."""
-    _check_updatable(record, request)
+def check_priced(agent: Mapping[str, Any], profile: Callable[[str], ModelProfile]) -> None:
+    """What is to be kept within a budget must have a price. Raises InvalidRequest."""
+    model = agent["model"]["id"]
+    if profile(model).price is None:
+        reason = "model_not_budgetable"
+        raise InvalidRequest(f"budget: {reason}: model {model} has no price on this server", error_code=reason)
+
+
+def updated_session(
+    record: SessionRecord, request: Mapping[str, Any], *, now: str, spent: int = 0
+) -> SessionChange | None:
+    """What an update changes; None for nothing. Raises InvalidRequest. A null metadata patch changes nothing. `spent`
+    is what the session has cost, in picodollars."""
     details, agent = _decode(record.details), _decode(record.agent)
+    _check_updatable(record, request)
+    _check_budget(details.get("budget"), request.get("budget"), spent)
     changed_details = details | _changed_details(details, request)
     changed_agent = with_tools(agent, request.get("agent", {}))
     if changed_details == details and changed_agent == agent:
         return None
-    fields = {key: value for key, value in changed_details.items() if value != details[key]}
+    fields = {key: value for key, value in changed_details.items() if value != details.get(key)}
     if not fields.get("metadata", True):
         del fields["metadata"]  # the event can't say that the bag became empty
     if changed_agent != agent:
@@ -138,7 +150,21 @@ def _changed_details(details: Mapping[str, Any], request: Mapping[str, Any]) -> 
         changes["title"] = request["title"]
     if "metadata" in request:
         changes["metadata"] = metadata.merged(details["metadata"], request["metadata"])
+    if "budget" in request:
+        changes["budget"] = request["budget"]
     return changes
+
+
+def _check_budget(had: Mapping[str, Any] | None, asked: Mapping[str, Any] | None, spent: int) -> None:
+    if asked is None:
+        return
+    if had is None:
+        reason = "budget_create_only"
+        raise InvalidRequest(f"budget: {reason}: a budget can only be given to a new session", error_code=reason)
+    if costs.cents_of(asked) * costs.CENT <= spent:
+        reason = "budget_not_raised"
+        said = f"the new limit must be above what the session has cost, {costs.amount(spent)['amount']} cents"
+        raise InvalidRequest(f"budget: {reason}: {said}", error_code=reason)
 
 
 def _check_updatable(record: SessionRecord, request: Mapping[str, Any]) -> None:
@@ -146,9 +172,6 @@ def _check_updatable(record: SessionRecord, request: Mapping[str, Any]) -> None:
         raise InvalidRequest(f"Session {record.id} is terminated or archived and can't be updated.")
     if "vault_ids" in request:
         raise InvalidRequest("vault_ids: the vaults of a session can't be changed")
-    if request.get("budget") is not None:
-        reason = "budget_create_only"
-        raise InvalidRequest(f"budget: {reason}: this session was created without a budget", error_code=reason)
     if request.get("agent") and record.status != "idle":
         raise InvalidRequest(f"agent: Session {record.id} is {record.status}; its agent can be changed only when idle")
 
@@ -186,9 +209,9 @@ def session_object(record: SessionRecord, *, now: str) -> dict[str, Any]:
             *(mounts.shown(one) for one in details.get("resources", [])),
             *details.get(memory_mounts.DETAIL, []),
         ],
-        "budget": None,
+        "budget": details.get("budget"),
         "stats": {"active_seconds": active, "duration_seconds": _duration(record, now)},
-        "usage": NO_USAGE | _decode(record.usage) | {"active_seconds": active},
+        "usage": _usage(record, active) | {"list_cost": _list_cost(record, details, active)},
         "outcome_evaluations": [],
         "deployment_id": None,
         "created_at": record.created_at,
@@ -210,12 +233,29 @@ def thread_object(record: SessionRecord, *, now: str) -> dict[str, Any]:
         "parent_thread_id": None,
         "status": record.status,
         "stats": _thread_stats(record, active, now) if stats else None,
-        "usage": NO_USAGE | _decode(record.usage) | {"active_seconds": active} if _has_rested(stats) else None,
+        "usage": _usage(record, active) | {"list_cost": _model_cost(stats)} if _has_rested(stats) else None,
         "workflow_run_id": None,
         "created_at": record.created_at,
         "updated_at": record.updated_at,
         "archived_at": record.archived_at,
     }
+
+
+def _usage(record: SessionRecord, active: float) -> dict[str, Any]:
+    return NO_USAGE | _decode(record.usage) | {"active_seconds": active}
+
+
+def _list_cost(record: SessionRecord, details: Mapping[str, Any], active: float) -> dict[str, str] | None:
+    """None where something that the session did has no price. A budget says that all has one."""
+    stats = _decode(record.stats)
+    if "cost" not in stats:
+        return costs.amount(0) if details.get("budget") and not stats else None
+    return costs.amount(costs.spent(Spending(hour=stats["hour"], settled=stats["cost"]), active))
+
+
+def _model_cost(stats: Mapping[str, Any]) -> dict[str, str] | None:
+    """Of a thread: without the session's time at work."""
+    return costs.amount(stats["cost"]) if "cost" in stats else None
 
 
 def _thread_stats(record: SessionRecord, active: float, now: str) -> dict[str, Any]:

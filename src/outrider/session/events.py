@@ -17,6 +17,7 @@ PROCESSED = "event.processed"
 INTENT = "tool.intent"
 REQUEST = "model.request"
 REPLY = "model.reply"
+CHARGE = "model.charge"
 SUMMARY = "context.summary"
 CONNECTED = "mcp.connected"
 TRACE = "request.trace"
@@ -103,13 +104,17 @@ class EventFactory:
         stop_reason: Mapping[str, Any],
         usage: Mapping[str, Any],
         stop_details: Mapping[str, Any] | None = None,
+        *,
+        budget: Mapping[str, Any] | None = None,
+        session_reason: Mapping[str, Any] | None = None,
     ) -> list[NewEvent]:
-        """Thread idle, usage, session idle: in this order, whatever the reason."""
+        """Thread idle, usage, session idle: in this order, whatever the reason. The session's own may be another."""
         stop = {"stop_reason": stop_reason, "stop_details": stop_details}
+        whole = stop if session_reason is None else {"stop_reason": session_reason, "stop_details": None}
         return [
             self._thread_status("idle", stop),
-            self.public("session.usage", {"usage": usage, "budget": None}),
-            self.public("session.status_idle", stop),
+            self.public("session.usage", {"usage": usage, "budget": budget}),
+            self.public("session.status_idle", whole),
         ]
 
     def tool_result(

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from outrider.ports.log import Row
-from outrider.session import events, size
+from outrider.session import costs, events, size
 from outrider.session.state import Call, Context, GivenFile, Message, Repository, State, Usage, Waiting
 
 CUT = ("max_tokens", "model_context_window_exceeded")
@@ -59,6 +59,7 @@ def _created(state: State, row: Row) -> None:
         state.context.environment = body["environment"]
         state.context.memory = body.get("memory_stores", [])
     state.self_hosted = body["environment"].get("config", {}).get("type") == SELF_HOSTED
+    state.spending.budget, state.spending.hour = body.get("budget"), body.get("hour", 0)
     for resource in body.get("resources", []):
         if resource["type"] == "file":
             _give(state, resource)
@@ -124,7 +125,10 @@ def _try_again(state: State) -> None:
 
 
 def _updated(state: State, row: Row) -> None:
-    agent = events.decode(row.body).get("agent")
+    body = events.decode(row.body)
+    if "budget" in body:
+        state.spending.budget = None if body["budget"] is None else costs.cents_of(body["budget"])
+    agent = body.get("agent")
     if agent is not None and state.context is not None:
         state.context.agent = agent
 
@@ -290,7 +294,13 @@ def _intent(state: State, row: Row) -> None:
 
 
 def _request(state: State, row: Row) -> None:
-    state.purpose = events.decode(row.body)["purpose"]
+    body = events.decode(row.body)
+    state.purpose = body["purpose"]
+    costs.begin(state.spending, body.get("tariff"), body.get("reserve", 0))
+
+
+def _charge(state: State, row: Row) -> None:
+    state.spending.charge = events.decode(row.body)["cost"]
 
 
 def _span_start(state: State, row: Row) -> None:
@@ -302,6 +312,7 @@ def _span_end(state: State, row: Row) -> None:
     state.open_span = None
     usage = body["model_usage"]
     _count(state.usage, usage)
+    costs.settle(state.spending, usage)
     if body["is_error"]:
         state.attempts += 1
         if state.context is not None:
@@ -333,6 +344,7 @@ def _summary(state: State, row: Row) -> None:
 def _running(state: State, row: Row) -> None:
     state.status = "running"
     state.stop_reason = None
+    state.paused = False
     state.running_since = row.processed_at
     if state.calls and state.phase == "rest":
         state.phase = "tools"
@@ -350,15 +362,21 @@ def _rescheduled(state: State, row: Row) -> None:
     state.status = "rescheduling"
 
 
+def _thread_idle(state: State, row: Row) -> None:
+    state.paused = events.decode(row.body)["stop_reason"]["type"] == "budget_reached"
+
+
 def _idle(state: State, row: Row) -> None:
     _stop_clock(state, row)
     state.status = "idle"
     state.stop_reason = events.decode(row.body)["stop_reason"]
-    state.phase = "rest"
     state.connected = False
     state.used_sandbox = False
-    state.rounds = state.attempts = state.cut_replies = state.compactions = 0
     state.trace, state.next_trace = state.next_trace if state.queue else "", ""
+    if state.paused:
+        return
+    state.phase = "rest"
+    state.rounds = state.attempts = state.cut_replies = state.compactions = 0
 
 
 def _terminated(state: State, row: Row) -> None:
@@ -371,6 +389,7 @@ HANDLERS: dict[str, Handler] = {
     events.PROCESSED: _processed,
     events.INTENT: _intent,
     events.REQUEST: _request,
+    events.CHARGE: _charge,
     events.REPLY: _reply,
     events.SUMMARY: _summary,
     events.CONNECTED: _connected,
@@ -397,6 +416,7 @@ HANDLERS: dict[str, Handler] = {
     "session.updated": _updated,
     "session.status_running": _running,
     "session.status_rescheduled": _rescheduled,
+    "session.thread_status_idle": _thread_idle,
     "session.status_idle": _idle,
     "session.status_terminated": _terminated,
 }

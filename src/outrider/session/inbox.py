@@ -13,6 +13,7 @@ from outrider.session import events
 from outrider.session import state as states
 from outrider.session.events import EventFactory
 from outrider.session.fold import apply
+from outrider.session.resting import idle_rows
 from outrider.session.state import Call, State
 
 END_TURN = {"type": "end_turn"}
@@ -21,6 +22,8 @@ USE_TYPES = {
     "user.custom_tool_result": ("custom_tool_use_id", ("agent.custom_tool_use",)),
     "user.tool_result": ("tool_use_id", ("agent.tool_use",)),
 }
+AT_CAP = ("user.tool_confirmation", "user.tool_result", "user.custom_tool_result", "user.interrupt")
+"""What is taken while the budget is used up: it starts no request."""
 
 OUTSIDE = {"custom": ("user.custom_tool_result", "custom_tool_use_id"), "worker": ("user.tool_result", "tool_use_id")}
 """How a result from outside is written, by the kind of its call."""
@@ -74,7 +77,7 @@ class _Desk:
             self.add(*self.factory.running())
 
     def rest(self, reason: Mapping[str, Any]) -> None:
-        self.add(*self.factory.idle(reason, states.usage_object(self.state, self.factory.now())))
+        self.add(*idle_rows(self.factory, self.state, reason))
 
 
 def answered_ids(requests: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -102,10 +105,20 @@ def admit(
     for index, request in enumerate(requests):
         if desk.state.status == "terminated":
             raise InvalidRequest("The session is terminated or archived and takes no new events.")
+        if request["type"] not in AT_CAP and states.capped(desk.state, factory.now()):
+            raise _at_cap(index)
         _ADMIT[request["type"]](desk, request, requests, index)
     wake = desk.state.status in ("running", "rescheduling") and bool(desk.rows)
     patch = states.patch_for(desk.state, factory.now()) if desk.rows else None
     return Admission(desk.rows, desk.echoes, wake, patch, desk.state)
+
+
+def _at_cap(index: int) -> InvalidRequest:
+    return InvalidRequest(
+        f"events.{index}: budget_reached: the session has reached its budget. Until that is raised or removed, only"
+        f" {', '.join(AT_CAP)} are accepted.",
+        error_code="budget_reached",
+    )
 
 
 def _message(desk: _Desk, request: Mapping[str, Any], _all: Sequence[Mapping[str, Any]], index: int) -> None:
@@ -145,8 +158,12 @@ def _interrupt(desk: _Desk, request: Mapping[str, Any], _all: Sequence[Mapping[s
     if desk.state.status != "idle":
         desk.accept(desk.factory.waiting("user.interrupt", fields))
         return
+    row = desk.factory.public("user.interrupt", fields)
+    if desk.state.paused:
+        desk.echoes.append(row.body)  # there is nothing to stop, and what is left waits for the budget
+        return
     waits = desk.state.requires_action
-    desk.accept(desk.factory.public("user.interrupt", fields))
+    desk.accept(row)
     if waits:
         for call in desk.state.open_calls:
             blocks = events.text_blocks(events.INTERRUPTED_TEXT)

@@ -15,6 +15,7 @@ from outrider.session import state as states
 from outrider.session.events import EventFactory
 from outrider.session.fold import apply, fold
 from outrider.session.inbox import END_TURN, close_call, span_end
+from outrider.session.resting import idle_rows
 from outrider.session.state import Call, State
 
 UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, StopIteration, IndexError, msgspec.MsgspecError)
@@ -105,7 +106,7 @@ def _stray_calls(state: State) -> list[Call]:
 
 
 def _queue(state: State) -> list[Fault]:
-    if state.status != "idle" or state.requires_action or state.waiting("user.message") is None:
+    if state.status != "idle" or state.requires_action or state.paused or state.waiting("user.message") is None:
         return []
     return [Fault("queue-left", "It is idle, and a message waits.", "it is set running, and woken")]
 
@@ -161,7 +162,7 @@ def mending_rows(state: State, factory: EventFactory) -> list[NewEvent]:
     if rows and state.status == "idle":
         waits = reason is not None and reason["type"] == "requires_action" and state.open_calls
         rest = {"type": "requires_action", "event_ids": state.awaited} if waits and awaited else END_TURN
-        add(*factory.idle(rest, states.usage_object(state, factory.now())))
+        add(*idle_rows(factory, state, rest))
     if _queue(state):
         add(*factory.running())
     return rows

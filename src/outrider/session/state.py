@@ -8,8 +8,10 @@ from typing import Any, Literal
 import msgspec
 
 from outrider.ports.log import SessionPatch
+from outrider.session import costs
+from outrider.session.costs import Spending
 
-VERSION = 4  # of the fold: snapshots made by another version are thrown away and rebuilt from the log
+VERSION = 5  # of the fold: snapshots made by another version are thrown away and rebuilt from the log
 
 Status = Literal["idle", "running", "rescheduling", "terminated"]
 Phase = Literal["rest", "model", "tools"]
@@ -128,6 +130,8 @@ class State(msgspec.Struct):
     cut_replies: int = 0
     compactions: int = 0
     usage: Usage = msgspec.field(default_factory=Usage)
+    spending: Spending = msgspec.field(default_factory=Spending)
+    paused: bool = False  # the budget stopped the turn, which goes on from here when there is more
     active_seconds: float = 0.0
     running_since: str | None = None
     trace: str = ""  # traceparent of the request that woke the session, if it was traced
@@ -228,11 +232,37 @@ def usage_object(state: State, now: str) -> dict[str, Any]:
     }
 
 
+def shows_cost(spending: Spending) -> bool:
+    """Whether it can be said what the session costs: all that its model did has a price."""
+    return (spending.known or spending.budget is not None) and not spending.unknown
+
+
+def spent(state: State, now: str) -> int:
+    """Picodollars, exactly, up to `now`."""
+    return costs.spent(state.spending, active_seconds(state, now))
+
+
+def capped(state: State, now: str) -> bool:
+    """Whether the budget lets no request be made: it is used up, or stopped the turn."""
+    if state.spending.budget is None:
+        return False
+    return state.paused or costs.capped(state.spending, active_seconds(state, now))
+
+
+def counted_usage(state: State, now: str) -> dict[str, Any]:
+    """The usage with what it costs."""
+    cost = costs.amount(spent(state, now)) if shows_cost(state.spending) else None
+    return usage_object(state, now) | {"list_cost": cost}
+
+
 def patch_for(state: State, now: str) -> SessionPatch:
     """The session record's projection of this state, to be written with the rows that led to it."""
+    spending = state.spending
     stats: dict[str, Any] = {"active_seconds": round(state.active_seconds, 3), "running_since": state.running_since}
     if state.self_hosted:
         stats["needs_worker"] = state.needs_worker
+    if shows_cost(spending):
+        stats |= {"cost": spending.settled, "hour": spending.hour}
     return SessionPatch(
         status=state.status, usage=_encode(usage_object(state, now)), stats=_encode(stats), updated_at=now
     )

@@ -167,9 +167,13 @@ class DeepStore:
         columns: Literal["details", "archive"],
         files: FileChanges = NO_CHANGES,
         keep: KeptAnswer | None = None,
+        patch: SessionPatch | None = None,
+        wake: bool = False,
     ) -> Coroutine[Any, Any, None]:
+        more: dict[str, Any] = {"files": files, "keep": keep, "patch": patch, "wake": wake}
+
         def write(events: list[NewEvent]) -> Awaitable[None]:
-            return self._store.update_session(record, events, if_head=if_head, columns=columns, files=files, keep=keep)
+            return self._store.update_session(record, events, if_head=if_head, columns=columns, **more)
 
         return self._append(SessionKey(record.workspace, record.id), events, Fence(if_head), write)
 

@@ -160,7 +160,8 @@ def _ended(rows: Sequence[Row]) -> list[Violation]:
     found = [Violation("every-use-has-its-result", name) for name in sorted(open_calls) if not waits]
     found += [Violation("waits-for-open-calls-only", name) for name in sorted(waits - open_calls)]
     found += [Violation("no-open-request", name) for name in sorted(begun - ended)]
-    return found + [Violation("queue-is-taken-up", name) for name in queued if not waits and status == "idle"]
+    takes_up = not waits and status == "idle" and reason.get("type") != "budget_reached"
+    return found + [Violation("queue-is-taken-up", name) for name in queued if takes_up]
 
 
 def _last_status(rows: Sequence[Row]) -> tuple[str, dict[str, Any]]:

@@ -265,6 +265,8 @@ class MemoryStore(MemoryRecords, MemoryPlacements):
         columns: Literal["details", "archive"],
         files: FileChanges = NO_CHANGES,
         keep: KeptAnswer | None = None,
+        patch: SessionPatch | None = None,
+        wake: bool = False,
     ) -> None:
         key = SessionKey(record.workspace, record.id)
         kept = self._warm(key)
@@ -275,6 +277,9 @@ class MemoryStore(MemoryRecords, MemoryPlacements):
         kept.record = replace(kept.record, **{name: getattr(record, name) for name in (*names, "updated_at")})
         if keep is not None:
             self._keep(record.workspace, keep)
+        _patch(kept, patch)
+        if wake:
+            self._wake(kept)
 
     async def delete_session(self, key: SessionKey, *, if_head: int, opened_by: str = "") -> None:
         _unmoved(self._known(key), if_head)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from outrider.errors import AlreadyAnswered, Conflict, Fenced, HeadMoved, NotFound
-from outrider.ports.log import HistoryQuery, KeptAnswer, SessionKey, Snapshot
+from outrider.ports.log import HistoryQuery, KeptAnswer, SessionKey, SessionPatch, Snapshot
 from outrider.ports.records import (
     AgentRecord,
     EnvironmentRecord,
@@ -198,6 +198,18 @@ async def updating_details_leaves_the_logs_projections_alone(trial: Trial) -> No
     assert await trial.store.session(key) == expected
     assert [row.id for row in await trial.store.read(key)] == ["a"]
     assert [[row.id for row in rows] for _, rows in trial.commits] == [["a"]]
+
+
+@contract
+async def an_update_can_wake_the_session_with_what_changes_in_its_projections(trial: Trial) -> None:
+    key = await trial.session()
+    changed, patch = replace(record("sesn_1"), details=b"new", updated_at=at(9)), SessionPatch(status="running")
+    moved = trial.store.update_session(changed, [event("a")], if_head=3, columns="details", patch=patch, wake=True)
+    await refused(HeadMoved, moved)
+    assert await trial.store.runnable() == 0
+    await trial.store.update_session(changed, [event("a")], if_head=0, columns="details", patch=patch, wake=True)
+    assert await trial.store.session(key) == replace(changed, status="running")
+    assert await trial.store.runnable() == 1
 
 
 @contract

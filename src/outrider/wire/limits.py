@@ -20,6 +20,7 @@ MAX_TOOLS = 256
 
 TOOL_NAME = r"^[A-Za-z0-9_-]+$"
 IMAGE_TYPES = r"^image/(jpeg|png|gif|webp)$"
+CENTS = r"^[1-9][0-9]*$"
 PDF_TYPE = r"^application/pdf$"
 
 
@@ -132,6 +133,7 @@ LIMITS: dict[str, dict[str, Rule]] = {
         "resources": items(0, 500),
     },
     "SessionUpdateParams": {"title": text(0, 2048), "metadata": metadata_patch},
+    "BetaMonetaryAmountParam": {"amount": text(1, 12, pattern=CENTS)},
     "AgentParams": {"id": ID, "version": VERSION},
     "AgentWithOverridesParams": {
         "id": ID,

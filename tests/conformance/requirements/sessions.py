@@ -109,7 +109,7 @@ LEDGER = (
         SDK,
         "waits for vaults",
     ),
-    not_yet(
+    met(
         "sessions:create:budget",
         "`budget` caps the session's cost.",
         SDK,
@@ -257,7 +257,7 @@ LEDGER = (
         "`input_tokens` counts uncached tokens only.",
         docs("Session event stream"),
     ),
-    not_yet(
+    met(
         "sessions:usage:list-cost",
         "`list_cost` is whole cents as a string, rounded, where the model has a price.",
         docs("Session event stream"),
@@ -307,7 +307,7 @@ LEDGER = (
         "Waiting for answers counts as idle for an update.",
         INFERRED,
     ),
-    not_yet(
+    met(
         "sessions:update:budget",
         "The budget can be raised or removed.",
         docs("Session budgets"),

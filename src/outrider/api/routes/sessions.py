@@ -31,9 +31,11 @@ from outrider.resources.memory_mounts import DETAIL, asked_for
 from outrider.resources.mounts import Mounted
 from outrider.resources.sessions import (
     STATUSES,
+    SessionChange,
     SessionRequest,
     check_archivable,
     check_deletable,
+    check_priced,
     deleted_session,
     new_session,
     opened_by,
@@ -42,11 +44,13 @@ from outrider.resources.sessions import (
     session_record,
     updated_session,
 )
-from outrider.session import events
+from outrider.session import costs, events
 from outrider.session.events import EventFactory, as_row
+from outrider.session.events import decode as decoded
 from outrider.session.fold import apply
 from outrider.session.inbox import Admission, admit
-from outrider.session.state import State
+from outrider.session.resting import updated_rows
+from outrider.session.state import State, spent
 from outrider.wire.pages import Order, cut, read_cursor, two_way_page_bytes
 from outrider.wire.query import Query
 from outrider.wire.requests import parse
@@ -117,6 +121,8 @@ async def usable(call: Call, request: SessionRequest) -> tuple[dict[str, Any], d
     agent = effective_agent(base, request.agent, profiles=call.services.models.profile)
     check_reaches_servers(environment, agent)
     check_offers_resources(environment, request.resources)
+    if request.details.get("budget") is not None:
+        check_priced(agent, call.services.models.profile)
     return environment, agent
 
 
@@ -160,7 +166,12 @@ def _opening(
     """The log's first row, which makes it self-contained, and what the initial events add."""
     factory = EventFactory(thread, agent["name"], call.services.ids, call.services.clock)
     about = {"id": environment["id"], "config": environment["config"]}
-    facts = {"agent": agent, "environment": about}
+    budget = request.details.get("budget")
+    prices = {
+        "hour": costs.of_hour(call.services.settings.prices.running_hour),
+        "budget": None if budget is None else costs.cents_of(budget),
+    }
+    facts = {"agent": agent, "environment": about, **prices}
     facts |= {DETAIL: request.details[DETAIL]} if DETAIL in request.details else {}
     logged = {"resources": mounted.logged} if mounted.logged else {}
     opening = factory.internal(events.CREATED, facts | logged)
@@ -208,7 +219,10 @@ async def update(call: Call) -> Reply:
 
     async def attempt() -> Reply:
         state, record = await _as_of(call)
-        change = updated_session(record, request, now=call.services.clock.now())
+        now = call.services.clock.now()
+        if request.get("budget") is not None and decoded(record.details).get("budget") is not None:
+            check_priced(decoded(record.agent), call.services.models.profile)
+        change = updated_session(record, request, now=now, spent=spent(state, now))
         if change is None:
             return Reply(_shown(call, record))
         if request.get("agent", {}).get("mcp_servers"):
@@ -216,11 +230,21 @@ async def update(call: Call) -> Reply:
             check_reaches_servers(environment, request["agent"])
         if "mcp_servers" in request.get("agent", {}):
             await _declare(call, declaration_of(change.record, await _networking(call)), again=True)
-        event = factory_for(call.services, state).public("session.updated", change.fields)
-        await call.services.records.update_session(change.record, [event], if_head=state.seq, columns="details")
-        return Reply(_shown(call, change.record))
+        return Reply(_shown(call, await _apply(call, state, change)))
 
     return await _in_turn(call, attempt)
+
+
+async def _apply(call: Call, state: State, change: SessionChange) -> SessionRecord:
+    """Write a change, and what the budget's change lets go on; the record as it is then."""
+    rows, patch = updated_rows(factory_for(call.services, state), state, change.fields)
+    resumes = patch is not None
+    await call.services.records.update_session(
+        change.record, rows, if_head=state.seq, columns="details", patch=patch, wake=resumes
+    )
+    if resumes:
+        call.services.dispatch.ring()
+    return replace(change.record, status="running") if resumes else change.record
 
 
 async def archive(call: Call) -> Reply:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Literal
 
 from outrider.ports.copies import NO_CHANGES, FileChanges
-from outrider.ports.log import KeptAnswer, Lease, NewEvent, SessionKey
+from outrider.ports.log import KeptAnswer, Lease, NewEvent, SessionKey, SessionPatch
 from outrider.ports.records import (
     Page,
     SessionFilter,
@@ -64,9 +64,12 @@ class PostgresRecords:
         columns: Literal["details", "archive"],
         files: FileChanges = NO_CHANGES,
         keep: KeptAnswer | None = None,
+        patch: SessionPatch | None = None,
+        wake: bool = False,
     ) -> None:
         key = SessionKey(record.workspace, record.id)
         job = Append(Kind.UPDATE, key, events, if_head=if_head, record=record, columns=columns, files=files, keep=keep)
+        job.patch, job.wake = patch, wake
         await self._writer.append(job)
 
     async def delete_session(self, key: SessionKey, *, if_head: int, opened_by: str = "") -> None:

@@ -61,7 +61,7 @@ def append_client(
         raise HeadMoved(f"The log's head is {head}, not {if_head}.")
     tx.run("advance_client", {"log": log, "count": len(events)})
     enter(tx, log, key, events, head=head, epoch=0)
-    _patch(tx, log, patch)
+    patch_record(tx, log, patch)
     if wake:
         tx.run("wake", {"log": log, "workspace": key.workspace})
     return head + len(events)
@@ -84,7 +84,7 @@ def append_owned(
         return _repeated_or_refused(tx, lease, events)
     log, head, writer_head = moved
     enter(tx, log, key, events, head=head - len(events), epoch=lease.epoch)
-    _patch(tx, log, patch)
+    patch_record(tx, log, patch)
     if snapshot is not None:
         put_snapshot(tx, log, key, snapshot)
     if release:
@@ -124,7 +124,7 @@ def _stored(tx: Transaction, log: int, events: list[NewEvent]) -> bool:
     return count > 0
 
 
-def _patch(tx: Transaction, log: int, patch: SessionPatch | None) -> None:
+def patch_record(tx: Transaction, log: int, patch: SessionPatch | None) -> None:
     if patch is not None and patch != NO_PATCH:
         values = {"status": patch.status, "usage": patch.usage, "stats": patch.stats, "updated_at": patch.updated_at}
         tx.run("patch_session", {"log": log, **values})

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from outrider.ports.copies import NO_CHANGES, FileChanges
-from outrider.ports.log import KeptAnswer, Lease, NewEvent, SessionKey
+from outrider.ports.log import KeptAnswer, Lease, NewEvent, SessionKey, SessionPatch
 from outrider.ports.records import (
     Page,
     SessionFilter,
@@ -64,9 +64,13 @@ class SqliteRecords:
         columns: Literal["details", "archive"],
         files: FileChanges = NO_CHANGES,
         keep: KeptAnswer | None = None,
+        patch: SessionPatch | None = None,
+        wake: bool = False,
     ) -> None:
+        more: Any = {"files": files, "patch": patch, "wake": wake}
+
         def job(tx: Transaction) -> None:
-            sessions.update_session(tx, record, events, if_head=if_head, columns=columns, files=files)
+            sessions.update_session(tx, record, events, if_head=if_head, columns=columns, **more)
             leases.settle(tx, SessionKey(record.workspace, record.id), None, keep)
 
         await self._writer.run(job)

@@ -6,12 +6,12 @@ from typing import Literal
 
 from outrider.errors import Conflict, HeadMoved
 from outrider.ports.copies import FileChanges
-from outrider.ports.log import NewEvent, SessionKey
+from outrider.ports.log import NewEvent, SessionKey, SessionPatch
 from outrider.ports.records import SessionRecord
 from outrider.store import memory
 from outrider.store.files import change_files, erase_with_session
 from outrider.store.shapes import answers_of, fields, named
-from outrider.store.sqlite.appends import enter, find_log
+from outrider.store.sqlite.appends import enter, find_log, patch_record
 from outrider.store.sqlite.transaction import Transaction
 
 ERASURES = ("erase_session", "erase_snapshot", "erase_wake", "erase_history", "erase_events", "erase_head")
@@ -39,6 +39,8 @@ def update_session(
     if_head: int,
     columns: Literal["details", "archive"],
     files: FileChanges,
+    patch: SessionPatch | None,
+    wake: bool,
 ) -> None:
     key = SessionKey(record.workspace, record.id)
     log = _unmoved(tx, key, if_head)
@@ -46,6 +48,9 @@ def update_session(
     tx.run("advance_client", {"log": log, "count": len(events)})
     enter(tx, log, key, events, head=if_head, epoch=0)
     tx.walk(change_files(key, files))
+    patch_record(tx, log, patch)
+    if wake:
+        tx.run("wake", {"log": log, "workspace": key.workspace})
 
 
 def delete_session(tx: Transaction, key: SessionKey, if_head: int, opened_by: str) -> None:
