@@ -77,7 +77,6 @@ def test_an_agent_acts_as_a_service_account_unless_told_otherwise(client: Anthro
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
-    ({"skills": [{"type": "anthropic", "skill_id": "xlsx"}]}, "skills"),
     ({"multiagent": {"type": "coordinator", "agents": [{"type": "self"}]}}, "multiagent"),
     ({"execution_identity": {"type": "aws_role", "role_arn": "arn:aws:iam::1:role/x"}}, "execution_identity"),
     ({"tools": [TOOLSET | {"configs": [{"name": "web_fetch", "enabled": True}]}]}, "web_fetch"),

@@ -166,11 +166,34 @@ def test_skills_are_listed_newest_first_and_by_their_source(client: Anthropic) -
     for source in ("custom", "anthropic"):
         alone = [one.id for one in client.beta.skills.list(limit=2, source=source)]
         assert alone == [one.id for one in listed if one.source.type == source]
-        assert alone or source == "anthropic"
+        assert alone
     with refused(400, "source"):
         client.beta.skills.list(source="plugin")
     with refused(400, "limit"):
         client.beta.skills.list(limit=1001)
+
+
+@requirement("skills:prebuilt", "skills:version:content", "skills:version:list")
+def test_skills_that_come_with_the_server_are_read_and_never_changed(client: Anthropic) -> None:
+    skills = client.beta.skills
+    assert {one.id for one in skills.list(source="anthropic")} == {"docx", "pdf", "pptx", "xlsx"}
+    for id in ("docx", "pdf", "pptx", "xlsx"):
+        shown = skills.retrieve(id)
+        assert shown.source.type == "anthropic"
+        (version,) = skills.versions.list(id)
+        assert version == skills.versions.retrieve("latest", skill_id=id)
+        assert (version.id, version.name, version.skill_id) == (shown.latest_version_id, id, id)
+        held = unzipped(skills.versions.download(version.id, skill_id=id).read())
+        assert f"{id}/SKILL.md" in held
+        for change in (
+            lambda id=id: skills.delete(id),
+            lambda id=id: skills.versions.create(id, files=loose(id)),
+            lambda id=id, version=version.id: skills.versions.delete(version, skill_id=id),
+        ):
+            with refused(400, id, "can't be changed"):
+                change()
+        with refused(404, "20200101"):
+            skills.versions.retrieve("20200101", skill_id=id)
 
 
 @requirement("skills:upload:hostile", "skills:upload:head", "skills:upload:loose")

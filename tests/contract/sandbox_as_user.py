@@ -6,13 +6,13 @@ import asyncio
 import os
 import sys
 
-from outrider.testing import sandbox_escapes, sandbox_host, sandbox_suite
+from outrider.testing import sandbox_escapes, sandbox_given, sandbox_host
 
 USER = 54321
 
 
 async def _run(host: sandbox_host.SandboxHost, names: list[str]) -> None:
-    checks = {check.__name__: check for check in (*sandbox_suite.SUITE, *sandbox_escapes.ESCAPES)}
+    checks = {check.__name__: check for check in (*sandbox_given.SUITE, *sandbox_escapes.ESCAPES)}
     sandboxes = host.driver()
     try:
         able = await sandboxes.probe()

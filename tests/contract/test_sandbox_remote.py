@@ -20,7 +20,8 @@ from outrider.links.frames import Frames
 from outrider.links.sandboxes import HostUnreachable, RemoteSandboxes
 from outrider.sandbox.placed import PlacedSandboxes
 from outrider.testing.memory_placements import MemoryPlacements
-from outrider.testing.sandbox_suite import SUITE, Check, Hands, raises, text
+from outrider.testing.sandbox_given import SUITE
+from outrider.testing.sandbox_suite import Check, Hands, raises, text
 
 pytestmark = pytest.mark.anyio
 LOOP = "echo x >> log; while [ ! -e go ]; do sleep 0.01; done; cat log"

@@ -12,8 +12,9 @@ import pytest
 
 from outrider.sandbox.homed import HomedSandboxes
 from outrider.testing.memory_placements import MemoryPlacements
+from outrider.testing.sandbox_given import SUITE
 from outrider.testing.sandbox_host import SandboxHost
-from outrider.testing.sandbox_suite import SUITE, Check
+from outrider.testing.sandbox_suite import Check
 
 RUNNER = Path(__file__).with_name("sandbox_as_user.py")
 

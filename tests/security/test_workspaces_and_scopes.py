@@ -164,7 +164,14 @@ def references(ids: dict[str, str], own: dict[str, str]) -> dict[str, list[Any]]
     """For each route that makes something: requests that refer to what another workspace has."""
     whole = {"agent": own["agent_id"], "environment_id": own["environment_id"]}
     return {
-        "/v1/agents": [],
+        "/v1/agents": [
+            {
+                "name": "reader",
+                "model": "any-model",
+                "tools": [{"type": "agent_toolset_20260401"}],
+                "skills": [{"type": "custom", "skill_id": ids["skill_id"]}],
+            },
+        ],
         "/v1/environments": [],
         "/v1/vaults": [],
         "/v1/files": [],

@@ -167,7 +167,7 @@ class Room:
     async def worker(self, name: str = "w1") -> AsyncGenerator[Worker]:
         hands = Hands(
             self.store, self.feed, self.model, self.models, self.sandboxes, self.limits, self.ids, self.clock,
-            uploads=Uploads(self.store, self.blobs, self.sandboxes),
+            uploads=Uploads(self.store, self.store, self.blobs, self.sandboxes),
         )  # fmt: skip
         worker = Worker(hands, self.feed, self.doorbell, name)
         async with worker.working():

@@ -19,6 +19,7 @@ from outrider.wire.requests import parse
 
 FIRST, LATER = "2026-01-01T00:00:00.000000Z", "2026-01-02T00:00:00.000000Z"
 OVERRIDES = {"type": "agent_with_overrides", "id": "agent_1"}
+SKILL: dict[str, Any] = {"type": "custom", "skill_id": "s"}
 CUSTOM: dict[str, Any] = {"type": "custom", "name": "t", "description": "d", "input_schema": {"type": "object"}}
 TOOLSET: dict[str, Any] = {"type": "agent_toolset_20260401"}
 EMPTIES: tuple[list[Any] | None, ...] = (None, [])
@@ -71,7 +72,6 @@ def test_a_bare_agent_reads_strictly_too() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"skills": [{"type": "anthropic", "skill_id": "pdf"}]}, "skills: skills are not offered"),
         ({"multiagent": {"type": "coordinator", "agents": ["a"]}}, "multiagent: multiagent is not offered"),
         (
             {"execution_identity": {"type": "aws_role", "role_arn": "arn"}},
@@ -312,6 +312,36 @@ def test_an_override_s_effort_is_ignored_and_the_agent_s_is_lost() -> None:
     assert snapshot(agent)["model"] == {"id": "m", "effort": {"type": "low"}}
 
 
+def test_skills_are_named_once_and_read_as_asked() -> None:
+    asked = [{"type": "custom", "skill_id": "a"}, {"type": "anthropic", "skill_id": "pdf", "version": "20251013"}]
+    agent = made(tools=[TOOLSET], skills=asked)
+    assert agent["skills"] == [{"type": "custom", "skill_id": "a", "version": "latest"}, asked[1]]
+    assert made(tools=[TOOLSET], skills=[SKILL | {"version": None}])["skills"][0]["version"] == "latest"
+    with pytest.raises(InvalidRequest, match="skills: s is given more than once"):
+        made(tools=[TOOLSET], skills=[SKILL, SKILL | {"version": "v"}])
+
+
+def test_skills_need_the_tool_that_reads_them() -> None:
+    blind = TOOLSET | {"configs": [{"name": "read", "enabled": False}]}
+    for tools in ([], [CUSTOM], [blind]):
+        with pytest.raises(InvalidRequest, match="skills: skills need the tool read"):
+            made(tools=tools, skills=[SKILL])
+    agent = made(tools=[TOOLSET], skills=[SKILL])
+    changes: list[dict[str, Any]] = [{"tools": []}, {"tools": [blind]}]
+    for change in changes:
+        with pytest.raises(InvalidRequest, match="skills: skills need the tool read"):
+            update(agent, **change)
+        with pytest.raises(InvalidRequest, match=r"agent.skills: skills need the tool read"):
+            snapshot(agent, **change)
+        with pytest.raises(InvalidRequest, match=r"agent.skills: skills need the tool read"):
+            agents.with_tools(agent, change)
+    cleared = update(agent, tools=[], skills=[])
+    assert cleared is not None
+    assert cleared["skills"] == []
+    assert snapshot(agent, skills=None)["skills"] == []
+    assert snapshot(made(tools=[TOOLSET]), skills=[SKILL])["skills"] == [SKILL | {"version": "latest"}]
+
+
 def test_a_session_needs_a_model() -> None:
     with pytest.raises(InvalidRequest, match="agent_model_required") as caught:
         snapshot(made(), model=None)
@@ -321,8 +351,8 @@ def test_a_session_needs_a_model() -> None:
 def test_overrides_are_checked_like_an_agent_and_named_by_their_path() -> None:
     with pytest.raises(InvalidRequest, match=r"agent.tools: t is given more than once"):
         snapshot(made(), tools=[CUSTOM, CUSTOM])
-    with pytest.raises(NotSupported, match=r"agent.skills: skills are not offered"):
-        snapshot(made(), skills=[{"type": "custom", "skill_id": "x"}])
+    with pytest.raises(InvalidRequest, match=r"agent.skills: skills need the tool read"):
+        snapshot(made(), skills=[SKILL])
     with pytest.raises(InvalidRequest, match=r"agent.model: no endpoint serves the model unknown-1"):
         snapshot(made(), model="unknown-1")
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from outrider.api.endpoint import Call
 from outrider.errors import NotFound
 from outrider.ports.log import SessionKey
@@ -10,7 +13,7 @@ from outrider.ports.records import AgentRecord, EnvironmentRecord, SessionRecord
 from outrider.ports.skills import SkillRecord, SkillVersion
 from outrider.ports.vaults import CredentialRecord, VaultRecord
 from outrider.resources.skills.prebuilt import prebuilt
-from outrider.resources.skills.records import LATEST
+from outrider.resources.skills.records import CUSTOM, LATEST, PREBUILT
 
 
 async def session_record(call: Call, *, thread: str | None = None) -> SessionRecord:
@@ -98,6 +101,24 @@ async def skill_version_named(call: Call, skill: str, version: str) -> SkillVers
     if shared is None:
         return await call.services.skills.skill_version(call.workspace, skill, version)
     return shared.version if shared.version.id == version else None
+
+
+async def skills_named(call: Call, entries: Sequence[Mapping[str, Any]], *, field: str) -> list[SkillVersion]:
+    """The versions that the `skills` of an agent stand for now. Raises NotFound."""
+    return [await _skill_named(call, entry, f"{field}.{index}") for index, entry in enumerate(entries)]
+
+
+async def _skill_named(call: Call, entry: Mapping[str, Any], field: str) -> SkillVersion:
+    skill, version = entry["skill_id"], entry["version"]
+    shared = prebuilt().get(skill) if entry["type"] == PREBUILT else None
+    own = await call.services.skills.skill(call.workspace, skill) if entry["type"] == CUSTOM else None
+    record = own or (shared and shared.record)
+    if record is None:
+        raise NotFound(f"{field}.skill_id: There is no {entry['type']} skill {skill}.")
+    found = await skill_version_named(call, skill, record.latest if version == LATEST else version)
+    if found is None:
+        raise NotFound(f"{field}.version: Skill {skill} has no version {version}.")
+    return found
 
 
 async def environment_record(call: Call, environment_id: str) -> EnvironmentRecord:

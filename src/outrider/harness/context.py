@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from outrider.harness.estimates import Estimate
 from outrider.harness.fitting import fitted
-from outrider.harness.permissions import policy_of
+from outrider.harness.skills import announced
 from outrider.harness.tools import model_tools
 from outrider.ports.model import ModelProfile
 from outrider.session import size
@@ -17,7 +17,7 @@ from outrider.session.events import encode
 from outrider.session.fold import SELF_HOSTED
 from outrider.session.state import Context, Message
 
-BUILDER = 4  # version of this module's output, logged with each request
+BUILDER = 5  # version of this module's output, logged with each request
 CACHE_MARK = {"type": "ephemeral"}
 THINKING_TOKENS = 4_096
 MOST_FILES_NAMED = 50
@@ -122,6 +122,8 @@ def _system(context: Context, *, with_tools: bool, cache: bool) -> list[dict[str
         blocks += _text(_files(context))
     if context.memory and with_tools:
         blocks += _text(_memory(context))
+    if with_tools and (lines := announced(context)):
+        blocks += _text("\n".join(lines))
     if context.agent.get("system"):
         blocks += _text(context.agent["system"])
     if cache:
@@ -134,15 +136,11 @@ def _self_hosted(context: Context) -> bool:
 
 
 def _mounts(context: Context) -> str:
-    """Where repositories are, and which skills lie in them. Their words are a repository's: kept to one line each."""
+    """Where repositories are."""
     lines = ["Git repositories in your workspace. Fetch, pull and push work there without credentials of yours:"]
     for mount in context.mounts:
         at = f"- {mount['url']} at {mount['mount_path']}"
         lines.append(f"{at} is not there: {mount['error']}" if mount["error"] else at)
-    skills = [(mount, skill) for mount in context.mounts if not mount["error"] for skill in mount["skills"]]
-    if skills and policy_of(context.agent, "read"):
-        lines.append("Skills in these repositories. Before you do what one is for, read its file:")
-        lines += [f"- {one['name']}: {one['description']} ({at['mount_path']}/{one['path']})" for at, one in skills]
     return "\n".join(lines)
 
 

@@ -1,4 +1,5 @@
-"""The files that a session was given, brought into its sandbox before the next tool call runs there.
+"""The files that a session was given, and its agent's skills, brought into its sandbox before the next tool call runs
+there.
 
 Nothing of it is in the log but what was given: the sandbox knows which files it holds as a whole, so whoever takes over
 asks it anew. While files are missing no call begins.
@@ -9,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
 
 from outrider import faults
 from outrider.errors import CallLost, Fenced, NotFound, OutriderError, SandboxUnavailable
@@ -19,7 +21,9 @@ from outrider.ports.files import FileRecord, FileRecords, content_of
 from outrider.ports.log import Lease
 from outrider.ports.records import Page
 from outrider.ports.sandbox import UPLOAD_PIECE, Sandboxes, Upload
+from outrider.ports.skills import SkillRecords
 from outrider.resources.given import UPLOADS
+from outrider.resources.skills.prebuilt import prebuilt
 from outrider.session.events import text_blocks
 from outrider.session.inbox import close_call
 from outrider.session.state import GivenFile
@@ -28,11 +32,15 @@ SECONDS = 600.0  # for all that is missing at once
 STOP_SECONDS = 10.0
 EVERY = Page(limit=1_000_000)
 
+Skill = dict[str, Any]
+"""As the session's log tells of it."""
+Content = Callable[[], AsyncIterator[bytes]]
+
 log = logging.getLogger("outrider.harness")
 
 
 class Brings(Protocol):
-    async def bring(self, lease: Lease, files: Sequence[GivenFile]) -> None:
+    async def bring(self, lease: Lease, files: Sequence[GivenFile], skills: Sequence[Skill]) -> None:
         """Have the sandbox hold these and nothing else. Raises Fenced, SandboxUnavailable and what the stores raise."""
         ...
 
@@ -40,36 +48,68 @@ class Brings(Protocol):
 class BringsNothing:
     """Implements `Brings`, where no session is given files."""
 
-    async def bring(self, lease: Lease, files: Sequence[GivenFile]) -> None:
+    async def bring(self, lease: Lease, files: Sequence[GivenFile], skills: Sequence[Skill]) -> None:
         return None
 
 
 class Uploads:
     """Implements `Brings`."""
 
-    def __init__(self, files: FileRecords, blobs: Blobs, sandboxes: Sandboxes) -> None:
+    def __init__(self, files: FileRecords, skills: SkillRecords, blobs: Blobs, sandboxes: Sandboxes) -> None:
         self._files = files
+        self._skills = skills
         self._blobs = blobs
         self._sandboxes = sandboxes
 
-    async def bring(self, lease: Lease, files: Sequence[GivenFile]) -> None:
-        found = await self._files.files(lease.key.workspace, EVERY, session=lease.key.session) if files else []
-        records = {record.id: record for record in found}
-        there = [one for one in files if one.file_id in records]  # deleted ones are about to be taken away
-        wanted = [Upload(one.mount_path.removeprefix(f"{UPLOADS}/"), one.file_id, one.size) for one in there]
+    async def bring(self, lease: Lease, files: Sequence[GivenFile], skills: Sequence[Skill]) -> None:
+        wanted = await self._given(lease, files) | await self._taught(lease.key.workspace, skills)
         faults.point("harness.upload.before")
         session, epoch = lease.key.session, lease.epoch
-        for upload in await self._sandboxes.missing_uploads(session, wanted, epoch=epoch):
-            content = self._content(records[upload.file])
-            await self._sandboxes.put_upload(session, upload, content, epoch=epoch)
+        for upload in await self._sandboxes.missing_uploads(session, list(wanted), epoch=epoch):
+            await self._sandboxes.put_upload(session, upload, _pieces(wanted[upload]()), epoch=epoch)
         faults.point("harness.upload.after")
+
+    async def _given(self, lease: Lease, files: Sequence[GivenFile]) -> dict[Upload, Content]:
+        """Without those that were deleted: they are about to be taken away."""
+        found = await self._files.files(lease.key.workspace, EVERY, session=lease.key.session) if files else []
+        records = {record.id: record for record in found}
+        return {
+            Upload(one.mount_path.removeprefix(f"{UPLOADS}/"), one.file_id, one.size): partial(
+                self._content, records[one.file_id]
+            )
+            for one in files
+            if one.file_id in records
+        }
+
+    async def _taught(self, workspace: str, skills: Sequence[Skill]) -> dict[Upload, Content]:
+        """Without versions that were deleted. Of one that comes with the server, what it is in this release."""
+        found: dict[Upload, Content] = {}
+        for one in skills:
+            skill, version, place = one["skill_id"], one["version"], one["directory"]
+            shared = prebuilt().get(skill)
+            if shared is not None:
+                file = f"{skill}-{shared.version.id}"
+                found[Upload(place, file, shared.version.size, "skills")] = partial(_whole, shared.packed)
+            elif await self._skills.skill_version(workspace, skill, version) is not None:
+                content = partial(self._blobs.get, content_of(workspace, version))
+                found[Upload(place, version, one["size"], "skills")] = content
+        return found
 
     async def _content(self, record: FileRecord) -> AsyncIterator[bytes]:
         if record.blob is None:
             raise NotFound(f"The bytes of file {record.id} are gone.")
         async for piece in self._blobs.get(content_of(record.workspace, record.blob)):
-            for start in range(0, len(piece), UPLOAD_PIECE):
-                yield piece[start : start + UPLOAD_PIECE]
+            yield piece
+
+
+async def _whole(data: bytes) -> AsyncIterator[bytes]:
+    yield data
+
+
+async def _pieces(content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async for piece in content:
+        for start in range(0, len(piece), UPLOAD_PIECE):
+            yield piece[start : start + UPLOAD_PIECE]
 
 
 class Bringing:
@@ -102,7 +142,7 @@ class Bringing:
         say why the files could not be had."""
         context = self._journal.context
         if self._task is None:
-            if not context.had_files or self._there == context.files:
+            if not (context.had_files or context.skills) or self._there == context.files:
                 return True
             self._task = self._spawn(self._bring(list(context.files)))
         if not self._task.done():
@@ -118,7 +158,7 @@ class Bringing:
         self._problem = ""
         try:
             async with asyncio.timeout(SECONDS):
-                await self._brings.bring(self._journal.lease, files)
+                await self._brings.bring(self._journal.lease, files, self._journal.context.skills)
             self._there = files
         except Fenced:
             raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from outrider.errors import Internal
 
@@ -70,12 +70,13 @@ UPLOAD_PIECE = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file that the session's user gave it: where it belongs beneath the uploads folder, and which one it is. Files
-    never change, so the same id means the same bytes."""
+    """A file that the session was given: where it belongs beneath its folder, and which it is. A file never changes, so
+    the same id means the same bytes. In the folder `skills` it is an archive, and lies unpacked in a directory."""
 
     path: str
     file: str
     size: int
+    folder: Literal["uploads", "skills"] = "uploads"
 
 
 async def placed_pieces(upload: Upload, content: AsyncIterator[bytes]) -> AsyncIterator[tuple[int, bytes]]:
@@ -135,7 +136,7 @@ class Sandboxes(Protocol):
         ...
 
     async def missing_uploads(self, session: str, uploads: Sequence[Upload], *, epoch: int) -> list[Upload]:
-        """Those that are not in the uploads folder as a whole; what is there beside them is removed. A session without
+        """Those that are not in their folder as a whole; what is there beside them is removed. A session without
         a place gets one. Starts no sandbox. Raises SandboxUnavailable, Fenced."""
         ...
 

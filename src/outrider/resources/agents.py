@@ -11,6 +11,7 @@ from outrider.errors import Conflict, InvalidRequest, NotSupported
 from outrider.ports.records import AgentRecord
 from outrider.resources import metadata
 from outrider.resources.model_config import Profiles, check_supported, model_config
+from outrider.resources.skills.used import check_readable, resolved_skills
 from outrider.resources.tools import check_paired, resolved_servers, resolved_tools
 
 SNAPSHOT_KEYS = (
@@ -27,7 +28,7 @@ SNAPSHOT_KEYS = (
     "multiagent",
     "execution_identity",
 )
-LATER = {"skills": "skills are", "multiagent": "multiagent is"}
+LATER = {"multiagent": "multiagent is"}
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -47,7 +48,7 @@ def new_agent(request: Mapping[str, Any], *, id: str, now: str, profiles: Profil
         "model": model_config(request["model"], profiles),
         "tools": resolved_tools(request.get("tools", [])),
         "mcp_servers": resolved_servers(request.get("mcp_servers", [])),
-        "skills": [],
+        "skills": resolved_skills(request.get("skills", [])),
         "multiagent": None,
         "execution_identity": {"type": "service_account"},
         "metadata": metadata.checked(request.get("metadata", {})),
@@ -56,6 +57,7 @@ def new_agent(request: Mapping[str, Any], *, id: str, now: str, profiles: Profil
         "archived_at": None,
     }
     check_paired(agent["tools"], agent["mcp_servers"])
+    check_readable(agent)
     return agent
 
 
@@ -72,6 +74,7 @@ def updated_agent(current: Agent, request: Mapping[str, Any], *, now: str, profi
     _refuse_later(request)
     changed = current | _changes(current, request, profiles)
     check_paired(changed["tools"], changed["mcp_servers"])
+    check_readable(changed)
     if changed == current:
         return None
     return changed | {"version": current["version"] + 1, "updated_at": now}
@@ -90,6 +93,8 @@ def _changes(current: Agent, request: Mapping[str, Any], profiles: Profiles) -> 
         changes["tools"] = resolved_tools(request["tools"] or [])
     if "mcp_servers" in request:
         changes["mcp_servers"] = resolved_servers(request["mcp_servers"] or [])
+    if "skills" in request:
+        changes["skills"] = resolved_skills(request["skills"] or [])
     if "metadata" in request:
         changes["metadata"] = metadata.merged(current["metadata"], request["metadata"])
     return changes
@@ -116,6 +121,7 @@ def effective_agent(agent: Agent, reference: str | Mapping[str, Any], *, profile
     _refuse_later(overrides, "agent.")
     snapshot = {key: agent[key] for key in SNAPSHOT_KEYS} | _overridden(overrides, profiles)
     check_paired(snapshot["tools"], snapshot["mcp_servers"], prefix="agent.")
+    check_readable(snapshot, prefix="agent.")
     check_supported(snapshot["model"], profiles, field="agent.model")
     return snapshot
 
@@ -130,6 +136,8 @@ def _overridden(overrides: Mapping[str, Any], profiles: Profiles) -> dict[str, A
         effective["tools"] = resolved_tools(overrides["tools"] or [], field="agent.tools")
     if "mcp_servers" in overrides:
         effective["mcp_servers"] = resolved_servers(overrides["mcp_servers"] or [], field="agent.mcp_servers")
+    if "skills" in overrides:
+        effective["skills"] = resolved_skills(overrides["skills"] or [], field="agent.skills")
     return effective
 
 
@@ -151,6 +159,7 @@ def with_tools(snapshot: Agent, request: Mapping[str, Any]) -> Agent:
     if "mcp_servers" in request:
         changed["mcp_servers"] = resolved_servers(request["mcp_servers"], field="agent.mcp_servers")
     check_paired(changed["tools"], changed["mcp_servers"], prefix="agent.")
+    check_readable(changed, prefix="agent.")
     return changed
 
 

@@ -143,8 +143,8 @@ class BubblewrapSandboxes:
         answer = await self._ask(session, request, warm=False)
         if "error" in answer:
             raise await self._error(answer)
-        missing = frozenset(answer["missing"])
-        return [one for one in uploads if one.path in missing]
+        missing = {(folder, path) for folder, path in answer["missing"]}
+        return [one for one in uploads if (one.folder, one.path) in missing]
 
     async def put_upload(self, session: str, upload: Upload, content: AsyncIterator[bytes], *, epoch: int) -> None:
         async for offset, piece in placed_pieces(upload, content):

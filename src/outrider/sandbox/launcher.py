@@ -19,6 +19,7 @@ HOLD = ["/usr/bin/env", "--ignore-signal=CHLD", "/usr/bin/sleep", "infinity"]
 WORKSPACE = "/workspace"
 OUTPUTS = "/mnt/session/outputs"
 UPLOADS = "/mnt/session/uploads"
+SKILLS = "/mnt/session/skills"
 RESULTS = "/mnt/session/results"
 MEMORY = "/mnt/memory"
 TRUST = "/etc/outrider"
@@ -164,7 +165,7 @@ def command(
         *("--size", str(sizes["tmp"]), "--perms", "1777", "--tmpfs", "/tmp"),
         *("--size", str(sizes["run"]), "--tmpfs", "/run"),
         *("--ro-bind", f"{own}/uploads", UPLOADS, "--ro-bind", f"{own}/results", RESULTS),
-        *("--ro-bind", f"{own}/trust", TRUST),
+        *("--ro-bind", f"{own}/skills", SKILLS, "--ro-bind", f"{own}/trust", TRUST),
         *("--bind", f"{own}/outputs", OUTPUTS, "--bind", f"{own}/workspace", WORKSPACE),
         *binds,
         *("--remount-ro", "/", "--chdir", WORKSPACE),

@@ -26,6 +26,7 @@ from outrider.sandbox import (
     process,
     room,
     shell,
+    skills,
     state,
     stops,
     uploads,
@@ -41,7 +42,7 @@ UNKEPT = "ended by its host, which had lost touch with whoever owns the session;
 LOST = "The sandbox that ran this is gone; it may have partly run."
 NOT_MOUNTED = {"error": "unmounted", "message": "The session's memory is not mounted in its sandbox."}
 KEPT_RESULTS = 256
-DIRECTORIES = ("workspace", "outputs", uploads.FOLDER, uploads.DRAFTS, "results", "trust")
+DIRECTORIES = ("workspace", "outputs", uploads.FOLDER, skills.FOLDER, uploads.DRAFTS, "results", "trust")
 Waiting = dict[str, list[Reply]]
 
 
@@ -62,7 +63,7 @@ class Shim:
         if options["warm"] and options["bwrap"] is not None:
             self._launch = self._launched(options["bwrap"])  # it gets ready while the rest here does
         self._journal = self._opened_journal()
-        self._uploads = uploads.Uploads(self._own)
+        self._given = {kind.folder: kind(self._own) for kind in (uploads.Uploads, skills.Skills)}
         self._shells: dict[str, shell.Shell] = {}
         self._workers: dict[str, worker.Worker] = {}
         self._waiting: Waiting = {}
@@ -128,7 +129,11 @@ class Shim:
         """From here on, no earlier owner changes what is there."""
         if not self._fenced(request["epoch"], reply):
             self._journal.raise_epoch(request["epoch"])
-            reply({"missing": self._uploads.missing(request["uploads"])})
+            missing: list[list[str]] = []
+            for folder, given in self._given.items():
+                wanted = [[path, file, size] for path, file, size, where in request["uploads"] if where == folder]
+                missing += [[folder, path] for path in given.missing(wanted)]
+            reply({"missing": missing})
 
     def _put_upload(self, request: dict[str, Any], reply: Reply) -> None:
         if self._fenced(request["epoch"], reply):
@@ -136,8 +141,8 @@ class Shim:
         if room.low(self._own, self._options["reserve_share"], self._options["reserve_bytes"]):
             raise uploads.Refused(room.NEARLY_FULL)
         self._last_active = time.monotonic()
-        path, file, size = request["upload"]
-        self._uploads.put(path, file, size, request["offset"], base64.b64decode(request["data"]))
+        path, file, size, folder = request["upload"]
+        self._given[folder].put(path, file, size, request["offset"], base64.b64decode(request["data"]))
         reply({"ok": True})
 
     def _use_memory(self, request: dict[str, Any], reply: Reply) -> None:

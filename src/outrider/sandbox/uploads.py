@@ -13,7 +13,6 @@ from typing import Any
 from outrider.sandbox import stops
 from outrider.sandbox.options import SESSION
 
-LIST = "uploads.json"
 DRAFTS = "incoming"
 FOLDER = "uploads"
 DEEPEST = 32
@@ -26,9 +25,12 @@ class Refused(Exception):
 class Uploads:
     """`own` is the directory that holds all of the session."""
 
+    folder = FOLDER
+
     def __init__(self, own: str) -> None:
         self._own = own
-        self._folder = os.path.join(own, FOLDER)
+        self._folder = os.path.join(own, self.folder)
+        self._list = os.path.join(own, f"{self.folder}.json")
         self._drafts = os.path.join(own, DRAFTS)
         self._there = self._read()
 
@@ -37,7 +39,7 @@ class Uploads:
         there = {path: file for path, file, size in wanted if self._is_there(path, file, size)}
         if there != self._there:
             self._write(there)
-        _clear(self._folder, "", frozenset(there))
+        self._keep(there)
         _clear(self._drafts, "", frozenset())
         return [path for path, _, _ in wanted if path not in there]
 
@@ -56,10 +58,16 @@ class Uploads:
             os.close(handle)
         if offset + len(data) == size:
             stops.point("shim.upload.before")
-            os.makedirs(os.path.dirname(place), mode=0o755, exist_ok=True)
-            os.replace(draft, place)
+            self._land(draft, place)
             self._write({**self._there, path: file})
             stops.point("shim.upload.after")
+
+    def _land(self, draft: str, place: str) -> None:
+        os.makedirs(os.path.dirname(place), mode=0o755, exist_ok=True)
+        os.replace(draft, place)
+
+    def _keep(self, there: dict[str, str]) -> None:
+        _clear(self._folder, "", frozenset(there))
 
     def _is_there(self, path: str, file: str, size: int) -> bool:
         """By its size, too: what was just written can be lost with the machine's power."""
@@ -73,21 +81,20 @@ class Uploads:
     def _place(self, path: str) -> str:
         parts = path.split("/")
         if len(parts) > DEEPEST or any(part in ("", ".", "..") or "\0" in part for part in parts):
-            raise Refused("no path beneath the uploads folder")
+            raise Refused("no path beneath this folder")
         return os.path.join(self._folder, *parts)
 
     def _read(self) -> dict[str, str]:
         try:
-            with open(os.path.join(self._own, LIST), encoding="utf-8") as file:
+            with open(self._list, encoding="utf-8") as file:
                 return json.load(file)
         except (FileNotFoundError, ValueError):  # never written whole: then nothing is known to be there
             return {}
 
     def _write(self, there: dict[str, str]) -> None:
-        target = os.path.join(self._own, LIST)
-        with open(f"{target}.new", "w", encoding="utf-8") as file:
+        with open(f"{self._list}.new", "w", encoding="utf-8") as file:
             json.dump(there, file)
-        os.replace(f"{target}.new", target)
+        os.replace(f"{self._list}.new", self._list)
         self._there = there
 
 

@@ -104,7 +104,7 @@ async def wired(
                 *(store, feed, model, endpoints, sandboxes, limits, ids, clock, telemetry),
                 *(*hands.outside(settings, vault, store), hands.whereabouts(sandboxes)),
                 outputs=Outputs(store, blobs, sandboxes, limits, ids, clock),
-                uploads=Uploads(store, blobs, sandboxes),
+                uploads=Uploads(store, store, blobs, sandboxes),
                 connectors=connectors,
                 memories=store,
             )

@@ -58,6 +58,7 @@ def _created(state: State, row: Row) -> None:
         state.context.agent = body["agent"]
         state.context.environment = body["environment"]
         state.context.memory = body.get("memory_stores", [])
+        state.context.skills = body.get("skills", [])
     state.self_hosted = body["environment"].get("config", {}).get("type") == SELF_HOSTED
     state.spending.budget, state.spending.hour = body.get("budget"), body.get("hour", 0)
     for resource in body.get("resources", []):

@@ -102,6 +102,7 @@ class Context(msgspec.Struct):
     files: list[GivenFile] = []
     had_files: bool = False  # some were given once, though they may have been taken away since
     memory: list[dict[str, Any]] = []  # memory stores, as they were attached
+    skills: list[dict[str, Any]] = []  # of the agent: id, version, name, description, directory, size
     mcp: dict[str, list[dict[str, Any]]] = {}  # tools by server, of those that could be reached when the turn began
     tokens: int = 0  # of the latest request's prompt and reply, as the model counted them, and an estimate of the rest
     turn: int = 0  # where in `messages` the present turn begins

@@ -83,14 +83,14 @@ class MemorySandboxes:
     async def missing_uploads(self, session: str, uploads: Sequence[Upload], *, epoch: int) -> list[Upload]:
         self._admit(session, epoch)
         there = self.uploads.get(session, {})
-        wanted = {one.path: one.file for one in uploads}
+        wanted = {_named(one): one.file for one in uploads}
         self.uploads[session] = {path: held for path, held in there.items() if wanted.get(path) == held[0]}
-        return [one for one in uploads if one.path not in self.uploads[session]]
+        return [one for one in uploads if _named(one) not in self.uploads[session]]
 
     async def put_upload(self, session: str, upload: Upload, content: AsyncIterator[bytes], *, epoch: int) -> None:
         data = b"".join([piece async for _, piece in placed_pieces(upload, content)])
         self._admit(session, epoch)
-        self.uploads.setdefault(session, {})[upload.path] = (upload.file, data)
+        self.uploads.setdefault(session, {})[_named(upload)] = (upload.file, data)
 
     async def memory(self, session: str, request: dict[str, Any]) -> dict[str, Any]:
         """Nothing can be mounted there."""
@@ -119,3 +119,8 @@ class MemorySandboxes:
         if epoch < self._epochs.get(session, 0):
             raise Fenced(f"epoch {epoch} of {session} is over")
         self._epochs[session] = epoch
+
+
+def _named(upload: Upload) -> str:
+    """Archives of skills beside what was uploaded."""
+    return upload.path if upload.folder == "uploads" else f"../{upload.folder}/{upload.path}"

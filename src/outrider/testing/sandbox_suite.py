@@ -1,6 +1,6 @@
 """The conformance suite of the `Sandboxes` port: what every driver must do, as functions that take a driver.
 
-Each takes the driver and a session of its own, and raises AssertionError. Owns no set-up: see `SUITE`.
+Each takes the driver and a session of its own, and raises AssertionError. Owns no set-up: see `sandbox_given.SUITE`.
 """
 
 from __future__ import annotations
@@ -8,12 +8,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import itertools
-import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from outrider.errors import CallLost, Fenced, SandboxUnavailable
-from outrider.ports.sandbox import UPLOAD_PIECE, Output, OutputChanged, Sandboxes, ToolCall, ToolOutcome, Upload
+from outrider.errors import CallLost, Fenced
+from outrider.ports.sandbox import Output, OutputChanged, Sandboxes, ToolCall, ToolOutcome
 
 Check = Callable[[Sandboxes, str], Awaitable[None]]
 DEADLINE = 30.0
@@ -371,70 +370,7 @@ async def outputs_are_regular_files_as_they_were_listed(sandboxes: Sandboxes, se
         await raises(OutputChanged, anext(aiter(sandboxes.read_output(session, one))))
 
 
-UPLOADS = "/mnt/session/uploads"
-
-
-async def in_pieces(data: bytes) -> AsyncIterator[bytes]:
-    for start in range(0, len(data), UPLOAD_PIECE):
-        yield data[start : start + UPLOAD_PIECE]
-
-
-async def bring(sandboxes: Sandboxes, session: str, epoch: int = 1, /, **files: bytes) -> list[str]:
-    """Make the uploads folder hold these, under paths with slashes for underscores; the paths of those put there."""
-    given = {name.replace("_", "/"): data for name, data in files.items()}
-    wanted = [Upload(path, f"file_{zlib.crc32(data)}", len(data)) for path, data in given.items()]
-    missing = await sandboxes.missing_uploads(session, wanted, epoch=epoch)
-    for one in missing:
-        await sandboxes.put_upload(session, one, in_pieces(given[one.path]), epoch=epoch)
-    return [one.path for one in missing]
-
-
-async def uploads_are_put_where_they_belong_once_and_only_for_reading(sandboxes: Sandboxes, session: str) -> None:
-    hands, big = Hands(sandboxes, session), bytes(2_500_000)
-    assert await bring(sandboxes, session, a_b_c=b"one\n", big=big, empty=b"") == ["a/b/c", "big", "empty"]
-    assert await hands.bash(f"cd {UPLOADS} && cat a/b/c && wc -c < big && wc -c < empty") == "one\n2500000\n0"
-    assert await bring(sandboxes, session, a_b_c=b"one\n", big=big, empty=b"") == []
-    assert "Read-only" in await hands.refused("bash", command=f"cd {UPLOADS} && echo x > a/b/c")
-    assert "Read-only" in await hands.refused("bash", command=f"rm {UPLOADS}/big")
-    assert await hands.bash(f"chmod 777 {UPLOADS} 2>/dev/null; cat {UPLOADS}/a/b/c") == "one"
-    await sandboxes.stop(session)
-    assert await bring(sandboxes, session, a_b_c=b"one\n", big=big, empty=b"") == []
-
-
-async def uploads_come_and_go_beside_a_living_sandbox(sandboxes: Sandboxes, session: str) -> None:
-    hands = Hands(sandboxes, session)
-    assert await hands.bash(f"ls {UPLOADS}") == "(no output)"
-    await bring(sandboxes, session, a_b=b"one", c=b"two", d_e_f=b"three")
-    assert await bring(sandboxes, session, a=b"new", c=b"other", g=b"") == ["a", "c", "g"]
-    assert await hands.bash(f"cd {UPLOADS} && find . -type f | sort | xargs && cat a c") == "./a ./c ./g\nnewother"
-    await bring(sandboxes, session)
-    assert await hands.bash(f"ls {UPLOADS}") == "(no output)"
-
-
-async def an_upload_is_there_as_a_whole_or_not_at_all(sandboxes: Sandboxes, session: str) -> None:
-    hands, data = Hands(sandboxes, session), bytes(UPLOAD_PIECE + 1)
-    one = Upload("big", "file_1", len(data))
-    assert await sandboxes.missing_uploads(session, [one], epoch=1) == [one]
-    await raises(ValueError, sandboxes.put_upload(session, one, in_pieces(data[:-1]), epoch=1))
-    await raises(ValueError, sandboxes.put_upload(session, one, in_pieces(data + b"x"), epoch=1))
-    assert await hands.bash(f"ls {UPLOADS}") == "(no output)"
-    assert await sandboxes.missing_uploads(session, [one], epoch=1) == [one]
-    await sandboxes.put_upload(session, one, in_pieces(data), epoch=1)
-    await sandboxes.put_upload(session, one, in_pieces(data), epoch=1)
-    assert await hands.bash(f"wc -c < {UPLOADS}/big") == str(len(data))
-
-
-async def uploads_are_their_owners_alone(sandboxes: Sandboxes, session: str) -> None:
-    one = Upload("a", "file_1", 1)
-    assert await sandboxes.missing_uploads(session, [one], epoch=2) == [one]
-    await raises(Fenced, sandboxes.missing_uploads(session, [], epoch=1))
-    await raises(Fenced, sandboxes.put_upload(session, one, in_pieces(b"x"), epoch=1))
-    for path in ("../workspace/x", "/etc/x", "a//b", ""):
-        stray = Upload(path, "file_1", 1)
-        await raises(SandboxUnavailable, sandboxes.put_upload(session, stray, in_pieces(b"x"), epoch=2))
-
-
-SUITE: tuple[Check, ...] = (
+CALLS: tuple[Check, ...] = (
     a_shell_keeps_directory_and_variables,
     each_thread_has_a_shell_of_its_own,
     a_failing_command_is_an_error_with_its_output,
@@ -467,8 +403,4 @@ SUITE: tuple[Check, ...] = (
     calls_run_side_by_side,
     outputs_are_listed_and_read_also_without_a_sandbox,
     outputs_are_regular_files_as_they_were_listed,
-    uploads_are_put_where_they_belong_once_and_only_for_reading,
-    uploads_come_and_go_beside_a_living_sandbox,
-    an_upload_is_there_as_a_whole_or_not_at_all,
-    uploads_are_their_owners_alone,
 )

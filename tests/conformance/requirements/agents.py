@@ -99,11 +99,10 @@ LEDGER = (
         SDK,
         "waits for MCP",
     ),
-    not_yet(
+    met(
         "agents:create:skills",
         "`skills` names skills by type, id and version, at most 500.",
         SDK,
-        "waits for skills",
     ),
     not_yet(
         "agents:create:multiagent",
@@ -148,11 +147,10 @@ LEDGER = (
         "`configs` lists the entries that were sent, resolved against the default.",
         INFERRED,
     ),
-    not_yet(
+    met(
         "agents:object:skill-version",
         "A skill's `version` reads back as asked; `latest` stays `latest`.",
         INFERRED,
-        "waits for skills",
     ),
     met(
         "agents:object:updated-at-per-version",
@@ -179,7 +177,6 @@ LEDGER = (
         "agents:update:lists-replace",
         "`tools`, `mcp_servers` and `skills` are replaced whole; null or `[]` clears them.",
         SDK,
-        "`mcp_servers` and `skills` take only null and `[]` for now",
     ),
     met(
         "agents:update:metadata-merges",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conformance.requirements.entry import SDK, docs, met, not_yet
+from conformance.requirements.entry import INFERRED, SDK, docs, met
 
 LEDGER = (
     met(
@@ -59,23 +59,35 @@ LEDGER = (
         docs("MCP connector"),
         "waits for MCP",
     ),
-    not_yet(
+    met(
         "skills:entry",
         "A skill entry has type, id, and a version that defaults to `latest`.",
         SDK,
-        "waits for skills",
     ),
-    not_yet(
+    met(
         "skills:need-read",
         "Skills without an enabled `read` tool are 400.",
         SDK,
-        "waits for skills",
     ),
-    not_yet(
+    met(
         "skills:on-demand",
         "The model sees names and descriptions and reads a skill's files when it needs them.",
         docs("Skills"),
-        "waits for skills",
+    ),
+    met(
+        "skills:unknown",
+        "A skill or a version that isn't there is refused, for agents and for sessions.",
+        INFERRED,
+    ),
+    met(
+        "skills:pinned",
+        "A session keeps the versions that it began with, and shows them in its agent.",
+        INFERRED,
+    ),
+    met(
+        "skills:read-only",
+        "A skill's files lie in the sandbox outside the workspace, and can't be changed there.",
+        docs("Skills"),
     ),
     met(
         "skills:repository",

@@ -183,11 +183,10 @@ LEDGER = (
         "`model: null` is 400 `agent_model_required`.",
         docs("Start a session"),
     ),
-    not_yet(
+    met(
         "sessions:overrides:tools-skills",
         "Clearing `tools` while skills remain is 400.",
         docs("Start a session"),
-        "waits for skills",
     ),
     met(
         "sessions:overrides:servers-tools",

@@ -27,6 +27,12 @@ LEDGER = (
     met("skills:version:content", "A version is downloaded as a zip with one directory of the skill's name.", SDK),
     met("skills:version:content:latest", "`latest` names no version in a download or a deletion: 404.", SDK),
     met("skills:idempotent", "A repeated upload gets the first one's answer.", INFERRED),
+    met(
+        "skills:prebuilt",
+        "`docx`, `pdf`, `pptx` and `xlsx` are pre-built skills of the source `anthropic`, with date versions.",
+        SKILLS,
+        "written for this server, not the hosted service's: they need `python3` alone, and say what libraries add",
+    ),
     differs(
         "skills:old-addressing",
         "With the beta `skills-2025-10-02`, versions are addressed by epoch microseconds.",

@@ -6,7 +6,7 @@ import msgspec
 
 from outrider.api.endpoint import Call, Reply
 from outrider.api.lists import ORDER_OF_LISTS, mark_created, page_of
-from outrider.api.lookup import agent_record
+from outrider.api.lookup import agent_record, skills_named
 from outrider.ports.records import AgentRecord
 from outrider.resources.agents import Agent, agent_object, new_agent, updated_agent
 from outrider.wire.pages import cut, page_bytes, read_cursor
@@ -23,6 +23,7 @@ async def create(call: Call) -> Reply:
     services = call.services
     request = parse("agents.create", call.body)
     agent = new_agent(request, id=services.ids.new("agent"), now=services.clock.now(), profiles=services.models.profile)
+    await skills_named(call, agent["skills"], field="skills")
     record = _record(call, agent)
     await services.records.put_agent(record, if_version=None)
     return Reply(encoded=record.body)
@@ -40,6 +41,8 @@ async def update(call: Call) -> Reply:
     changed = updated_agent(current, request, now=services.clock.now(), profiles=services.models.profile)
     if changed is None:
         return Reply(current)
+    if changed["skills"] != current["skills"]:
+        await skills_named(call, changed["skills"], field="skills")
     await services.records.put_agent(_record(call, changed), if_version=current["version"])
     return Reply(changed)
 

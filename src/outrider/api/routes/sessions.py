@@ -14,7 +14,7 @@ from outrider.api.attaching import attached
 from outrider.api.endpoint import Call, Reply
 from outrider.api.intake import factory_for, hand_over, light_state
 from outrider.api.lists import mark_created, page_of
-from outrider.api.lookup import agent_record, environment_record
+from outrider.api.lookup import agent_record, environment_record, skills_named
 from outrider.api.lookup import session_record as stored
 from outrider.api.routes import resources
 from outrider.api.scopes import DEFINE, require
@@ -28,7 +28,6 @@ from outrider.resources.agents import agent_object, effective_agent
 from outrider.resources.declared import declaration_of
 from outrider.resources.environments import check_offers_resources, check_reaches_servers, environment_object
 from outrider.resources.memory_mounts import DETAIL, asked_for
-from outrider.resources.mounts import Mounted
 from outrider.resources.sessions import (
     STATUSES,
     SessionChange,
@@ -44,6 +43,7 @@ from outrider.resources.sessions import (
     session_record,
     updated_session,
 )
+from outrider.resources.skills import used
 from outrider.session import costs, events
 from outrider.session.events import EventFactory, as_row
 from outrider.session.events import decode as decoded
@@ -89,7 +89,9 @@ async def opened(
     if memory_stores:
         request.details[DETAIL] = await attached(call, key, memory_stores)
     thread = services.ids.new("sthr")
-    opening, admission = _opening(call, request, mounted, thread, agent, environment)
+    skills = await skills_named(call, agent["skills"], field="agent.skills")
+    logged = {"resources": mounted.logged, "skills": used.for_log(skills)}
+    opening, admission = _opening(call, request, logged, thread, agent, environment)
     record = session_record(
         request, key=key, thread=thread, agent=agent, now=services.clock.now(), patch=admission.patch
     )
@@ -123,6 +125,7 @@ async def usable(call: Call, request: SessionRequest) -> tuple[dict[str, Any], d
     check_offers_resources(environment, request.resources)
     if request.details.get("budget") is not None:
         check_priced(agent, call.services.models.profile)
+    agent["skills"] = used.pinned(agent["skills"], await skills_named(call, agent["skills"], field="agent.skills"))
     return environment, agent
 
 
@@ -158,7 +161,7 @@ async def _check_vaults(call: Call, vault_ids: list[str]) -> None:
 def _opening(
     call: Call,
     request: SessionRequest,
-    mounted: Mounted,
+    logged: dict[str, list[dict[str, Any]]],
     thread: str,
     agent: dict[str, Any],
     environment: dict[str, Any],
@@ -173,8 +176,7 @@ def _opening(
     }
     facts = {"agent": agent, "environment": about, **prices}
     facts |= {DETAIL: request.details[DETAIL]} if DETAIL in request.details else {}
-    logged = {"resources": mounted.logged} if mounted.logged else {}
-    opening = factory.internal(events.CREATED, facts | logged)
+    opening = factory.internal(events.CREATED, facts | {key: said for key, said in logged.items() if said})
     state = State()
     apply(state, as_row(opening, 1, 0))
     return opening, admit(state, request.initial_events, factory, {}, trace=call.trace)

@@ -32,8 +32,6 @@ class Prebuilt:
 def prebuilt() -> Mapping[str, Prebuilt]:
     """By id."""
     place = files(__package__ or __name__).joinpath(PLACE)
-    if not place.is_dir():
-        return {}
     return {one.name: _read(one) for one in sorted(place.iterdir(), key=lambda one: one.name) if one.is_dir()}
 
 
