@@ -42,7 +42,6 @@ REFUSED_CONTENT: dict[str, Any] = {
     "bare string": "a bare string",
     "empty": [],
     "blank": [{"type": "text", "text": " \n"}],
-    "file": [{"type": "image", "source": {"type": "file", "file_id": "file_1"}}],
     "other image": [{"type": "image", "source": {"type": "base64", "media_type": "image/bmp", "data": PIXEL}}],
     "unknown key": [{"type": "text", "text": "fine", "colour": "red"}],
 }

@@ -21,6 +21,7 @@ from outrider.config import Limits, Settings
 from outrider.doorbell.local import LocalDoorbell
 from outrider.errors import InvalidRequest
 from outrider.harness.loop import Hands
+from outrider.harness.showing import NamedFiles
 from outrider.harness.uploads import Uploads
 from outrider.harness.worker import Worker
 from outrider.ids import MonotonicIds
@@ -168,6 +169,7 @@ class Room:
         hands = Hands(
             self.store, self.feed, self.model, self.models, self.sandboxes, self.limits, self.ids, self.clock,
             uploads=Uploads(self.store, self.store, self.blobs, self.sandboxes),
+            shows=NamedFiles(self.store, self.blobs),
         )  # fmt: skip
         worker = Worker(hands, self.feed, self.doorbell, name)
         async with worker.working():

@@ -15,7 +15,8 @@ from outrider.ports.log import Lease, Row, SessionKey, is_last
 from outrider.session import state as states
 from outrider.session.events import EventFactory
 from outrider.session.fold import fold
-from outrider.session.inbox import Admission, admit, answered_ids
+from outrider.session.inbox import NO_FILES, Admission, admit, answered_ids
+from outrider.session.named import Facts
 from outrider.session.state import State
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ class Intake:
         allow_system: bool,
         keep: Keep,
         trace: str = "",
+        files: Facts = NO_FILES,
     ) -> bytes:
         """Append client events, all or none, and wake a harness; the response's body, which is kept for retries.
 
@@ -97,7 +99,9 @@ class Intake:
         """
 
         async def attempt() -> bytes:
-            return await send_once(services, key, requests, allow_system=allow_system, keep=keep, trace=trace)
+            return await send_once(
+                services, key, requests, allow_system=allow_system, keep=keep, trace=trace, files=files
+            )
 
         return await self.in_turn(key, attempt)
 
@@ -122,13 +126,14 @@ async def send_once(
     allow_system: bool,
     keep: Keep,
     trace: str = "",
+    files: Facts = NO_FILES,
 ) -> bytes:
     """One attempt of `Intake.send`. Raises HeadMoved when another writer came in between."""
     state = await light_state(services, key)
     named = answered_ids(requests)
     known = await services.log.find(key, named) if named else dict[str, Row]()
     factory = factory_for(services, state)
-    admission = admit(state, requests, factory, known, allow_system=allow_system, trace=trace)
+    admission = admit(state, requests, factory, known, allow_system=allow_system, trace=trace, files=files)
     answer = b'{"data":[' + b",".join(admission.echoes) + b"]}"
     faults.point("api.take.before")
     head, lease = await services.log.take_in(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from outrider.api.endpoint import Call
 from outrider.errors import NotFound
+from outrider.ports.files import FileRecord
 from outrider.ports.log import SessionKey
 from outrider.ports.memory import MemoryRecord, MemoryStoreRecord, MemoryVersion
 from outrider.ports.records import AgentRecord, EnvironmentRecord, SessionRecord
@@ -126,3 +127,9 @@ async def environment_record(call: Call, environment_id: str) -> EnvironmentReco
     if record is None:
         raise NotFound(f"Environment {environment_id} not found.", error_code="environment_not_found")
     return record
+
+
+async def named_file_records(call: Call, ids: Collection[str]) -> dict[str, FileRecord]:
+    """Those that there are, by id."""
+    found = await call.services.files.files_named(call.workspace, ids) if ids else []
+    return {record.id: record for record in found}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from outrider.clock import Clock
 from outrider.config import Limits
 from outrider.harness.outputs import Collects, CollectsNothing
+from outrider.harness.showing import Shows, ShowsNothing
 from outrider.harness.uploads import Brings, BringsNothing
 from outrider.ids import IdSource
 from outrider.ports.doorbell import LiveFeed
@@ -41,5 +42,6 @@ class Hands:
     whereabouts: Callable[[str], Awaitable[Whereabouts]] = always_here
     outputs: Collects = field(default_factory=CollectsNothing)
     uploads: Brings = field(default_factory=BringsNothing)
+    shows: Shows = field(default_factory=ShowsNothing)
     connectors: Connectors = field(default_factory=NoConnectors)
     memories: MemoryStores | None = None  # a harness without has no sessions with memory

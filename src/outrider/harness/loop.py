@@ -251,6 +251,7 @@ class Driver:
             problem = ("model_request_failed_error", profile.message)
             return await self._end_turn(EndTurn({"type": "retries_exhausted"}, error=problem, drop_queue=True))
         body = prompts.build_request(journal.context, profile, purpose=purpose)
+        body["messages"] = await self._hands.shows.shown(journal.lease.key.workspace, body["messages"])
         start = journal.factory.public("span.model_request_start")
         encoded = events.encode(body)
         estimate = estimated(profile, body, journal.context.tokens)

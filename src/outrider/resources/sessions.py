@@ -15,7 +15,7 @@ from outrider.ports.model import ModelProfile
 from outrider.ports.records import SessionRecord
 from outrider.resources import memory_mounts, metadata, mounts
 from outrider.resources.agents import SNAPSHOT_KEYS, with_tools
-from outrider.resources.events import check_offered
+from outrider.resources.events import check_documents, check_offered
 from outrider.session import costs
 from outrider.session.costs import Spending
 
@@ -60,6 +60,7 @@ def new_session(request: Mapping[str, Any]) -> SessionRequest:
     """Raises NotSupported for events that this server doesn't offer yet."""
     events: list[dict[str, Any]] = request.get("initial_events", [])
     check_offered(events, field="initial_events")
+    check_documents(events)
     agent = request["agent"]
     return SessionRequest(
         agent=agent,

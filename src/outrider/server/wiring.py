@@ -26,6 +26,7 @@ from outrider.doorbell.ring_only import RingOnly
 from outrider.endpoints import Endpoints
 from outrider.harness.loop import Hands
 from outrider.harness.outputs import Outputs
+from outrider.harness.showing import NamedFiles
 from outrider.harness.uploads import Uploads
 from outrider.harness.worker import NODE_ENDS, Worker
 from outrider.ids import MonotonicIds
@@ -105,6 +106,7 @@ async def wired(
                 *(*hands.outside(settings, vault, store), hands.whereabouts(sandboxes)),
                 outputs=Outputs(store, blobs, sandboxes, limits, ids, clock),
                 uploads=Uploads(store, store, blobs, sandboxes),
+                shows=NamedFiles(store, blobs),
                 connectors=connectors,
                 memories=store,
             )

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from outrider.ports.log import Row
 from outrider.session import costs, events, size
+from outrider.session.named import with_facts
 from outrider.session.state import Call, Context, GivenFile, Message, Repository, State, Usage, Waiting
 
 CUT = ("max_tokens", "model_context_window_exceeded")
@@ -134,12 +135,17 @@ def _updated(state: State, row: Row) -> None:
         state.context.agent = agent
 
 
+def _files_named(state: State, row: Row) -> None:
+    if state.context is not None:
+        state.context.named = events.decode(row.body)["files"]
+
+
 def _client_event(state: State, row: Row) -> None:
     if row.processed_at is not None:
         return
     content: list[dict[str, Any]] = []
     if state.context is not None:
-        content = events.decode(row.body).get("content", [])
+        content = with_facts(events.decode(row.body).get("content", []), state.context.named)
     state.queue.append(Waiting(row.id, row.type, content))
 
 
@@ -259,6 +265,8 @@ def _result(state: State, row: Row) -> None:
         return
     call.answered = True
     call.content = body.get("content") or []
+    if state.context is not None:
+        call.content = with_facts(call.content, state.context.named)
     call.is_error = bool(body.get("is_error"))
     if state.open_calls:
         return
@@ -399,6 +407,7 @@ HANDLERS: dict[str, Handler] = {
     events.CHECKOUT: _checkout,
     events.FILE_GIVEN: _file_given,
     events.FILE_TAKEN: _file_taken,
+    events.FILES_NAMED: _files_named,
     events.CHECKED_OUT: _checked_out,
     "user.message": _client_event,
     "system.message": _client_event,

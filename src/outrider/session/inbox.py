@@ -13,6 +13,7 @@ from outrider.session import events
 from outrider.session import state as states
 from outrider.session.events import EventFactory
 from outrider.session.fold import apply
+from outrider.session.named import Facts, files_in
 from outrider.session.resting import idle_rows
 from outrider.session.state import Call, State
 
@@ -29,6 +30,7 @@ OUTSIDE = {"custom": ("user.custom_tool_result", "custom_tool_use_id"), "worker"
 """How a result from outside is written, by the kind of its call."""
 RESULTS = ("user.custom_tool_result", "user.tool_result")
 
+NO_FILES: Facts = {}
 NO_USAGE = {
     "input_tokens": 0,
     "output_tokens": 0,
@@ -57,6 +59,7 @@ class _Desk:
     known: Mapping[str, Row]
     allow_system: bool
     trace: str = ""
+    files: Facts = field(default_factory=dict[str, Mapping[str, Any]])
     rows: list[NewEvent] = field(default_factory=list[NewEvent])
     echoes: list[bytes] = field(default_factory=list[bytes])
 
@@ -68,8 +71,10 @@ class _Desk:
             self.rows.append(row)
             apply(self.state, events.as_row(row, self.state.seq + 1, 0))
 
-    def accept(self, row: NewEvent) -> None:
-        self.add(row)
+    def accept(self, row: NewEvent, content: Sequence[Mapping[str, Any]] = ()) -> None:
+        """What its content names is said before it."""
+        named = {file_id: self.files[file_id] for file_id in files_in(content)}
+        self.add(*([self.factory.internal(events.FILES_NAMED, {"files": named})] if named else []), row)
         self.echoes.append(row.body)
 
     def start(self) -> None:
@@ -94,14 +99,17 @@ def admit(
     *,
     allow_system: bool = False,
     trace: str = "",
+    files: Facts = NO_FILES,
 ) -> Admission:
     """Check the events in order and turn them into rows; all or nothing. Raises InvalidRequest.
 
     `trace` is the traceparent of the request; the turn that it wakes becomes part of that trace.
 
+    `files`: what is known of those that the events name.
+
     `state` is left alone (a light state suffices). `known` has the rows of `answered_ids(requests)` that exist.
     """
-    desk = _Desk(states.copy_light(state), factory, known, allow_system, trace)
+    desk = _Desk(states.copy_light(state), factory, known, allow_system, trace, files)
     for index, request in enumerate(requests):
         if desk.state.status == "terminated":
             raise InvalidRequest("The session is terminated or archived and takes no new events.")
@@ -128,7 +136,7 @@ def _message(desk: _Desk, request: Mapping[str, Any], _all: Sequence[Mapping[str
             f"events.{index}: user.message can't be sent now: the session is waiting on responses to events"
             f" [{waiting}]. Answer them, or send user.interrupt first."
         )
-    desk.accept(desk.factory.waiting("user.message", {"content": request["content"]}))
+    desk.accept(desk.factory.waiting("user.message", {"content": request["content"]}), request["content"])
     desk.start()
 
 
@@ -228,7 +236,7 @@ def _result(desk: _Desk, request: Mapping[str, Any], _all: Sequence[Mapping[str,
     if call is None:
         desk.echoes.append(row.body)
         return
-    desk.accept(row)
+    desk.accept(row, fields["content"])
     _settle(desk)
 
 

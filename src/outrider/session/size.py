@@ -35,6 +35,10 @@ def _of_block(block: Mapping[str, Any]) -> int:
             return IMAGE_TOKENS
         case "document" if block["source"]["type"] == "base64":
             return len(block["source"]["data"]) // PDF_BYTES_A_TOKEN + 1
+        case "document" if block["source"]["type"] == "file":
+            size = block["source"].get("size", 0)
+            text = block["source"].get("media_type", "").startswith("text/")
+            return (size // BYTES_A_TOKEN if text else size * 4 // 3 // PDF_BYTES_A_TOKEN) + 1
         case "tool_result":
             return of_blocks(cast("list[Mapping[str, Any]]", block.get("content") or [])) + 1
         case _:

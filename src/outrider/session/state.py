@@ -99,6 +99,7 @@ class Context(msgspec.Struct):
     messages: list[Message] = []
     drafts: dict[str, list[Message]] = {}
     mounts: list[dict[str, Any]] = []  # repositories: address, path, checkout, skills, and the latest problem
+    named: dict[str, dict[str, Any]] = {}  # files that the next client's event names: media type and size
     files: list[GivenFile] = []
     had_files: bool = False  # some were given once, though they may have been taken away since
     memory: list[dict[str, Any]] = []  # memory stores, as they were attached

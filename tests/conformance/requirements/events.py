@@ -133,22 +133,20 @@ LEDGER = (
         "An image by address reaches the model unchanged.",
         SDK,
     ),
-    not_yet(
+    met(
         "events:content:image:file",
         "An image from a file reaches the model.",
         SDK,
-        "waits for files",
     ),
     met(
         "events:content:document",
         "A document block may be base64, plain text or an address, with title and context.",
         SDK,
     ),
-    not_yet(
+    met(
         "events:content:document:file",
         "A document from a file reaches the model.",
         SDK,
-        "waits for files",
     ),
     met(
         "events:content:search-result",

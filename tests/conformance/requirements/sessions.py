@@ -156,11 +156,10 @@ LEDGER = (
         "At most 50 initial events are accepted.",
         SDK,
     ),
-    not_yet(
+    met(
         "sessions:initial-events:documents",
         "More than 100 documents from files in all are 400.",
         docs("Start a session"),
-        "waits for files",
     ),
     # Overrides
     met(

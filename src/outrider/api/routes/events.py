@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 
 from outrider.api.endpoint import Call, Reply, StreamReply
-from outrider.api.lookup import session_record
+from outrider.api.lookup import named_file_records, session_record
 from outrider.errors import StorageFull
 from outrider.ports.log import HistoryEntry, HistoryQuery, SessionKey, is_last
 from outrider.ports.records import SessionRecord
-from outrider.resources.events import check_offered
+from outrider.resources.events import check_named, check_offered, named_files
 from outrider.session.events import decode, with_time
 from outrider.wire.names import EVENT_TYPES
 from outrider.wire.pages import cut, page_bytes, read_cursor
@@ -31,8 +31,9 @@ async def send_events(call: Call) -> Reply:
     if not call.services.has_room():
         raise StorageFull("The disk of the session log is nearly full; no events are taken until there is room.")
     allow_system = await _allows_system(call, requests)
+    files = check_named(requests, await named_file_records(call, named_files(requests)), call.services.clock.now())
     answer = await call.services.intake.send(
-        call.services, key, requests, allow_system=allow_system, keep=call.keep, trace=call.trace
+        call.services, key, requests, allow_system=allow_system, keep=call.keep, trace=call.trace, files=files
     )
     return Reply(encoded=answer, kept=True)
 

@@ -13,7 +13,7 @@ from outrider import faults
 from outrider.api.announcing import erase_bytes
 from outrider.api.endpoint import Call, Reply
 from outrider.api.intake import factory_for, light_state
-from outrider.api.lookup import environment_record, session_record
+from outrider.api.lookup import environment_record, named_file_records, session_record
 from outrider.errors import NotFound, NotSupported, OutriderError, Overloaded
 from outrider.ports.copies import FileChanges
 from outrider.ports.log import SessionKey
@@ -55,9 +55,8 @@ async def mounted(call: Call, given: list[dict[str, Any]]) -> Mounted:
 
 
 async def _making(call: Call, given: list[dict[str, Any]]) -> Making:
-    services, names = call.services, named_files(given)
-    found = await services.files.files_named(call.workspace, names) if names else []
-    return Making(services.settings.git_hosts, services.ids, services.clock.now(), {one.id: one for one in found})
+    services, files = call.services, await named_file_records(call, named_files(given))
+    return Making(services.settings.git_hosts, services.ids, services.clock.now(), files)
 
 
 def lent(found: Mounted, tokens: Mapping[str, SecretRef]) -> dict[str, SecretRef]:

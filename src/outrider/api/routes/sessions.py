@@ -14,7 +14,7 @@ from outrider.api.attaching import attached
 from outrider.api.endpoint import Call, Reply
 from outrider.api.intake import factory_for, hand_over, light_state
 from outrider.api.lists import mark_created, page_of
-from outrider.api.lookup import agent_record, environment_record, skills_named
+from outrider.api.lookup import agent_record, environment_record, named_file_records, skills_named
 from outrider.api.lookup import session_record as stored
 from outrider.api.routes import resources
 from outrider.api.scopes import DEFINE, require
@@ -27,6 +27,7 @@ from outrider.ports.vaults import SecretRef
 from outrider.resources.agents import agent_object, effective_agent
 from outrider.resources.declared import declaration_of
 from outrider.resources.environments import check_offers_resources, check_reaches_servers, environment_object
+from outrider.resources.events import check_named, named_files
 from outrider.resources.memory_mounts import DETAIL, asked_for
 from outrider.resources.sessions import (
     STATUSES,
@@ -49,6 +50,7 @@ from outrider.session.events import EventFactory, as_row
 from outrider.session.events import decode as decoded
 from outrider.session.fold import apply
 from outrider.session.inbox import Admission, admit
+from outrider.session.named import Facts
 from outrider.session.resting import updated_rows
 from outrider.session.state import State, spent
 from outrider.wire.pages import Order, cut, read_cursor, two_way_page_bytes
@@ -91,7 +93,8 @@ async def opened(
     thread = services.ids.new("sthr")
     skills = await skills_named(call, agent["skills"], field="agent.skills")
     logged = {"resources": mounted.logged, "skills": used.for_log(skills)}
-    opening, admission = _opening(call, request, logged, thread, agent, environment)
+    files = await _named(call, request)
+    opening, admission = _opening(call, request, logged, thread, agent, environment, files)
     record = session_record(
         request, key=key, thread=thread, agent=agent, now=services.clock.now(), patch=admission.patch
     )
@@ -158,6 +161,13 @@ async def _check_vaults(call: Call, vault_ids: list[str]) -> None:
             raise InvalidRequest(f"vault_ids: Vault {vault_id} is archived and can't be used by new sessions.")
 
 
+async def _named(call: Call, request: SessionRequest) -> Facts:
+    """What is known of the files that the initial events name. Raises NotFound, InvalidRequest."""
+    asked = request.initial_events
+    found = await named_file_records(call, named_files(asked))
+    return check_named(asked, found, call.services.clock.now(), field="initial_events")
+
+
 def _opening(
     call: Call,
     request: SessionRequest,
@@ -165,6 +175,7 @@ def _opening(
     thread: str,
     agent: dict[str, Any],
     environment: dict[str, Any],
+    files: Facts,
 ) -> tuple[NewEvent, Admission]:
     """The log's first row, which makes it self-contained, and what the initial events add."""
     factory = EventFactory(thread, agent["name"], call.services.ids, call.services.clock)
@@ -179,7 +190,7 @@ def _opening(
     opening = factory.internal(events.CREATED, facts | {key: said for key, said in logged.items() if said})
     state = State()
     apply(state, as_row(opening, 1, 0))
-    return opening, admit(state, request.initial_events, factory, {}, trace=call.trace)
+    return opening, admit(state, request.initial_events, factory, {}, trace=call.trace, files=files)
 
 
 async def get(call: Call) -> Reply:
