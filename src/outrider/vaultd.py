@@ -29,7 +29,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from outrider.clock import Clock, SystemClock
-from outrider.config import McpSettings, Settings
+from outrider.config import McpSettings, Settings, WebhookSettings
 from outrider.endpoints import VAULT_KEY, VAULT_TOKEN, Endpoints
 from outrider.errors import OutriderError
 from outrider.ids import MonotonicIds
@@ -50,6 +50,7 @@ from outrider.proxy.mcp.connector import Connector
 from outrider.proxy.mcp.front import Front
 from outrider.proxy.model import ModelProxy, Upstream
 from outrider.proxy.outside import Outside
+from outrider.proxy.webhooks import Webhooks
 from outrider.telemetry.prometheus import PrometheusMeter
 from outrider.vault import keyring, process
 from outrider.vault.audit import Audit
@@ -103,7 +104,12 @@ def main(
     ways = Ways(settings, egress, far) if egress is not None or far is not None else None
     idle, mirrors = settings.limits.model_idle_timeout, partial(looking, settings)
     work = serve(
-        *(upstreams, doors, held, audit, epochs), idle_seconds=idle, ways=ways, mirrors=mirrors, mcp=settings.mcp
+        *(upstreams, doors, held, audit, epochs),
+        idle_seconds=idle,
+        ways=ways,
+        mirrors=mirrors,
+        mcp=settings.mcp,
+        webhooks=settings.webhooks,
     )
     uvloop.run(work)
 
@@ -201,6 +207,7 @@ async def serve(
     ways: Ways | None = None,
     mirrors: Callable[[Meter, Clock, Credentials], AbstractAsyncContextManager[Mirrors]] | None = None,
     mcp: McpSettings | None = None,
+    webhooks: WebhookSettings | None = None,
 ) -> None:
     """The vault with these upstreams and stored secrets, until SIGTERM."""
     context = httpx2.create_ssl_context()
@@ -218,7 +225,8 @@ async def serve(
         stack.callback(epochs.close)
         stack.push_async_callback(_close, models, rekeying)
         egress, declared = None, Declared(Declarations(held))
-        desks: dict[str, gate.Desk] = {SECRETS: Desk(credentials, outside).answer, SESSIONS: declared.answer}
+        sender = Webhooks(credentials, context, webhooks or WebhookSettings(), SystemClock())
+        desks: dict[str, gate.Desk] = {SECRETS: Desk(credentials, outside, sender).answer, SESSIONS: declared.answer}
         if ways is not None:
             room = await stack.enter_async_context(ways.served(meter, credentials))
             egress, desks[RECORD] = declared.bounding(room.settle), room.answer

@@ -28,6 +28,7 @@ from outrider.testing.records_suite import RECORDS_CONTRACTS
 from outrider.testing.skills_suite import SKILLS_CONTRACTS
 from outrider.testing.store_trial import Contract, Trial
 from outrider.testing.vaults_suite import VAULTS_CONTRACTS
+from outrider.testing.webhooks_suite import WEBHOOKS_CONTRACTS, WEBHOOKS_IN_ROWS
 
 CONTRACTS = [
     *LOG_CONTRACTS,
@@ -41,6 +42,7 @@ CONTRACTS = [
     *SKILLS_CONTRACTS,
     *PLACEMENT_CONTRACTS,
     *ACCESS_CONTRACTS,
+    *WEBHOOKS_CONTRACTS,
 ]
 
 """What callers of the ports see: the layer over a store keeps these too."""
@@ -63,7 +65,9 @@ async def trial(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("contract", [*CONTRACTS, *COLD_CONTRACTS], ids=lambda contract: contract.__name__)
+@pytest.mark.parametrize(
+    "contract", [*CONTRACTS, *COLD_CONTRACTS, *WEBHOOKS_IN_ROWS], ids=lambda contract: contract.__name__
+)
 async def test_the_store_keeps_its_contract(contract: Contract, trial: Trial) -> None:
     await contract(trial)
 

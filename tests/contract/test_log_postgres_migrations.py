@@ -98,7 +98,8 @@ def test_every_query_names_the_workspace_or_a_log_or_says_why_not() -> None:
         "owned", "unattended", "place", "placement", "placements", "unplace", "workspaces",
         "insert_workspace", "insert_key", "put_first_key",
         "drop_replaced_key", "access_revision", "raise_access_revision", "abandoned_files", "expired_files",
-        "abandon_announced",
+        "abandon_announced", "untold", "webhooks_due", "forget_deliveries", "forget_changes", "last_change", "courier",
+        "first_courier", "appoint", "beat_courier", "resign_courier", "orphaned_attachments", "forget_attachments",
     }  # fmt: skip
     loose = {
         name for name, (_, names) in QUERIES.items() if not {"workspace", "workspaces", "log", "logs"} & set(names)

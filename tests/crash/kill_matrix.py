@@ -39,7 +39,9 @@ MOUNTS = frozenset({"api.token", "harness.repository", "harness.checkout", "vaul
 GIVEN = frozenset({"resource.add", "resource.drop", "harness.upload", "shim.upload"})  # in test_given_files_kill.py
 MEMORY = frozenset({"memory.mount", "memory.write", "memory.settle", "shim.settle"})
 """Killed in test_memory_kill.py."""
-ELSEWHERE = MOVES | KEEPS | FILES | MOUNTS | GIVEN | MEMORY
+TELLS = frozenset({"api.webhook", "webhook.fan_out", "webhook.send", "webhook.settle", "vault.webhook"})
+"""Killed in test_webhook_kill.py."""
+ELSEWHERE = MOVES | KEEPS | FILES | MOUNTS | GIVEN | MEMORY | TELLS
 TAKEN_OVER = {"store.commit": 10, "api.take": 2, "harness.model": 3, "harness.tool": 2, "harness.interrupt": 1}
 HELD_SECONDS = 120.0  # longer than a session plays: whoever comes to the point later would stand there for good
 JOIN_SECONDS = 15.0

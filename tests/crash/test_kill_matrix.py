@@ -16,6 +16,7 @@ import test_log_size_kill
 import test_memory_kill
 import test_repository_kill
 import test_vault_kill
+import test_webhook_kill
 from kill_matrix import Cell, cells, run, sample
 from matrix_scene import STORES, Scene, scene_on
 
@@ -48,7 +49,7 @@ def test_the_points_listed_in_code_and_tried_are_the_same() -> None:
     for store, signal in product(STORES, (KILLED, FROZEN)):
         known = {cell.point for cell in cells(store) if cell.signal == signal}
         modules = (test_log_size_kill, test_vault_kill, test_files_kill, test_repository_kill, test_given_files_kill)
-        elsewhere = {point for module in (*modules, test_memory_kill) for point in module.POINTS}
+        elsewhere = {point for module in (*modules, test_memory_kill, test_webhook_kill) for point in module.POINTS}
         assert known | elsewhere == faults.POINTS
 
 

@@ -16,6 +16,8 @@ import pytest
 from live_server import Server, Stage, data_directory, serving
 from people import done, headers
 from sdk_clients import sdk_client
+from webhook_receiver import ask as ask_of_webhooks
+from webhook_receiver import delivery as delivered
 
 from conformance.requirements import requirement
 from outrider.api.app import ROUTES
@@ -64,6 +66,7 @@ MAY: list[tuple[str, str, set[Scope]]] = [
     ("POST|DELETE", r"/v1/memory_stores(/{memory_store_id}(/archive|/memory_versions/.*)?)?", DEFINING),
     ("GET", r"/v1/models(/{model_id:path})?", USING),
     ("GET", r"/outrider/v1/host", USING),
+    ("GET|POST|DELETE", r"/outrider/v1/webhooks.*", ADMIN),
     ("GET|POST", r"/outrider/v1/(keys.*|sessions/{session_id}/(move|repair|requests))", ADMIN),
 ]
 """Written down a second time, on purpose: who may do what is said here and in the app's table."""
@@ -109,7 +112,11 @@ def things(server: Server, stage: Stage) -> dict[str, str]:
     memory = client.beta.memory_stores.memories.create(store.id, path="/a", content="of the first")
     skill = client.beta.skills.create(files=[("a/SKILL.md", b"---\nname: first\ndescription: The first's.\n---\n")])
     key = httpx2.get(f"{server.url}/outrider/v1/keys", headers=headers(server.key)).json()["data"][0]
+    webhook = made_webhook(server)
+    delivery = delivered(server.url, server.key, webhook, bool)[0]
     return {
+        "webhook_id": webhook,
+        "delivery_id": delivery["id"],
         "agent_id": agent.id,
         "environment_id": environment.id,
         "vault_id": vault.id,
@@ -125,6 +132,14 @@ def things(server: Server, stage: Stage) -> dict[str, str]:
         "skill_version_id": skill.latest_version_id,
         "file_id": client.beta.files.upload(file=("first's.txt", b"of the first", "text/plain")).id,
     }
+
+
+def made_webhook(server: Server) -> str:
+    """One that has something to tell, to nobody."""
+    body = {"url": "https://hooks.first.invalid/", "enabled_events": ["vault.created"]}
+    made: str = ask_of_webhooks(server.url, server.key, "POST", "", body)["id"]
+    sdk_client(server.url, server.key).beta.vaults.create(display_name="told")
+    return made
 
 
 def filled(path: str, ids: dict[str, str]) -> str:
@@ -183,6 +198,7 @@ def references(ids: dict[str, str], own: dict[str, str]) -> dict[str, list[Any]]
             whole | {"vault_ids": [ids["vault_id"]]},
             whole | {"resources": [{"type": "file", "file_id": ids["file_id"]}]},
         ],
+        "/outrider/v1/webhooks": [],
         "/outrider/v1/keys": [
             {"name": "worker", "scope": "environment", "environment_id": ids["environment_id"]},
         ],

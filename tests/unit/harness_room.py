@@ -185,7 +185,7 @@ class Room:
             Settings(data=Path("/nonexistent")), self.store, self.store, self.store, self.store, self.store,
             self.store, self.blobs, MemorySecrets(), MemoryDeclarations(), self.store,
             self.feed, Rings(self.doorbell), self.models, self.ids, self.clock, nothing, lambda: True, nothing,
-            KeyRing(self.store, self.clock),
+            KeyRing(self.store, self.clock), self.store,
         )  # fmt: skip
 
     async def send(self, *requests: dict[str, Any]) -> None:

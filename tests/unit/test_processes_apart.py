@@ -131,7 +131,7 @@ class Part:
             Settings(data=Path("/nonexistent")), self.store, self.store, self.store, self.store, self.store,
             self.store, MemoryBlobs(), MemorySecrets(), MemoryDeclarations(), self.store,
             self.feed, RemoteDispatch(self.exchange), self.models, self.ids, self.clock, nothing, lambda: True, nothing,
-            KeyRing(self.store, self.clock),
+            KeyRing(self.store, self.clock), self.store,
         )  # fmt: skip
         await send_once(services, key, requests, allow_system=False, keep=lambda _: None)
 

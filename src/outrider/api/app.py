@@ -33,6 +33,7 @@ from outrider.api.routes import (
     skills,
     threads,
     vaults,
+    webhooks,
 )
 from outrider.api.scopes import ADMINISTER, DEFINE, USE, WORK
 from outrider.api.services import Services
@@ -46,6 +47,7 @@ M = "/v1/memory_stores/{memory_store_id}"
 C = V + "/credentials/{credential_id}"
 F = "/v1/files/{file_id}"
 K = "/v1/skills/{skill_id}"
+W = "/outrider/v1/webhooks/{webhook_id}"
 
 ROUTES: tuple[Route, ...] = (  # looked through in order: what is asked most comes first
     Route("POST", S + "/events", events.send_events, WORK, CHANGE),
@@ -131,6 +133,15 @@ ROUTES: tuple[Route, ...] = (  # looked through in order: what is asked most com
     Route("GET", "/outrider/v1/keys", keys.list_keys, ADMINISTER, READ, betas=NO_BETA),
     Route("GET", "/outrider/v1/keys/{key_id}", keys.get, ADMINISTER, READ, betas=NO_BETA),
     Route("POST", "/outrider/v1/keys/{key_id}/revoke", keys.revoke, ADMINISTER, CHANGE, betas=NO_BETA),
+    Route("POST", "/outrider/v1/webhooks", webhooks.create, ADMINISTER, CREATE, betas=NO_BETA),
+    Route("GET", "/outrider/v1/webhooks", webhooks.list_webhooks, ADMINISTER, READ, betas=NO_BETA),
+    Route("GET", W, webhooks.get, ADMINISTER, READ, betas=NO_BETA),
+    Route("POST", W, webhooks.update, ADMINISTER, CHANGE, betas=NO_BETA),
+    Route("DELETE", W, webhooks.delete, ADMINISTER, CHANGE, betas=NO_BETA),
+    Route("POST", W + "/regenerate_signing_secret", webhooks.regenerate, ADMINISTER, CHANGE, betas=NO_BETA),
+    Route("GET", W + "/deliveries", webhooks.list_deliveries, ADMINISTER, READ, betas=NO_BETA),
+    Route("GET", W + "/deliveries/{delivery_id}", webhooks.get_delivery, ADMINISTER, READ, betas=NO_BETA),
+    Route("POST", W + "/deliveries/{delivery_id}/resend", webhooks.resend, ADMINISTER, CHANGE, betas=NO_BETA),
 )
 
 

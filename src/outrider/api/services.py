@@ -27,6 +27,7 @@ from outrider.ports.secrets import Secrets
 from outrider.ports.skills import SkillRecords
 from outrider.ports.telemetry import SILENT, Telemetry
 from outrider.ports.vaults import VaultRecords
+from outrider.ports.webhooks import WebhookRecords
 from outrider.session.feed import Feed
 
 
@@ -67,6 +68,7 @@ class Services:
     has_room: Callable[[], bool]
     probe: Callable[[], Awaitable[Capabilities]]
     ring: KeyRing
+    webhooks: WebhookRecords
     telemetry: Telemetry = SILENT
     reaches: Callable[[str], Awaitable[bool | None]] = nobody_knows
     driving: Callable[[], Collection[str]] = tuple[str, ...]

@@ -14,6 +14,7 @@ from outrider.config.settings import (
     Retention,
     Settings,
     VaultSettings,
+    WebhookSettings,
 )
 from outrider.config.urls import DATABASE_URL, NATS_URL
 
@@ -32,6 +33,7 @@ __all__ = [
     "Retention",
     "Settings",
     "VaultSettings",
+    "WebhookSettings",
     "default_data",
     "load",
     "place_of_config",

@@ -21,12 +21,13 @@ from outrider.config.settings import (
     Retention,
     Settings,
     VaultSettings,
+    WebhookSettings,
 )
 from outrider.config.tables import check_kinds, check_known, path_of, read_document, table_of
 from outrider.config.urls import DATABASE_URL, NATS_URL, database_url, nats_url, otlp_endpoint
 from outrider.errors import InvalidRequest
 from outrider.githosts import git_hosts
-from outrider.networks import EGRESS_KEYS, allowances, egress_settings
+from outrider.networks import EGRESS_KEYS, Allowance, allowances, egress_settings
 
 NATS_PREFIX = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 SERVER_KEYS = (
@@ -64,6 +65,7 @@ TABLES = (
     "rate_limits",
     "git",
     "prices",
+    "webhooks",
 )
 DEAREST = 1_000  # dollars an hour
 LOG_FORMATS = ("text", "json")
@@ -148,6 +150,7 @@ def load(
         git_hosts=git_hosts(_git(document, path).get("hosts", {}), f"Config file {path}: git.hosts"),
         mcp=_mcp(table_of(document, "mcp", tuple(McpSettings.__dataclass_fields__), path), path),
         prices=_prices(table_of(document, "prices", tuple(Prices.__dataclass_fields__), path), path),
+        webhooks=_webhooks(table_of(document, "webhooks", tuple(WebhookSettings.__dataclass_fields__), path), path),
         endpoints=_endpoints(document.get("endpoints", {}), path),
     )
     _check(settings)
@@ -209,14 +212,27 @@ def _git(document: Mapping[str, Any], path: Path) -> dict[str, Any]:
 
 
 def _mcp(values: Mapping[str, Any], path: Path) -> McpSettings:
-    private = allowances(values.get("allow_private", []), f"Config file {path}: mcp")
+    private, numbers = _private_and_numbers(values, "mcp", path)
+    return McpSettings(private, **numbers)
+
+
+def _webhooks(values: Mapping[str, Any], path: Path) -> WebhookSettings:
+    private, numbers = _private_and_numbers(values, "webhooks", path)
+    return WebhookSettings(private, **numbers)
+
+
+def _private_and_numbers(
+    values: Mapping[str, Any], table: str, path: Path
+) -> tuple[tuple[Allowance, ...], dict[str, Any]]:
+    """`allow_private`, and all else, which are numbers above 0."""
+    private = allowances(values.get("allow_private", []), f"Config file {path}: {table}")
     numbers = {name: value for name, value in values.items() if name != "allow_private"}
     for name, value in numbers.items():
         whole = name == "connections"
         if isinstance(value, bool) or not isinstance(value, int if whole else int | float) or value <= 0:
             kind = "a whole number" if whole else "a number"
-            raise InvalidRequest(f"Config file {path}: mcp.{name} must be {kind} above 0")
-    return McpSettings(private, **numbers)
+            raise InvalidRequest(f"Config file {path}: {table}.{name} must be {kind} above 0")
+    return private, numbers
 
 
 def _endpoints(values: Any, path: Path) -> dict[str, Any]:

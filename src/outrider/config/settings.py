@@ -110,6 +110,17 @@ class Prices:
 
 
 @dataclass(frozen=True, slots=True)
+class WebhookSettings:
+    """Where webhooks may go that is not public, how long an endpoint may take, and the pauses between attempts, in
+    seconds."""
+
+    allow_private: tuple[Allowance, ...] = ()
+    timeout: float = 15.0
+    retry_first: float = 5.0
+    retry_most: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """One server's settings. `data` holds everything durable; `run` holds sockets (short paths, remade at start)."""
 
@@ -150,6 +161,7 @@ class Settings:
     git_hosts: tuple[GitHost, ...] = (GITHUB,)
     mcp: McpSettings = field(default_factory=McpSettings)
     prices: Prices = field(default_factory=Prices)
+    webhooks: WebhookSettings = field(default_factory=WebhookSettings)
     endpoints: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
 
     @property

@@ -11,9 +11,11 @@ import msgspec
 from outrider.errors import Internal, InvalidRequest, NotFound, Overloaded
 from outrider.ports.secrets import Notice
 from outrider.ports.vaults import SecretRef
+from outrider.ports.webhooks import Sent
 
 SECRETS = "/secrets/"
 VALIDATE_SECONDS = 90.0
+SEND_SECONDS = 600.0  # the vault bounds it itself
 
 
 class Put(msgspec.Struct, forbid_unknown_fields=True):
@@ -51,6 +53,14 @@ class Validate(msgspec.Struct, forbid_unknown_fields=True):
     ref: SecretRef
 
 
+class Send(msgspec.Struct, forbid_unknown_fields=True):
+    """POST /secrets/send: a webhook, to the address that lies beside its signing secret."""
+
+    ref: SecretRef
+    event: str
+    payload: str
+
+
 class Forget(msgspec.Struct, forbid_unknown_fields=True):
     """POST /secrets/forget"""
 
@@ -58,7 +68,7 @@ class Forget(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class SecretsLink:
-    """Implements `Secrets` over a client of the vault's socket, which belongs to the caller."""
+    """Implements `Secrets` and `Sender` over a client of the vault's socket, which belongs to the caller."""
 
     def __init__(self, client: httpx2.AsyncClient) -> None:
         self._client = client
@@ -90,6 +100,10 @@ class SecretsLink:
     async def validate(self, ref: SecretRef) -> dict[str, Any]:
         found = await self._post("validate", {"ref": asdict(ref)}, timeout=VALIDATE_SECONDS)
         return msgspec.json.decode(found, type=dict[str, Any])
+
+    async def send(self, ref: SecretRef, event: str, payload: str) -> Sent:
+        found = await self._post("send", Send(ref, event, payload), timeout=SEND_SECONDS)
+        return msgspec.json.decode(found, type=Sent)
 
     async def _post(self, what: str, message: Any, timeout: float | None = None) -> bytes:
         more: dict[str, Any] = {} if timeout is None else {"timeout": timeout}

@@ -88,12 +88,19 @@ LOG_ROWS = Metric("outrider_log_rows_total", "counter", "Rows that this process 
 HOUSEKEEPING_FAILURES = Metric(
     "outrider_housekeeping_failures_total", "counter", "Rounds of housekeeping that could not be finished."
 )
+WEBHOOK_ATTEMPTS = Metric(
+    "outrider_webhook_attempts_total",
+    "counter",
+    "Webhooks that this process had sent, by what came of it.",
+    ("outcome",),
+)
 VAULT_UP = Metric("outrider_vault_up", "gauge", "1 if the vault process gave its own metrics to this scrape, else 0.")
 
 SERVER = (
     BUILD, STARTED, HTTP_REQUESTS, HTTP_SECONDS, STREAM_READERS, RUNNING, RUNNABLE, CLAIMS, FENCED, TURN_SECONDS,
     DRIVER_FAILURES, MODEL_REQUESTS, MODEL_SECONDS, FIRST_TOKEN_SECONDS, TOKENS, RESCHEDULES, TOOL_CALLS, TOOL_SECONDS,
     SANDBOXES, SANDBOX_STARTS, COMMIT_SECONDS, BATCH_JOBS, LOG_ROWS, HOUSEKEEPING_FAILURES, VAULT_UP,
+    WEBHOOK_ATTEMPTS,
 )  # fmt: skip
 
 VAULT_STARTED = Metric(

@@ -95,8 +95,8 @@ class Records(Protocol):
     async def put_environment(self, record: EnvironmentRecord) -> None: ...
     async def environment(self, workspace: str, environment_id: str) -> EnvironmentRecord | None: ...
     async def environments(self, workspace: str, page: Page) -> list[EnvironmentRecord]: ...
-    async def delete_environment(self, workspace: str, environment_id: str) -> None:
-        """Raises Conflict while a session refers to it."""
+    async def delete_environment(self, workspace: str, environment_id: str, *, at: str = "") -> None:
+        """`at` is what webhooks say of it. Raises Conflict while a session refers to it."""
         ...
 
     async def create_session(
@@ -132,10 +132,10 @@ class Records(Protocol):
         `EventLog.append_client`. Raises HeadMoved when the log's head is not `if_head`."""
         ...
 
-    async def delete_session(self, key: SessionKey, *, if_head: int, opened_by: str = "") -> None:
+    async def delete_session(self, key: SessionKey, *, if_head: int, opened_by: str = "", at: str = "") -> None:
         """Erase record, log, history and snapshot, and what is kept for retries: the answers whose names begin with
-        the session's id and a slash, and the one named `opened_by`. Raises HeadMoved when the log's head is not
-        `if_head`."""
+        the session's id and a slash, and the one named `opened_by`. `at` is what webhooks say of it. Raises HeadMoved
+        when the log's head is not `if_head`."""
         ...
 
     async def session_ids(self) -> set[str]:

@@ -48,14 +48,17 @@ class CredentialRecord:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What became of a vault or credential, such as `vault.created`, for those who are told of it later. `seq` is given
-    by the store and grows."""
+    """What became of something that webhooks tell of, such as `vault.created`. For a session `type` is that of the
+    log's event, with its thread, and `detail` is why it is idle where that matters. `seq` is given by the store and
+    grows."""
 
     workspace: str
     type: str
     object: str
     at: str
     vault: str | None = None
+    thread: str | None = None
+    detail: str | None = None
     seq: int = 0
 
 

@@ -8,12 +8,14 @@ from typing import Any, TypeVar
 import msgspec
 
 from outrider.errors import InvalidRequest, KeyUnavailable, NotFound, Overloaded
-from outrider.links.secrets import Copy, Forget, Patch, Purge, Put, Validate
+from outrider.links.secrets import Copy, Forget, Patch, Purge, Put, Send, Validate
 from outrider.ports.secrets import Notice, lends
 from outrider.ports.vaults import SecretRef
+from outrider.ports.webhooks import Sent
 from outrider.proxy import probe
 from outrider.proxy.credentials import Credentials
 from outrider.proxy.outside import Outside
+from outrider.proxy.webhooks import Webhooks
 from outrider.vault import material
 from outrider.vault.envelope import Owner
 from outrider.vault.secrets import DECLARED
@@ -30,8 +32,9 @@ def owner_of(ref: SecretRef) -> Owner:
 
 
 class Desk:
-    def __init__(self, credentials: Credentials, outside: Outside) -> None:
+    def __init__(self, credentials: Credentials, outside: Outside, webhooks: Webhooks) -> None:
         self._credentials = credentials
+        self._webhooks = webhooks
         self._store = credentials.store
         self._outside = outside
         self._handlers: dict[str, Callable[[bytes], Awaitable[Any]]] = {
@@ -43,6 +46,7 @@ class Desk:
             "notices": self._notices,
             "forget": self._forget,
             "validate": self._validate,
+            "send": self._send,
         }
 
     async def answer(self, what: str, body: bytes) -> bytes:
@@ -92,6 +96,10 @@ class Desk:
 
     async def _validate(self, body: bytes) -> dict[str, Any]:
         return await probe.validate(self._credentials, owner_of(read(body, Validate).ref), self._outside)
+
+    async def _send(self, body: bytes) -> Sent:
+        asked = read(body, Send)
+        return await self._webhooks.send(owner_of(asked.ref), asked.event, asked.payload)
 
 
 def read(body: bytes, kind: type[T]) -> T:

@@ -23,7 +23,9 @@ from outrider.links.secrets import SECRETS
 from outrider.proxy.gate import answer
 from outrider.wire.envelope import error_bytes
 
-FOR_API_ALONE = frozenset({f"{SECRETS}put", f"{SECRETS}patch", f"{SECRETS}validate", f"{SESSIONS}declare"})
+FOR_API_ALONE = frozenset(
+    {f"{SECRETS}put", f"{SECRETS}patch", f"{SECRETS}validate", f"{SECRETS}send", f"{SESSIONS}declare"}
+)
 FOR_BOTH = "/healthz"
 _PEER = struct.Struct("iII")
 

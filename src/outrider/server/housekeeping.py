@@ -31,6 +31,7 @@ from outrider.store.upkeep import Upkeep
 
 HOUSEKEEPING_SECONDS = 60.0
 ANSWERS_KEPT = timedelta(hours=24)
+DELIVERIES_KEPT = timedelta(days=30)
 log = logging.getLogger("outrider.server")
 
 
@@ -44,11 +45,12 @@ async def housekeeping(
     memory: MemorySweep,
 ) -> None:
     """Each minute: erase what sandboxes of deleted sessions and memory stores left, secrets that no credential has and
-    what deleted sessions had declared, forget old answers, and the store's own upkeep."""
+    what deleted sessions had declared, forget old answers and what webhooks were told, and the store's own upkeep."""
     await _say_if_unable(sandboxes)
     while True:
         try:
             await store.forget_answers(rfc3339(datetime.now(UTC) - ANSWERS_KEPT))
+            await store.forget_told(rfc3339(datetime.now(UTC) - DELIVERIES_KEPT))
             await sandboxes.sweep(await store.session_ids())
             await upkeep.when_due()
             await sweep.run()
@@ -82,7 +84,7 @@ def deleter(
         if counters is None or record is None or record.updated_at >= before:
             return False
         gone = EventFactory(record.thread, "", ids, clock).public("session.deleted")
-        await stores.whole.delete_session(key, if_head=counters.head, opened_by=opener_of(record))
+        await stores.whole.delete_session(key, if_head=counters.head, opened_by=opener_of(record), at=clock.now())
         feed.deleted(key, gone.body)
         with contextlib.suppress(Overloaded):  # then the sweep does it
             for ref in secret_refs(record):

@@ -10,10 +10,23 @@ from outrider.config import Settings
 from outrider.harness.worker import Worker
 from outrider.ports import metrics
 from outrider.ports.doorbell import Exchange
+from outrider.ports.log import Row, SessionKey
 from outrider.server.hands import AnySandboxes
 from outrider.session.feed import Feed
 from outrider.store.opening import Store
+from outrider.store.shapes import OnCommit
 from outrider.telemetry.watch import Gauges
+
+
+class Announcer:
+    """Told of each commit, it tells all who are to hear of it, in order."""
+
+    def __init__(self) -> None:
+        self.hears: list[OnCommit] = []
+
+    def __call__(self, key: SessionKey, rows: list[Row]) -> None:
+        for hear in self.hears:
+            hear(key, rows)
 
 
 def checks(store: Store, room: Callable[[], bool]) -> dict[str, Check]:

@@ -37,13 +37,13 @@ from outrider.links.vault import BASE_URL, VaultLink
 from outrider.models.client import AnthropicModel
 from outrider.ports.access import ApiKey
 from outrider.ports.doorbell import Exchange
-from outrider.ports.log import Row, SessionKey
 from outrider.ports.model import ModelCall
 from outrider.sandbox.placed import PlacedSandboxes
 from outrider.server import hands
+from outrider.server.delivering import delivering
 from outrider.server.forgetting import MemorySweep
 from outrider.server.housekeeping import deleter, going_on, housekeeping
-from outrider.server.telling import able, checks, gauges_of, harness_gauges, hearing, no_metrics, room_gauge
+from outrider.server.telling import Announcer, able, checks, gauges_of, harness_gauges, hearing, no_metrics, room_gauge
 from outrider.session.feed import Feed
 from outrider.store.opening import Store, open_stores
 from outrider.store.upkeep import Upkeep
@@ -64,13 +64,7 @@ async def wired(
     identity: Identity | None,
 ) -> AsyncGenerator[tuple[Services, Worker | None, Readiness, Scrape]]:
     watch = Watch(settings, "server")
-    clock, ids, telemetry = SystemClock(), MonotonicIds(), watch.telemetry
-    feeds: list[Feed] = []
-
-    def on_commit(key: SessionKey, rows: list[Row]) -> None:
-        feeds[0].publish(key, rows)
-        watch.on_rows(key, rows)
-
+    clock, ids, telemetry, on_commit = SystemClock(), MonotonicIds(), watch.telemetry, Announcer()
     stores = await open_stores(settings, credentials, on_commit=on_commit, on_batch=watch.on_batch)
     store, blobs = stores.whole, stores.blobs
     exchange, limits = make_exchange(settings, credentials, stores.rows.writer), settings.limits
@@ -83,7 +77,7 @@ async def wired(
         heartbeat=limits.heartbeat,
         exchange=exchange,
     )
-    feeds.append(feed)
+    on_commit.hears += [feed.publish, watch.on_rows]
     room, dispatch = room_gauge(settings), RingOnly(exchange or LocalDoorbell())
     workers: list[Worker] = []
     needed, told, gauges = checks(store, room), hearing(settings, exchange), gauges_of(store, feed)
@@ -94,6 +88,9 @@ async def wired(
             stack.push_async_callback(close)
         await stack.enter_async_context(_hearing(exchange, feed))
         ring = await stack.enter_async_context(_ring(settings, store, ids, clock, key_digest))
+        on_commit.hears.append(
+            await stack.enter_async_context(delivering(settings, identity, store, (ids, clock, telemetry.meter)))
+        )
         if "harness" in settings.roles:
             vault = hands.vault(settings, identity)
             sandboxes = hands.sandboxes(settings, identity, store, workers, telemetry.meter)
@@ -155,6 +152,7 @@ async def wired(
                 room,
                 probe,
                 ring,
+                store,
                 telemetry,
                 reaches,
                 driving=workers[0].driving if workers else tuple,

@@ -6,8 +6,11 @@ from functools import partial
 
 from outrider.errors import Conflict, NotFound
 from outrider.ports.records import AgentRecord, EnvironmentRecord, Page
+from outrider.ports.vaults import Change
+from outrider.resources.webhooks import became, changed_at
 from outrider.store import shapes
 from outrider.store.steps import Recorded, Steps, first, run
+from outrider.store.vaults import note
 
 
 class StoredCatalog(Recorded):
@@ -44,8 +47,8 @@ class StoredCatalog(Recorded):
         name = shapes.ordered("environments", descending=page.descending)
         return await self._reads.fetch(name, shapes.page_values(workspace, page), shapes.environments)
 
-    async def delete_environment(self, workspace: str, environment_id: str) -> None:
-        await self._walks.walk(partial(_delete_environment, workspace, environment_id))
+    async def delete_environment(self, workspace: str, environment_id: str, *, at: str = "") -> None:
+        await self._walks.walk(partial(_delete_environment, workspace, environment_id, at))
 
 
 def _put_agent(record: AgentRecord, if_version: int | None) -> Steps[None]:
@@ -53,6 +56,8 @@ def _put_agent(record: AgentRecord, if_version: int | None) -> Steps[None]:
     if (yield from run("insert_agent" if if_version is None else "advance_agent", values)) != 1:
         yield from _refuse(record, if_version)
     yield from run("insert_agent_version", values)
+    kind = "agent.created" if if_version is None else "agent.updated"
+    yield from note(Change(record.workspace, kind, record.id, changed_at(record)))
 
 
 def _refuse(record: AgentRecord, if_version: int | None) -> Steps[None]:
@@ -65,17 +70,23 @@ def _refuse(record: AgentRecord, if_version: int | None) -> Steps[None]:
 
 
 def _archive_agent(workspace: str, agent_id: str, at: str) -> Steps[None]:
-    if (yield from run("archive_agent", {"workspace": workspace, "id": agent_id, "at": at})) != 1:
+    if (yield from run("archive_agent", {"workspace": workspace, "id": agent_id, "at": at})) == 1:
+        yield from note(Change(workspace, "agent.archived", agent_id, at))
+    elif (yield from first("agent", {"workspace": workspace, "id": agent_id, "version": None})) is None:
         raise NotFound(f"Agent {agent_id} was not found.")
 
 
 def _put_environment(record: EnvironmentRecord) -> Steps[None]:
+    before = yield from first("environment", {"workspace": record.workspace, "id": record.id})
     yield from run("put_environment", shapes.fields(record))
+    kind = became(None if before is None else EnvironmentRecord(*before), record)
+    yield from note(Change(record.workspace, kind, record.id, changed_at(record)))
 
 
-def _delete_environment(workspace: str, environment_id: str) -> Steps[None]:
+def _delete_environment(workspace: str, environment_id: str, at: str) -> Steps[None]:
     values = {"workspace": workspace, "id": environment_id}
     if (yield from first("environment_in_use", values)) is not None:
         raise Conflict(f"Environment {environment_id} is in use by a session.")
     if (yield from run("delete_environment", values)) != 1:
         raise NotFound(f"Environment {environment_id} was not found.")
+    yield from note(Change(workspace, "environment.deleted", environment_id, at))

@@ -177,9 +177,9 @@ class DeepStore:
 
         return self._append(SessionKey(record.workspace, record.id), events, Fence(if_head), write)
 
-    async def delete_session(self, key: SessionKey, *, if_head: int, opened_by: str = "") -> None:
+    async def delete_session(self, key: SessionKey, *, if_head: int, opened_by: str = "", at: str = "") -> None:
         files = await self._store.files(key.workspace, EVERY, session=key.session)
-        await self._store.delete_session(key, if_head=if_head, opened_by=opened_by)
+        await self._store.delete_session(key, if_head=if_head, opened_by=opened_by, at=at)
         try:
             await self._blobs.delete_all(BlobPrefix(key.workspace, key.session))
             for blob in {record.blob for record in files if record.blob is not None}:

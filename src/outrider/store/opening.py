@@ -22,6 +22,7 @@ from outrider.ports.placements import Placements
 from outrider.ports.records import Records
 from outrider.ports.skills import SkillRecords
 from outrider.ports.vaults import VaultRecords
+from outrider.ports.webhooks import WebhookRecords
 from outrider.store.blobs.opening import open_blobs
 from outrider.store.bodies import Bodies
 from outrider.store.cold import Freezer
@@ -35,7 +36,17 @@ log = logging.getLogger("outrider.store")
 
 
 class Store(
-    EventLog, Records, VaultRecords, FileRecords, MemoryStores, SkillRecords, ColdLogs, Placements, Access, Protocol
+    EventLog,
+    Records,
+    VaultRecords,
+    FileRecords,
+    MemoryStores,
+    SkillRecords,
+    ColdLogs,
+    Placements,
+    Access,
+    WebhookRecords,
+    Protocol,
 ):
     """All ports on one set of data. `writer` is the name under which it notifies other processes, if it does."""
 

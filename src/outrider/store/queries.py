@@ -13,6 +13,7 @@ SHARED = (
     "sql/skills.sql",
     "sql/placements.sql",
     "sql/access.sql",
+    "sql/webhooks.sql",
 )
 """What every database understands; a type that one can't tell by itself stands in a CAST."""
 _HEADING = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)

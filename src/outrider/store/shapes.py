@@ -13,6 +13,7 @@ from outrider.ports.memory import Attachment, MemoryRecord, MemoryStoreRecord, M
 from outrider.ports.records import AgentRecord, EnvironmentRecord, Page, SessionFilter, SessionRecord
 from outrider.ports.skills import SkillRecord, SkillVersion
 from outrider.ports.vaults import Change, CredentialRecord, VaultRecord
+from outrider.ports.webhooks import Courier, Delivery, Until, WebhookRecord
 
 OnCommit = Callable[[SessionKey, list[Row]], None]
 OnDelete = Callable[[SessionKey], None]
@@ -46,6 +47,10 @@ Record = (
     | SkillRecord
     | SkillVersion
     | Attachment
+    | WebhookRecord
+    | Delivery
+    | Until
+    | Courier
 )
 
 

@@ -26,6 +26,7 @@ from outrider.ports.log import (
     Snapshot,
 )
 from outrider.ports.records import SessionRecord
+from outrider.ports.vaults import Change
 from outrider.testing.memory_placements import MemoryPlacements
 from outrider.testing.memory_records import Kept, MemoryRecords
 from outrider.testing.paging import within
@@ -273,6 +274,8 @@ class MemoryStore(MemoryRecords, MemoryPlacements):
         _unmoved(kept, if_head)
         self._change_files(key, files)
         self._enter(key, kept, events, epoch=0)
+        if columns == "archive" and record.archived_at is not None and kept.record.archived_at is None:
+            self._note_untold(Change(key.workspace, "session.archived", key.session, record.archived_at))
         names = ("details", "agent") if columns == "details" else ("archived_at", "status")
         kept.record = replace(kept.record, **{name: getattr(record, name) for name in (*names, "updated_at")})
         if keep is not None:
@@ -281,12 +284,13 @@ class MemoryStore(MemoryRecords, MemoryPlacements):
         if wake:
             self._wake(kept)
 
-    async def delete_session(self, key: SessionKey, *, if_head: int, opened_by: str = "") -> None:
+    async def delete_session(self, key: SessionKey, *, if_head: int, opened_by: str = "", at: str = "") -> None:
         _unmoved(self._known(key), if_head)
         del self._kept[key]
         self._erase_answers(key, opened_by)
         self._erase_files(key)
         self._erase_attachments(key)
+        await self.add_change(Change(key.workspace, "session.deleted", key.session, at))
         if self._on_delete is not None:
             self._on_delete(key)
 
@@ -351,6 +355,7 @@ class MemoryStore(MemoryRecords, MemoryPlacements):
             for seq, e in enumerate(events, len(kept.rows) + 1)
         ]
         kept.rows.extend(rows)
+        self._tell(key, rows)
         if rows and self._on_commit is not None:
             self._on_commit(key, rows)
 

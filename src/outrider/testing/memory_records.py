@@ -15,9 +15,12 @@ from outrider.ports.records import (
     SessionRecord,
     StoredAnswer,
 )
+from outrider.ports.vaults import Change
+from outrider.resources.webhooks import became, changed_at
 from outrider.testing.memory_access import MemoryAccess
 from outrider.testing.memory_memories import MemoryMemories
 from outrider.testing.memory_skills import MemorySkills
+from outrider.testing.memory_webhooks import MemoryWebhooks
 from outrider.testing.paging import one_page
 
 
@@ -40,7 +43,7 @@ class Kept:
         return len(self.rows) if self.segment is None else self.cold_head
 
 
-class MemoryRecords(MemoryMemories, MemorySkills, MemoryAccess):
+class MemoryRecords(MemoryMemories, MemoryWebhooks, MemorySkills, MemoryAccess):
     """The part of `Records` that writes no log; `MemoryStore` adds the rest."""
 
     def __init__(self) -> None:
@@ -60,6 +63,8 @@ class MemoryRecords(MemoryMemories, MemorySkills, MemoryAccess):
             raise Conflict(f"Agent {record.id} is at version {versions[-1].version}, not {if_version}.")
         archived_at = versions[-1].archived_at if versions else record.archived_at
         self._agents[place] = [*versions, replace(record, archived_at=archived_at)]
+        kind = "agent.updated" if versions else "agent.created"
+        await self.add_change(Change(record.workspace, kind, record.id, changed_at(record)))
 
     async def agent(self, workspace: str, agent_id: str, version: int | None = None) -> AgentRecord | None:
         versions = self._agents.get((workspace, agent_id), [])
@@ -80,9 +85,12 @@ class MemoryRecords(MemoryMemories, MemorySkills, MemoryAccess):
             raise NotFound(f"Agent {agent_id} was not found.")
         if versions[-1].archived_at is None:
             self._agents[workspace, agent_id] = [replace(r, archived_at=at) for r in versions]
+            await self.add_change(Change(workspace, "agent.archived", agent_id, at))
 
     async def put_environment(self, record: EnvironmentRecord) -> None:
+        kind = became(self._environments.get((record.workspace, record.id)), record)
         self._environments[record.workspace, record.id] = record
+        await self.add_change(Change(record.workspace, kind, record.id, changed_at(record)))
 
     async def environment(self, workspace: str, environment_id: str) -> EnvironmentRecord | None:
         return self._environments.get((workspace, environment_id))
@@ -90,11 +98,12 @@ class MemoryRecords(MemoryMemories, MemorySkills, MemoryAccess):
     async def environments(self, workspace: str, page: Page) -> list[EnvironmentRecord]:
         return one_page((r for (owner, _), r in self._environments.items() if owner == workspace), page)
 
-    async def delete_environment(self, workspace: str, environment_id: str) -> None:
+    async def delete_environment(self, workspace: str, environment_id: str, *, at: str = "") -> None:
         if any(k.workspace == workspace and s.record.environment_id == environment_id for k, s in self._kept.items()):
             raise Conflict(f"Environment {environment_id} is in use by a session.")
         if self._environments.pop((workspace, environment_id), None) is None:
             raise NotFound(f"Environment {environment_id} was not found.")
+        await self.add_change(Change(workspace, "environment.deleted", environment_id, at))
 
     async def session(self, key: SessionKey) -> SessionRecord | None:
         kept = self._kept.get(key)

@@ -16,12 +16,23 @@ from outrider.ports.placements import Placements
 from outrider.ports.records import Records, SessionRecord
 from outrider.ports.skills import SkillRecords
 from outrider.ports.vaults import VaultRecords
+from outrider.ports.webhooks import WebhookRecords
 
 THREAD = "sthr_primary"
 
 
 class Store(
-    EventLog, Records, VaultRecords, FileRecords, MemoryStores, SkillRecords, ColdLogs, Placements, Access, Protocol
+    EventLog,
+    Records,
+    VaultRecords,
+    FileRecords,
+    MemoryStores,
+    SkillRecords,
+    ColdLogs,
+    Placements,
+    Access,
+    WebhookRecords,
+    Protocol,
 ):
     """All ports on one set of data."""
 

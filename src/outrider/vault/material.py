@@ -9,7 +9,7 @@ import msgspec
 
 Material = dict[str, Any]
 
-PLAIN = ("token", "access_token", "secret_value", "expires_at")
+PLAIN = ("token", "access_token", "secret_value", "expires_at", "url", "signing_secret")
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -42,7 +42,7 @@ def _refresh(before: Mapping[str, Any], changes: Mapping[str, Any]) -> Material:
 
 def words(material: Mapping[str, Any]) -> list[str]:
     """All secret strings in it, for taking them out of what is shown."""
-    found = [material.get(name) for name in ("token", "access_token", "secret_value")]
+    found = [material.get(name) for name in ("token", "access_token", "secret_value", "signing_secret")]
     refresh = cast("dict[str, Any]", material.get("refresh") or {})
     found += [refresh.get("refresh_token"), refresh.get("token_endpoint_auth", {}).get("client_secret")]
     return sorted((word for word in found if isinstance(word, str) and word), key=len, reverse=True)

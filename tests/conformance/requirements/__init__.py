@@ -36,6 +36,7 @@ from conformance.requirements import (
     toolsets,
     transport,
     vaults,
+    webhooks,
 )
 from conformance.requirements.entry import Requirement
 
@@ -57,6 +58,7 @@ CHAPTERS: dict[str, tuple[Requirement, ...]] = {
     "Skills": skills.LEDGER,
     "Vaults and credentials": vaults.LEDGER,
     "Memory": memory.LEDGER,
+    "Webhooks": webhooks.LEDGER,
     "Statuses": statuses.LEDGER,
     "Budgets": budgets.LEDGER,
     "Events from clients": events.LEDGER,

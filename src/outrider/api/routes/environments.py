@@ -56,7 +56,7 @@ async def archive(call: Call) -> Reply:
 
 async def delete(call: Call) -> Reply:
     record = await environment_record(call, call.path["environment_id"])
-    await call.services.records.delete_environment(call.workspace, record.id)
+    await call.services.records.delete_environment(call.workspace, record.id, at=call.services.clock.now())
     return Reply(deleted_environment(record.id))
 
 

@@ -58,7 +58,9 @@ async def _thaw(tx: Transaction, key: SessionKey, segment: Segment, rows: list[R
     if found is None:
         return False
     log = {"log": found["log"]}
+    ((told,),) = await tx.all("last_change")
     await tx.run("put_back", {**log, "workspace": key.workspace, **_columns(rows)})
+    await tx.run("forget_changes_of", named(key, after=told))  # they were told when they were new
     await tx.run("make_history", log)
     return True
 

@@ -72,8 +72,8 @@ class PostgresRecords:
         job.patch, job.wake = patch, wake
         await self._writer.append(job)
 
-    async def delete_session(self, key: SessionKey, *, if_head: int, opened_by: str = "") -> None:
-        job = partial(sessions.delete_session, key=key, if_head=if_head, opened_by=opened_by)
+    async def delete_session(self, key: SessionKey, *, if_head: int, opened_by: str = "", at: str = "") -> None:
+        job = partial(sessions.delete_session, key=key, if_head=if_head, opened_by=opened_by, at=at)
         await self._writer.run(job, erases=key)
 
     async def session_ids(self) -> set[str]:

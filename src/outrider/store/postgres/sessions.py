@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from outrider.errors import HeadMoved, NotFound
 from outrider.ports.log import SessionKey
+from outrider.ports.vaults import Change
 from outrider.store import files, memory
 from outrider.store.postgres.transaction import Transaction
 from outrider.store.shapes import answers_of, named
+from outrider.store.vaults import note
 
 ERASURES = ("erase_session", "erase_snapshot", "erase_wake", "erase_history", "erase_events", "erase_head")
 
 
-async def delete_session(tx: Transaction, key: SessionKey, if_head: int, opened_by: str) -> None:
+async def delete_session(tx: Transaction, key: SessionKey, if_head: int, opened_by: str, at: str) -> None:
     await tx.one("lock_wake", named(key))
     found = await tx.one("lock_head", named(key))
     if found is None:
@@ -23,3 +25,4 @@ async def delete_session(tx: Transaction, key: SessionKey, if_head: int, opened_
     await tx.run("erase_answers", answers_of(key, opened_by))
     await tx.walk(files.erase_with_session(key))
     await tx.walk(memory.erase_with_session(key))
+    await tx.walk(note(Change(key.workspace, "session.deleted", key.session, at)))

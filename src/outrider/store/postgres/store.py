@@ -27,6 +27,7 @@ from outrider.store.shapes import OnBatch, OnCommit, OnDelete
 from outrider.store.skills import StoredSkills
 from outrider.store.steps import Recorded
 from outrider.store.vaults import StoredVaults
+from outrider.store.webhooks import StoredWebhooks
 
 
 class PostgresStore(
@@ -40,6 +41,7 @@ class PostgresStore(
     StoredSkills,
     StoredPlacements,
     StoredAccess,
+    StoredWebhooks,
 ):
     """Implements `EventLog`, `Records`, `VaultRecords`, `FileRecords`, `MemoryStores`, `SkillRecords`, `ColdLogs`,
     `Placements` and `Access`.

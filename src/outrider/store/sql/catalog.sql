@@ -46,8 +46,8 @@ WHERE a.workspace = :workspace AND a.id = :id AND (CAST(:before AS bigint) IS NU
 ORDER BY v.version DESC LIMIT :limit;
 
 -- name: archive_agent
--- Archive an agent; the first time stays.
-UPDATE agents SET archived_at = coalesce(archived_at, :at) WHERE workspace = :workspace AND id = :id;
+-- Archive an agent, once.
+UPDATE agents SET archived_at = :at WHERE workspace = :workspace AND id = :id AND archived_at IS NULL;
 
 -- name: put_environment
 -- A new environment, or the new state of a known one.

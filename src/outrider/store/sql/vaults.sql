@@ -100,13 +100,16 @@ WHERE workspace = :workspace AND vault = :vault AND id = :id AND archived_at IS 
 DELETE FROM credentials WHERE workspace = :workspace AND vault = :vault AND id = :id;
 
 -- name: secret_refs
--- Which secrets belong to an active credential, in all workspaces.
-SELECT workspace, vault, id, secret FROM credentials WHERE archived_at IS NULL;
+-- Which secrets belong to an active credential or a webhook, in all workspaces.
+SELECT workspace, vault, id, secret FROM credentials WHERE archived_at IS NULL
+UNION ALL SELECT workspace, 'webhooks', id, secret FROM webhooks;
 
 -- name: insert_change
--- A change, for those who are told of it later.
-INSERT INTO changes (workspace, type, object, at, vault) VALUES (:workspace, :type, :object, :at, :vault);
+-- A change. Where no webhook listens, nobody is to be told of it.
+INSERT INTO changes (workspace, type, object, at, vault, thread, detail, told)
+SELECT :workspace, :type, :object, :at, :vault, :thread, :detail,
+       NOT EXISTS (SELECT 1 FROM webhooks WHERE workspace = :workspace AND state = 'enabled');
 
 -- name: changes
 -- Changes of all workspaces, oldest first.
-SELECT workspace, type, object, at, vault, seq FROM changes WHERE seq > :after ORDER BY seq LIMIT :limit;
+SELECT workspace, type, object, at, vault, thread, detail, seq FROM changes WHERE seq > :after ORDER BY seq LIMIT :limit;

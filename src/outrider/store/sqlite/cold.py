@@ -58,5 +58,7 @@ def _thaw(tx: Transaction, key: SessionKey, segment: Segment, rows: list[Row]) -
     if found is None:
         return False
     (log,) = found
+    (told,) = tx.all("last_change")[0]
     tx.many("insert_event", [event_values(log, key, row) for row in rows])
+    tx.run("forget_changes_of", named(key, after=told))  # they were told when they were new
     return True

@@ -75,8 +75,9 @@ class SqliteRecords:
 
         await self._writer.run(job)
 
-    async def delete_session(self, key: SessionKey, *, if_head: int, opened_by: str = "") -> None:
-        await self._writer.run(partial(sessions.delete_session, key=key, if_head=if_head, opened_by=opened_by))
+    async def delete_session(self, key: SessionKey, *, if_head: int, opened_by: str = "", at: str = "") -> None:
+        job = partial(sessions.delete_session, key=key, if_head=if_head, opened_by=opened_by, at=at)
+        await self._writer.run(job)
 
     async def session_ids(self) -> set[str]:
         return await self._readers.fetch("session_ids", {}, lambda found: {row[0] for row in found})

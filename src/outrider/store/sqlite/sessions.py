@@ -8,11 +8,13 @@ from outrider.errors import Conflict, HeadMoved
 from outrider.ports.copies import FileChanges
 from outrider.ports.log import NewEvent, SessionKey, SessionPatch
 from outrider.ports.records import SessionRecord
+from outrider.ports.vaults import Change
 from outrider.store import memory
 from outrider.store.files import change_files, erase_with_session
 from outrider.store.shapes import answers_of, fields, named
 from outrider.store.sqlite.appends import enter, find_log, patch_record
 from outrider.store.sqlite.transaction import Transaction
+from outrider.store.vaults import note
 
 ERASURES = ("erase_session", "erase_snapshot", "erase_wake", "erase_history", "erase_events", "erase_head")
 
@@ -53,13 +55,14 @@ def update_session(
         tx.run("wake", {"log": log, "workspace": key.workspace})
 
 
-def delete_session(tx: Transaction, key: SessionKey, if_head: int, opened_by: str) -> None:
+def delete_session(tx: Transaction, key: SessionKey, if_head: int, opened_by: str, at: str) -> None:
     log = _unmoved(tx, key, if_head, cold_too=True)
     for erasure in ERASURES:
         tx.run(erasure, {"log": log})
     tx.run("erase_answers", answers_of(key, opened_by))
     tx.walk(erase_with_session(key))
     tx.walk(memory.erase_with_session(key))
+    tx.walk(note(Change(key.workspace, "session.deleted", key.session, at)))
     tx.deleted.append(key)
     tx.erases = True
 

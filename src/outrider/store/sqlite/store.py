@@ -27,6 +27,7 @@ from outrider.store.sqlite.transaction import Transaction
 from outrider.store.sqlite.writer import Writer
 from outrider.store.steps import Recorded
 from outrider.store.vaults import StoredVaults
+from outrider.store.webhooks import StoredWebhooks
 
 
 class SqliteStore(
@@ -40,6 +41,7 @@ class SqliteStore(
     StoredSkills,
     StoredPlacements,
     StoredAccess,
+    StoredWebhooks,
 ):
     """Implements `EventLog`, `Records`, `VaultRecords`, `FileRecords`, `MemoryStores`, `SkillRecords`, `ColdLogs`,
     `Placements` and `Access`.

@@ -7,7 +7,7 @@ SELECT max(version) AS version FROM schema_version;
 SELECT c.relname AS name, array_agg(a.attname::text ORDER BY a.attnum) AS columns
 FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
-  AND a.attgenerated = '' AND c.relname NOT IN ('schema_version', 'workers', 'writers')
+  AND a.attgenerated = '' AND c.relname NOT IN ('schema_version', 'workers', 'writers', 'couriers')
 GROUP BY c.relname ORDER BY c.relname;
 
 -- name: sequences
