@@ -15,7 +15,9 @@ from postgres_trial import empty_database
 
 from outrider.errors import Conflict, Fenced, Internal, NotFound, Overloaded, StorageFull
 from outrider.ports.log import KeptAnswer, Lease, NewEvent, SessionKey, StoredAnswer
+from outrider.ports.records import Page
 from outrider.store.postgres import PostgresStore, connections
+from outrider.testing.files_suite import added, copied, file
 from outrider.testing.postgres_server import PostgresServer, postgres_server
 from outrider.testing.records_suite import agent
 from outrider.testing.store_trial import THREAD, Trial, event, record, waiting
@@ -131,11 +133,27 @@ async def test_an_answer_lost_at_commit_is_given_once_more_and_nothing_done_agai
         await cut.trial.store.delete_session(SessionKey(A, "sesn_1"), if_head=0)
 
 
-async def cut_at_commit(cut: Cut, call: Awaitable[Any]) -> None:
+@pytest.mark.parametrize("moment", ["request", "answer", "commit"])
+async def test_a_session_made_with_files_in_a_commit_of_unknown_outcome_has_each_once(cut: Cut, moment: Any) -> None:
+    await cut.trial.owned("sesn_0")  # the connection is there
+    await added(cut.trial.store, file("file_1"))
+    made = cut.trial.store.create_session(
+        record("sesn_1"), [event("a")], wake=True, worker="worker_1", files=copied("file_1", "file_2")
+    )
+    if moment != "commit":
+        cut.proxy.cut(moment)
+    lease = await (cut_at_commit(cut, made) if moment == "commit" else made)
+    assert lease == Lease(SessionKey(A, "sesn_1"), "worker_1", 1, 1, 0)
+    assert [one.id for one in await cut.trial.store.files(A, Page(limit=9), session="sesn_1")] == ["file_2"]
+    assert announced(cut.trial, SessionKey(A, "sesn_1")) == ["a"]
+
+
+async def cut_at_commit(cut: Cut, call: Awaitable[Any]) -> Any:
     cut.proxy.cut_after(b"COMMIT")
     before = cut.proxy.cuts
-    await call
+    found = await call
     assert cut.proxy.cuts == before + 1
+    return found
 
 
 async def test_many_appends_at_once_survive_connections_that_keep_breaking(cut: Cut) -> None:

@@ -18,9 +18,10 @@ from outrider.errors import CallLost, Fenced, SandboxUnavailable
 from outrider.links import peers
 from outrider.links.frames import Frames
 from outrider.links.sandboxes import HostUnreachable, RemoteSandboxes
+from outrider.ports.placements import given_up
 from outrider.sandbox.placed import PlacedSandboxes
 from outrider.testing.memory_placements import MemoryPlacements
-from outrider.testing.sandbox_given import SUITE
+from outrider.testing.sandbox_given import SUITE, bring
 from outrider.testing.sandbox_suite import Check, Hands, raises, text
 
 pytestmark = pytest.mark.anyio
@@ -129,6 +130,50 @@ async def test_a_host_that_stays_away_gives_clear_errors_in_bounded_time(authori
             await raises(CallLost, hands.outcome("bash", {"command": "true"}, id="sevt_x", resume=True))
     finally:
         await host.close()
+
+
+@pytest.mark.parametrize("shared", [False, True])
+async def test_files_for_a_session_whose_host_is_away_wait_for_it_unless_storage_is_shared(
+    host: RemoteHost, authority: Authority, shared: bool
+) -> None:
+    session, placements = f"sesn_files_{shared}", MemoryPlacements()
+    away = RemoteSandboxes(
+        "h2", ("127.0.0.1", 1), peers.client_context(authority.identity("me")), patience=0.2
+    )  # fmt: skip
+
+    async def session_ids() -> set[str]:
+        return {session}
+
+    await placements.place(session, "h2")
+    async with client(host, authority) as here:
+        placed = PlacedSandboxes({"h1": here, "h2": away}, placements, session_ids, shared=shared)
+        if shared:
+            assert await bring(placed, session, a=b"x") == ["a"]
+            assert await Hands(placed, session).bash("cat /mnt/session/uploads/a") == "x"
+        else:
+            await raises(HostUnreachable, bring(placed, session, a=b"x"))
+        assert await placements.placement(session) == ("h1" if shared else "h2")
+        await here.delete(session)
+    await away.close()
+
+
+async def test_files_for_a_session_that_was_taken_off_its_host_come_anew_after_it_was_told(
+    host: RemoteHost, authority: Authority
+) -> None:
+    session, placements = "sesn_files_moved", MemoryPlacements()
+
+    async def session_ids() -> set[str]:
+        return {session}
+
+    async with client(host, authority) as here:
+        placed = PlacedSandboxes({"h1": here}, placements, session_ids, shared=False)
+        assert await bring(placed, session, a=b"x") == ["a"]
+        await placements.place(session, given_up("h2"), instead_of="h1")
+        told = await raises(SandboxUnavailable, bring(placed, session, a=b"x"))
+        assert "sandbox host h2" in str(told)
+        assert await bring(placed, session, a=b"x") == ["a"], "what an earlier stay had left is gone"
+        assert await Hands(placed, session).bash("cat /mnt/session/uploads/a") == "x"
+        await placed.delete(session)
 
 
 async def refusal(host: RemoteHost, sandboxes: RemoteSandboxes) -> str:
