@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, cast
 
-from bench import egress, files, latency, mcp, memory, postgres, readers, recovery, sandbox, store, vault, wake
+from bench import egress, files, latency, mcp, memory, mounts, postgres, readers, recovery, sandbox, store, vault, wake
 from bench.about import about
 from bench.deployment import Deployment, deployed
 from bench.page import write_page
@@ -31,6 +31,7 @@ ALONE: dict[str, Callable[[], Any]] = {
     "store": store.measure,
     "postgres": postgres.measure,
     "sandbox": lambda: sandbox.measure(60),
+    "mounts": mounts.measure,
     "egress": egress.measure,
     "files": lambda: asyncio.run(files.measure()),
     "wake": lambda: asyncio.run(wake.measure()),

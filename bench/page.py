@@ -56,7 +56,7 @@ def _rows(figures: dict[str, Any]) -> list[tuple[str, str, str]]:
     rows += _vault(figures.get("vault")) + _mcp(figures.get("mcp"))
     if "memory" in figures:
         rows += _memory(figures["memory"]["memory, MB"])
-    return rows + _files(figures.get("files", {}))
+    return rows + _files(figures.get("files", {})) + _mounts(figures.get("mounts"))
 
 
 WAKE = "wake of a session with 10,000 events"
@@ -140,6 +140,18 @@ def _files(found: dict[str, Any]) -> list[tuple[str, str, str]]:
         (f"a file of {what}: growth of the server's process", f"{one['growth_mb']} MB, at {one['mb_s']} MB/s", "64 MB")
         for what, one in found.items()
         if isinstance(one, dict)
+    ]
+
+
+def _mounts(found: dict[str, Any] | None) -> list[tuple[str, str, str]]:
+    if found is None:
+        return []
+    times: dict[str, Any] = found["2,000 memories"]
+    what = "2,000 memories"
+    beside = f"p50 {times['next command']['p50_ms']} ms, {times['next without']['p50_ms']} ms without"
+    return [
+        (f"a store of {what}: mounted with a session's first command, added", _times(times["mount"]), "300 ms"),
+        (f"a store of {what}: next command beside it", beside, ""),
     ]
 
 

@@ -143,7 +143,7 @@ def test_content_is_limited_in_bytes(client: Anthropic, notes: str) -> None:
 @pytest.mark.parametrize(
     "path",
     ["", "a", "/", "/a/", "//a", "/a//b", "/.", "/a/../b", "/" + "/".join("a" * 21), "/" + "\u00e9" * 512,
-     "/a\nb", "/a\u200bb", "/a\u2028b", "/e\u0301"],
+     "/a\nb", "/a\u200bb", "/a\u2028b", "/e\u0301", "/.anthropic-memory-store"],
 )  # fmt: skip
 def test_a_path_that_breaks_a_rule_is_refused(client: Anthropic, notes: str, path: str) -> None:
     assert "path" in denied(400, add, client, notes, path)

@@ -6,13 +6,14 @@ import asyncio
 import os
 import sys
 
-from outrider.testing import sandbox_escapes, sandbox_given, sandbox_host
+from outrider.testing import sandbox_escapes, sandbox_given, sandbox_host, sandbox_memory_suite
 
 USER = 54321
 
 
 async def _run(host: sandbox_host.SandboxHost, names: list[str]) -> None:
-    checks = {check.__name__: check for check in (*sandbox_given.SUITE, *sandbox_escapes.ESCAPES)}
+    every = (*sandbox_given.SUITE, *sandbox_memory_suite.MEMORY_SUITE, *sandbox_escapes.ESCAPES)
+    checks = {check.__name__: check for check in every}
     sandboxes = host.driver()
     try:
         able = await sandboxes.probe()

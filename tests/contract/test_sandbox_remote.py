@@ -22,9 +22,11 @@ from outrider.ports.placements import given_up
 from outrider.sandbox.placed import PlacedSandboxes
 from outrider.testing.memory_placements import MemoryPlacements
 from outrider.testing.sandbox_given import SUITE, bring
+from outrider.testing.sandbox_memory_suite import MEMORY_SUITE
 from outrider.testing.sandbox_suite import Check, Hands, raises, text
 
 pytestmark = pytest.mark.anyio
+EVERY = (*SUITE, *MEMORY_SUITE)
 LOOP = "echo x >> log; while [ ! -e go ]; do sleep 0.01; done; cat log"
 
 
@@ -53,7 +55,7 @@ async def client(host: RemoteHost, authority: Authority, *, patience: float = 15
         await sandboxes.close()
 
 
-@pytest.mark.parametrize("check", SUITE, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("check", EVERY, ids=lambda check: check.__name__)
 async def test_a_remote_host_keeps_the_promise_that(check: Check, host: RemoteHost, authority: Authority) -> None:
     session = f"sesn_{check.__name__}"[:48]
     async with client(host, authority) as sandboxes:
@@ -61,7 +63,7 @@ async def test_a_remote_host_keeps_the_promise_that(check: Check, host: RemoteHo
         await sandboxes.delete(session)
 
 
-@pytest.mark.parametrize("check", SUITE, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("check", EVERY, ids=lambda check: check.__name__)
 async def test_placed_sandboxes_keep_the_promise_that(check: Check, host: RemoteHost, authority: Authority) -> None:
     session = f"sesn_p_{check.__name__}"[:48]
 

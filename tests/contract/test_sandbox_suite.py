@@ -14,8 +14,10 @@ from outrider.sandbox.homed import HomedSandboxes
 from outrider.testing.memory_placements import MemoryPlacements
 from outrider.testing.sandbox_given import SUITE
 from outrider.testing.sandbox_host import SandboxHost
+from outrider.testing.sandbox_memory_suite import MEMORY_SUITE
 from outrider.testing.sandbox_suite import Check
 
+EVERY = (*SUITE, *MEMORY_SUITE)
 RUNNER = Path(__file__).with_name("sandbox_as_user.py")
 
 
@@ -28,7 +30,7 @@ async def host(anyio_backend: str) -> AsyncIterator[SandboxHost]:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("check", SUITE, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("check", EVERY, ids=lambda check: check.__name__)
 async def test_the_driver_keeps_the_promise_that(check: Check, host: SandboxHost) -> None:
     sandboxes = host.driver()
     session = f"sesn_{check.__name__}"[:48]
@@ -37,7 +39,7 @@ async def test_the_driver_keeps_the_promise_that(check: Check, host: SandboxHost
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("check", SUITE, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("check", EVERY, ids=lambda check: check.__name__)
 async def test_a_home_of_sessions_keeps_the_promise_that(check: Check, host: SandboxHost) -> None:
     session = f"sesn_h_{check.__name__}"[:48]
 
@@ -55,7 +57,7 @@ async def test_a_home_of_sessions_keeps_the_promise_that(check: Check, host: San
 @pytest.mark.skipif(os.geteuid() != 0, reason="without root, the test above runs as an ordinary user already")
 @pytest.mark.parametrize("half", [0, 1])
 def test_an_ordinary_user_gets_the_same_promises(half: int) -> None:
-    names = [check.__name__ for check in SUITE[half::2]]
+    names = [check.__name__ for check in EVERY[half::2]]
     finished = subprocess.run(
         [sys.executable, str(RUNNER), *names], capture_output=True, text=True, timeout=55, check=False
     )

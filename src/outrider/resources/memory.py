@@ -16,6 +16,7 @@ from outrider.resources import metadata
 MOST_CONTENT = 102_400
 MOST_PATH = 1_024
 MOST_SEGMENTS = 20
+WORKERS_MARK = "/.anthropic-memory-store"
 _HASH = re.compile(r"[0-9a-f]{64}")
 _NEVER = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # control, format, lone surrogates, line and paragraph separators
 
@@ -125,6 +126,8 @@ def checked_path(path: str) -> str:
         raise InvalidRequest(f"path: Input should have at most {MOST_SEGMENTS} segments")
     if any(segment in ("", ".", "..") for segment in segments):
         raise InvalidRequest("path: Input should have no segment that is empty, . or ..")
+    if path == WORKERS_MARK:
+        raise InvalidRequest(f"path: {WORKERS_MARK} is what workers mark their copy of a store with")
     return path
 
 
