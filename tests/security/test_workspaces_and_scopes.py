@@ -24,7 +24,7 @@ from outrider.api.app import ROUTES
 from outrider.models.scripted.script import Turn
 from outrider.ports.access import Scope
 
-OF_THE_SERVER = {"/v1/models", "/v1/models/{model_id:path}", "/outrider/v1/host"}
+OF_THE_SERVER = {"/v1/models", "/v1/models/{model_id:path}", "/outrider/v1/host", "/outrider/v1/folders"}
 """What belongs to no workspace."""
 
 BODIES: dict[tuple[str, str], Any] = {
@@ -65,7 +65,8 @@ MAY: list[tuple[str, str, set[Scope]]] = [
     ("POST|DELETE", r"/v1/memory_stores/{memory_store_id}/memories(/.*)?", USING),
     ("POST|DELETE", r"/v1/memory_stores(/{memory_store_id}(/archive|/memory_versions/.*)?)?", DEFINING),
     ("GET", r"/v1/models(/{model_id:path})?", USING),
-    ("GET", r"/outrider/v1/host", USING),
+    ("GET", r"/outrider/v1/(host|folders)", USING),
+    ("POST", r"/outrider/v1/sessions", USING),
     ("GET|POST|DELETE", r"/outrider/v1/webhooks.*", ADMIN),
     ("GET|POST", r"/outrider/v1/(keys.*|sessions/{session_id}/(move|repair|requests))", ADMIN),
 ]
@@ -178,6 +179,12 @@ def test_lists_show_nothing_of_another_workspace(scene: Scene, path: str) -> Non
 def references(ids: dict[str, str], own: dict[str, str]) -> dict[str, list[Any]]:
     """For each route that makes something: requests that refer to what another workspace has."""
     whole = {"agent": own["agent_id"], "environment_id": own["environment_id"]}
+    sessions = [
+        whole | {"agent": ids["agent_id"]},
+        whole | {"environment_id": ids["environment_id"]},
+        whole | {"vault_ids": [ids["vault_id"]]},
+        whole | {"resources": [{"type": "file", "file_id": ids["file_id"]}]},
+    ]
     return {
         "/v1/agents": [
             {
@@ -192,13 +199,9 @@ def references(ids: dict[str, str], own: dict[str, str]) -> dict[str, list[Any]]
         "/v1/files": [],
         "/v1/skills": [],
         "/v1/memory_stores": [],
-        "/v1/sessions": [
-            whole | {"agent": ids["agent_id"]},
-            whole | {"environment_id": ids["environment_id"]},
-            whole | {"vault_ids": [ids["vault_id"]]},
-            whole | {"resources": [{"type": "file", "file_id": ids["file_id"]}]},
-        ],
         "/outrider/v1/webhooks": [],
+        "/v1/sessions": sessions,
+        "/outrider/v1/sessions": sessions,
         "/outrider/v1/keys": [
             {"name": "worker", "scope": "environment", "environment_id": ids["environment_id"]},
         ],

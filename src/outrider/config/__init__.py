@@ -1,5 +1,6 @@
 """Settings: defaults, then the config file, then the environment. Holds no secret."""
 
+from outrider.config.folders import Folder, check_folders, offered_here
 from outrider.config.loading import default_data, load, place_of_config
 from outrider.config.settings import (
     FIRST_UID,
@@ -26,6 +27,7 @@ __all__ = [
     "NATS_URL",
     "ROLES",
     "BlobPlace",
+    "Folder",
     "Limits",
     "McpSettings",
     "PeerFiles",
@@ -34,7 +36,9 @@ __all__ = [
     "Settings",
     "VaultSettings",
     "WebhookSettings",
+    "check_folders",
     "default_data",
     "load",
+    "offered_here",
     "place_of_config",
 ]

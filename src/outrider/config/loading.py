@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from outrider.config.access import RATE_KEYS, allowed_hosts, cors_origins, rate_limits
+from outrider.config.folders import check_folders, folders
 from outrider.config.settings import (
     FIRST_UID,
     LOOPBACK,
@@ -66,6 +67,7 @@ TABLES = (
     "git",
     "prices",
     "webhooks",
+    "folders",
 )
 DEAREST = 1_000  # dollars an hour
 LOG_FORMATS = ("text", "json")
@@ -148,12 +150,15 @@ def load(
         vault=_vault(table_of(document, "vault", VAULT_KEYS, path), path),
         egress=egress_settings(table_of(document, "egress", EGRESS_KEYS, path), f"Config file {path}: egress"),
         git_hosts=git_hosts(_git(document, path).get("hosts", {}), f"Config file {path}: git.hosts"),
+        folders=folders(document.get("folders", {}), f"Config file {path}: folders"),
         mcp=_mcp(table_of(document, "mcp", tuple(McpSettings.__dataclass_fields__), path), path),
         prices=_prices(table_of(document, "prices", tuple(Prices.__dataclass_fields__), path), path),
         webhooks=_webhooks(table_of(document, "webhooks", tuple(WebhookSettings.__dataclass_fields__), path), path),
         endpoints=_endpoints(document.get("endpoints", {}), path),
     )
     _check(settings)
+    if "sandbox" in settings.roles:
+        check_folders(settings.folders, settings.data)
     return settings
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from outrider.config.folders import Folder
 from outrider.githosts import GITHUB, GitHost
 from outrider.networks import Allowance, EgressSettings
 
@@ -159,6 +160,7 @@ class Settings:
     vault: VaultSettings = field(default_factory=VaultSettings)
     egress: EgressSettings = field(default_factory=EgressSettings)
     git_hosts: tuple[GitHost, ...] = (GITHUB,)
+    folders: tuple[Folder, ...] = ()
     mcp: McpSettings = field(default_factory=McpSettings)
     prices: Prices = field(default_factory=Prices)
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)

@@ -184,7 +184,7 @@ class Servers:
         if len(text) <= RESULT_CHARACTERS:
             return outcome
         others = [block for block in outcome.content if block["type"] != "text"]
-        keeping = ToolCall(call.id, call.thread, KEEP, {"text": text})
+        keeping = ToolCall(call.id, call.thread, KEEP, {"text": text}, folders=context.shared)
         session = self._key.session
         try:
             if enabled(context.agent, READERS) and await self._whereabouts(session) == "here":

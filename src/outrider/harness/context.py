@@ -118,6 +118,8 @@ def _system(context: Context, *, with_tools: bool, cache: bool) -> list[dict[str
     blocks = _text(platform if with_tools else NO_TOOLS_TEXT)
     if context.mounts and with_tools:
         blocks += _text(_mounts(context))
+    if context.folders and with_tools:
+        blocks += _text(_folders(context))
     if context.files and with_tools:
         blocks += _text(_files(context))
     if context.memory and with_tools:
@@ -141,6 +143,14 @@ def _mounts(context: Context) -> str:
     for mount in context.mounts:
         at = f"- {mount['url']} at {mount['mount_path']}"
         lines.append(f"{at} is not there: {mount['error']}" if mount["error"] else at)
+    return "\n".join(lines)
+
+
+def _folders(context: Context) -> str:
+    lines = ["Folders of the user's machine. What you change there is changed for everybody, at once:"]
+    for folder in context.folders:
+        access = "you may read and write" if folder["access"] == "read_write" else "read-only"
+        lines.append(f"- {folder['mount_path']} ({access})")
     return "\n".join(lines)
 
 

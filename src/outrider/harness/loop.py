@@ -441,7 +441,8 @@ class Driver:
 
     async def _execute(self, call: Call, *, resume: bool) -> None:
         faults.point("harness.tool.before")
-        tool_call = ToolCall(call.id, self._state.thread, call.name, call.input)
+        folders = self._journal.context.shared
+        tool_call = ToolCall(call.id, self._state.thread, call.name, call.input, folders=folders)
         with self._telling.tool_call(tool_call) as ended:
             try:
                 outcome = await self._memory.execute(tool_call, resume=resume)

@@ -149,7 +149,7 @@ class Mounting:
     async def _execute(self, resource: str, call_id: str, *, resume: bool) -> None:
         """Its outcome: what the command said, or why there is no sandbox."""
         given = {"command": checkouts.command(self._mount(resource)), "timeout_ms": checkouts.TIMEOUT_MS}
-        call = ToolCall(call_id, self._journal.state.thread, "bash", given)
+        call = ToolCall(call_id, self._journal.state.thread, "bash", given, folders=self._journal.context.shared)
         faults.point("harness.checkout.before")
         outcome: ToolOutcome | str
         try:

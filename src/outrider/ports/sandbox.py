@@ -19,13 +19,15 @@ KEEP = "keep_result"
 @dataclass(frozen=True, slots=True)
 class ToolCall:
     """One built-in tool call. `id` is that of its `agent.tool_use` event; `thread` owns the shell that `bash` uses.
-    It runs only where these memory stores are mounted; see `ports.mounted`."""
+    It runs only where these memory stores are mounted; see `ports.mounted`. `folders`: names of the operator's, and
+    whether the agent may write there; its sandbox shows them."""
 
     id: str
     thread: str
     name: str
     input: dict[str, Any]
     mounts: list[Mount] = field(default_factory=list[Mount])
+    folders: list[Mount] = field(default_factory=list[Mount])
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,8 +102,8 @@ def _repository_form(given: Mapping[str, Any], making: Making, field: str) -> tu
     path = given.get("mount_path")
     shown = {
         "url": place.url,
-        "mount_path": f"{WORKSPACE}/{place.name}" if path is None else _mount_path(path, f"{field}mount_path"),
-        "checkout": _checkout(given.get("checkout"), f"{field}checkout"),
+        "mount_path": f"{WORKSPACE}/{place.name}" if path is None else workspace_path(path, f"{field}mount_path"),
+        "checkout": checkout_of(given.get("checkout"), f"{field}checkout"),
         "created_at": making.now,
         "updated_at": making.now,
     }
@@ -125,7 +125,7 @@ def _secret(url: str, token: str, field: str) -> Object:
     return {"type": REPOSITORY, "url": url, "token": token}
 
 
-def _mount_path(path: str, field: str) -> str:
+def workspace_path(path: str, field: str) -> str:
     parts = path.split("/")
     beneath = path.startswith(WORKSPACE + "/") and not any(part in ("", ".", "..", ".git") for part in parts[2:])
     if not beneath or _NOT_IN_PATH.search(path):
@@ -133,7 +133,7 @@ def _mount_path(path: str, field: str) -> str:
     return path
 
 
-def _checkout(given: Mapping[str, Any] | None, field: str) -> Object | None:
+def checkout_of(given: Mapping[str, Any] | None, field: str) -> Object | None:
     if given is None:
         return None
     if given["type"] == "commit":

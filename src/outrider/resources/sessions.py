@@ -19,6 +19,8 @@ from outrider.resources.events import check_documents, check_offered
 from outrider.session import costs
 from outrider.session.costs import Spending
 
+FOLDERS = "folders"
+"""Where the operator's folders lie in a session's details, and in the first row of its log."""
 STATUSES = ("idle", "running", "rescheduling", "terminated")
 THREAD_AGENT_KEYS = tuple(key for key in SNAPSHOT_KEYS if key != "multiagent")
 NO_USAGE: dict[str, Any] = {
@@ -218,6 +220,7 @@ def session_object(record: SessionRecord, *, now: str) -> dict[str, Any]:
         "created_at": record.created_at,
         "updated_at": record.updated_at,
         "archived_at": record.archived_at,
+        **({FOLDERS: details[FOLDERS]} if FOLDERS in details else {}),
     }
 
 

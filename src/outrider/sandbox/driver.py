@@ -101,7 +101,7 @@ class BubblewrapSandboxes:
             request: dict[str, Any] = {"op": "execute", "call": asdict(call), "epoch": epoch, "resume": resume}
             if session in self._until:
                 request["until"] = self._until[session]
-            answer = await self._ask(session, request, warm=not resume and not call.mounts)
+            answer = await self._ask(session, request, warm=not (resume or call.mounts or call.folders))
         if "outcome" in answer:
             return ToolOutcome(answer["outcome"]["content"], answer["outcome"]["is_error"])
         raise await self._error(answer)

@@ -22,6 +22,7 @@ UPLOADS = "/mnt/session/uploads"
 SKILLS = "/mnt/session/skills"
 RESULTS = "/mnt/session/results"
 MEMORY = "/mnt/memory"
+FOLDERS = "/mnt/folders"
 TRUST = "/etc/outrider"
 ENVIRONMENT = {
     "PATH": "/usr/local/bin:/usr/bin:/bin",
@@ -37,6 +38,7 @@ OWN_FILES = {
     "passwd": "root:x:0:0:root:/root:/usr/sbin/nologin\nagent:x:1000:1000:agent:/workspace:/bin/bash\n"
     "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
     "group": "root:x:0:\nagent:x:1000:\nnogroup:x:65534:\n",
+    "gitconfig": "[safe]\n\tdirectory = *\n",  # all that is in there is the agent's, or was given to it
     "hosts": "127.0.0.1 localhost sandbox\n::1 localhost\n",
     "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
 }

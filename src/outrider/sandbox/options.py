@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
 from outrider.sandbox.launcher import Sizes
@@ -15,6 +16,7 @@ class ZygoteOptions(TypedDict):
     """`uid_base` None: all sandboxes run as the zygote's own user. Bytes are bytes, times are seconds.
 
     `egress`: the socket of the egress proxy, None for no way out. `faults`: see `stops`.
+    `folders`: by name the operator's, as [path, writable].
     """
 
     root: str
@@ -39,6 +41,7 @@ class ZygoteOptions(TypedDict):
     allow_tracing: bool
     strict: bool
     faults: int | None
+    folders: Mapping[str, Sequence[object]]
 
 
 class ShimOptions(ZygoteOptions):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +43,7 @@ def zygote_options(
     hold: Hold | None = None,
     watch: float = 1.0,
     host: str = "",
+    folders: Mapping[str, Sequence[object]] | None = None,
 ) -> ZygoteOptions:
     """Options for `zygote.main` in a child that the calling process is about to fork.
 
@@ -74,6 +76,7 @@ def zygote_options(
         "allow_tracing": hold.allow_tracing,
         "strict": strict,
         "faults": None,
+        "folders": folders or {},
     }
 
 

@@ -16,6 +16,7 @@ from outrider.sandbox import (
     egress,
     ending,
     enter,
+    folders,
     inputs,
     launcher,
     linux,
@@ -58,6 +59,7 @@ class Shim:
         self._way: egress.Way | None = None
         self._told: dict[str, str] = {}
         self._memory = memory.Memory(self._own)
+        self._folders = folders.Folders(options["folders"])
         self._rules = _rules(options)
         self._end_leftover()
         if options["warm"] and options["bwrap"] is not None:
@@ -230,6 +232,7 @@ class Shim:
             reply(NOT_MOUNTED)
             return
         try:
+            self._show(call["folders"])
             self._ensure()
         except namespaces.Unavailable as problem:
             reply({"error": "unavailable", "message": str(problem)})
@@ -247,6 +250,15 @@ class Shim:
         else:
             self._run_worker(call["id"], call["name"], given)
         stops.point("shim.exec.after")
+
+    def _show(self, asked: folders.Asked) -> None:
+        """Have a sandbox, the next time that one is needed, in which these folders are."""
+        problem = self._folders.problem(asked)
+        if problem is not None:
+            raise namespaces.Unavailable(problem)
+        if self._folders.take(asked):
+            self._drop_launch()
+            self.end_all("the sandbox was started again with its folders")
 
     def _run_command(self, call: str, thread: str, given: dict[str, Any]) -> None:
         if thread not in self._shells:
@@ -362,9 +374,8 @@ class Shim:
         return self._box
 
     def _launched(self, bwrap: str) -> namespaces.Launch:
-        return namespaces.launch(
-            bwrap, self._options["root"], self._own, self._options["sizes"], self._rules, self._memory.binds()
-        )
+        binds = [*self._memory.binds(), *self._folders.binds()]
+        return namespaces.launch(bwrap, self._options["root"], self._own, self._options["sizes"], self._rules, binds)
 
     def _variables(self) -> dict[str, str]:
         """What the egress proxy wants commands to have in their environment; waits until it has said so."""

@@ -14,6 +14,12 @@ MARK = "outrider-checkout:"
 DONE = "done"
 
 
+def cloned(folder: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a folder of the operator's is cloned, in the form of a repository that needs no reading."""
+    clone = folder["clone"]
+    return {"id": folder["id"], "type": "folder", "url": folder["mount_path"], **clone, "skills": [], "error": None}
+
+
 def verdict(output: str) -> str | None:
     """What the command came to: empty when it is done, git's words when it failed, None when it did not end."""
     body, mark, rest = output.rpartition(MARK)
@@ -38,6 +44,7 @@ def command(mount: Mapping[str, Any]) -> str:
 _BODY = f"""
 unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE no_proxy NO_PROXY
 export GIT_TERMINAL_PROMPT=0 GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null GIT_LFS_SKIP_SMUDGE=1 LC_ALL=C
+case "$url" in /*) export GIT_CONFIG_GLOBAL=/etc/gitconfig ;; esac
 say() {{ printf '\\n%s %s\\n' '{MARK}' "$1"; exit 0; }}
 run() {{ "$@" 2>&1 | tail -c 4000; test "${{PIPESTATUS[0]}}" -eq 0 || say failed; }}
 command -v git >/dev/null || {{ echo 'fatal: git is not installed on the host of this sandbox'; say failed; }}

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from outrider.ports.log import Row
-from outrider.session import costs, events, size
+from outrider.session import checkouts, costs, events, size
 from outrider.session.named import with_facts
 from outrider.session.state import Call, Context, GivenFile, Message, Repository, State, Usage, Waiting
 
@@ -60,6 +60,12 @@ def _created(state: State, row: Row) -> None:
         state.context.environment = body["environment"]
         state.context.memory = body.get("memory_stores", [])
         state.context.skills = body.get("skills", [])
+        state.context.folders = body.get("folders", [])
+    for folder in body.get("folders", []):
+        if folder["clone"] is not None:
+            state.repositories.append(Repository(folder["id"], read="yes"))
+            if state.context is not None:
+                state.context.mounts.append(checkouts.cloned(folder))
     state.self_hosted = body["environment"].get("config", {}).get("type") == SELF_HOSTED
     state.spending.budget, state.spending.hour = body.get("budget"), body.get("hour", 0)
     for resource in body.get("resources", []):

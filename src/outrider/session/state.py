@@ -102,11 +102,17 @@ class Context(msgspec.Struct):
     named: dict[str, dict[str, Any]] = {}  # files that the next client's event names: media type and size
     files: list[GivenFile] = []
     had_files: bool = False  # some were given once, though they may have been taken away since
+    folders: list[dict[str, Any]] = []  # the operator's, as the session was given them
     memory: list[dict[str, Any]] = []  # memory stores, as they were attached
     skills: list[dict[str, Any]] = []  # of the agent: id, version, name, description, directory, size
     mcp: dict[str, list[dict[str, Any]]] = {}  # tools by server, of those that could be reached when the turn began
     tokens: int = 0  # of the latest request's prompt and reply, as the model counted them, and an estimate of the rest
     turn: int = 0  # where in `messages` the present turn begins
+
+    @property
+    def shared(self) -> list[tuple[str, bool]]:
+        """The operator's folders by name, and whether the agent may write there."""
+        return [(one["name"], one["access"] == "read_write") for one in self.folders]
 
 
 class State(msgspec.Struct):

@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-from outrider.config import DATABASE_URL, NATS_URL, Settings
+from outrider.config import DATABASE_URL, NATS_URL, Settings, offered_here
 from outrider.endpoints import (
     VAULT_KEY,
     VAULT_TOKEN,
@@ -82,6 +82,7 @@ def _plan(settings: Settings, environment: Mapping[str, str], roles: Roles) -> t
         egress=settings.egress_socket,
         harness_uid=users.server,
         strict=settings.strict_sandbox,
+        folders=offered_here(settings.folders),
         **({"host": os.uname().nodename} if settings.shared_workspaces else {}),
     )
     made = Plan(

@@ -30,6 +30,7 @@ from outrider.resources.environments import check_offers_resources, check_reache
 from outrider.resources.events import check_named, named_files
 from outrider.resources.memory_mounts import DETAIL, asked_for
 from outrider.resources.sessions import (
+    FOLDERS,
     STATUSES,
     SessionChange,
     SessionRequest,
@@ -67,10 +68,15 @@ def _shown(call: Call, record: SessionRecord) -> dict[str, Any]:
 
 
 async def create(call: Call) -> Reply:
-    request = new_session(parse("sessions.create", call.body))
+    return await opened(call, asked(call, call.body))
+
+
+def asked(call: Call, body: bytes) -> SessionRequest:
+    """What a body asks for, which the key may ask. Raises InvalidRequest, PermissionDenied."""
+    request = new_session(parse("sessions.create", body))
     if isinstance(request.agent, dict) and request.agent.keys() - REFERENCE:
         require(call.key, DEFINE, "give a session another agent than a defined one")
-    return await opened(call, request)
+    return request
 
 
 async def opened(
@@ -125,7 +131,7 @@ async def usable(call: Call, request: SessionRequest) -> tuple[dict[str, Any], d
     base = agent_object(await agent_record(call, request.agent_id, request.agent_version))
     agent = effective_agent(base, request.agent, profiles=call.services.models.profile)
     check_reaches_servers(environment, agent)
-    check_offers_resources(environment, request.resources)
+    check_offers_resources(environment, [*request.resources, *request.details.get(FOLDERS, [])])
     if request.details.get("budget") is not None:
         check_priced(agent, call.services.models.profile)
     agent["skills"] = used.pinned(agent["skills"], await skills_named(call, agent["skills"], field="agent.skills"))
@@ -186,7 +192,7 @@ def _opening(
         "budget": None if budget is None else costs.cents_of(budget),
     }
     facts = {"agent": agent, "environment": about, **prices}
-    facts |= {DETAIL: request.details[DETAIL]} if DETAIL in request.details else {}
+    facts |= {name: request.details[name] for name in (DETAIL, FOLDERS) if name in request.details}
     opening = factory.internal(events.CREATED, facts | {key: said for key, said in logged.items() if said})
     state = State()
     apply(state, as_row(opening, 1, 0))
