@@ -1,5 +1,5 @@
 """The built wheel, alone in an environment of its own, runs the demonstration from end to end: whatever runs (SQL,
-seccomp filters, profiles) is in it."""
+seccomp filters, profiles, skills) is in it."""
 
 from __future__ import annotations
 
@@ -44,6 +44,8 @@ def test_the_wheel_alone_runs_the_demonstration(tmp_path: Path) -> None:
 
     where = run("-c", "import outrider; print(outrider.__file__)").stdout
     assert where.startswith(str(tmp_path)), where
+    skills = run("-c", "from outrider.resources.skills.prebuilt import prebuilt; print(*prebuilt())")
+    assert skills.stdout == "docx pdf pptx xlsx\n", skills.stderr
     done = run("-m", "outrider", "demo")
     assert done.returncode == 0, done.stdout + done.stderr
     steps = re.findall(r"^(write|bash|read|edit) ", done.stdout, re.MULTILINE)

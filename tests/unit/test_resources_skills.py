@@ -99,10 +99,21 @@ def test_a_name_that_is_cut_at_a_null_is_refused() -> None:
     assert "control characters" in refusal([("a.zip", data.replace(b"greeting/x!evil", b"greeting/x\0evil"))])
 
 
-def test_a_bomb_is_refused_before_it_is_unpacked() -> None:
-    assert "30 MB" in refusal(zipped(GOOD | {"greeting/zeros": bytes(MOST_BYTES)}))
+def test_a_bomb_is_refused_before_it_is_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    bomb = zipped(GOOD | {"greeting/zeros": bytes(MOST_BYTES)})
     many = {f"greeting/zeros{n}": bytes(MOST_BYTES // 4) for n in range(4)}
-    assert "30 MB" in refusal(zipped(GOOD | many))
+    bombs = zipped(GOOD | many)
+    unpacked: list[str] = []
+    plain = zipfile.ZipFile.open
+
+    def watched(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Any:
+        unpacked.append(entry.filename)
+        return plain(archive, entry)
+
+    monkeypatch.setattr(zipfile.ZipFile, "open", watched)
+    assert "30 MB" in refusal(bomb)
+    assert "30 MB" in refusal(bombs)
+    assert not {"greeting/zeros", "greeting/zeros3"} & set(unpacked)
     assert "30 MB" in refusal([*GOOD.items(), *many.items()])
 
 
