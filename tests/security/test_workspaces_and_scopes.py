@@ -24,7 +24,13 @@ from outrider.api.app import ROUTES
 from outrider.models.scripted.script import Turn
 from outrider.ports.access import Scope
 
-OF_THE_SERVER = {"/v1/models", "/v1/models/{model_id:path}", "/outrider/v1/host", "/outrider/v1/folders"}
+OF_THE_SERVER = {
+    "/v1/models",
+    "/v1/models/{model_id:path}",
+    "/outrider/v1/host",
+    "/outrider/v1/folders",
+    "/outrider/v1/openapi.json",
+}
 """What belongs to no workspace."""
 
 BODIES: dict[tuple[str, str], Any] = {
@@ -65,7 +71,7 @@ MAY: list[tuple[str, str, set[Scope]]] = [
     ("POST|DELETE", r"/v1/memory_stores/{memory_store_id}/memories(/.*)?", USING),
     ("POST|DELETE", r"/v1/memory_stores(/{memory_store_id}(/archive|/memory_versions/.*)?)?", DEFINING),
     ("GET", r"/v1/models(/{model_id:path})?", USING),
-    ("GET", r"/outrider/v1/(host|folders)", USING),
+    ("GET", r"/outrider/v1/(host|folders|openapi.json)", USING),
     ("POST", r"/outrider/v1/sessions", USING),
     ("GET|POST|DELETE", r"/outrider/v1/webhooks.*", ADMIN),
     ("GET|POST", r"/outrider/v1/(keys.*|sessions/{session_id}/(move|repair|requests))", ADMIN),

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from functools import cache
+
+import msgspec
 from starlette import routing
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -10,8 +14,9 @@ from starlette.responses import Response
 
 from outrider.api import health
 from outrider.api.auth import MEMORY, NO_BETA
-from outrider.api.endpoint import Endpoints, Route, error_response
+from outrider.api.endpoint import Call, Endpoints, Reply, Route, error_response
 from outrider.api.health import Readiness
+from outrider.api.openapi import describe
 from outrider.api.origins import middleware
 from outrider.api.rates import CHANGE, CREATE, FREE, READ
 from outrider.api.routes import (
@@ -49,6 +54,17 @@ C = V + "/credentials/{credential_id}"
 F = "/v1/files/{file_id}"
 K = "/v1/skills/{skill_id}"
 W = "/outrider/v1/webhooks/{webhook_id}"
+
+
+async def get_description(_call: Call) -> Reply:
+    """Made once in a process, in a thread: it compiles every request type that was not used yet."""
+    return Reply(encoded=await asyncio.to_thread(_description))
+
+
+@cache
+def _description() -> bytes:
+    return msgspec.json.encode(describe(ROUTES))
+
 
 ROUTES: tuple[Route, ...] = (  # looked through in order: what is asked most comes first
     Route("POST", S + "/events", events.send_events, WORK, CHANGE),
@@ -125,6 +141,7 @@ ROUTES: tuple[Route, ...] = (  # looked through in order: what is asked most com
     Route("GET", K + "/versions/{skill_version_id}", skills.get_version, WORK, READ, betas=NO_BETA),
     Route("DELETE", K + "/versions/{skill_version_id}", skills.delete_version, DEFINE, CHANGE, betas=NO_BETA),
     Route("GET", K + "/versions/{skill_version_id}/content", skills.content, WORK, READ, betas=NO_BETA),
+    Route("GET", "/outrider/v1/openapi.json", get_description, USE, READ, betas=NO_BETA),
     Route("GET", "/outrider/v1/host", host.get_host, USE, READ, betas=NO_BETA),
     Route("POST", "/outrider/v1/sessions/{session_id}/move", places.move, ADMINISTER, CHANGE, betas=NO_BETA),
     Route("GET", "/outrider/v1/sessions/{session_id}/requests", network.get_requests, ADMINISTER, READ, betas=NO_BETA),

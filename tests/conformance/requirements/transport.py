@@ -168,7 +168,7 @@ LEDGER = (
         "Two POSTs with one `Idempotency-Key` and the same body are carried out once.",
         INFERRED,
     ),
-    not_yet(
+    met(
         "transport:retry:no-5xx-after-commit",
         "No request that was carried out is answered with a 5xx.",
         INFERRED,
