@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from outrider.api import health
+from outrider.api import absent, health
 from outrider.api.auth import MEMORY, NO_BETA
 from outrider.api.endpoint import Call, Endpoints, Reply, Route, error_response
 from outrider.api.health import Readiness
@@ -177,7 +177,8 @@ def create_app(services: Services, readiness: Readiness) -> Starlette:
         status = error.status_code if isinstance(error, HTTPException) else 404
         if status == 405:
             return refuse(request, _method_not_allowed(request))
-        return refuse(request, NotFound(f"Not found: {request.method} {request.url.path}"))
+        nothing = absent.reason(request.url.path) or f"Not found: {request.method} {request.url.path}"
+        return refuse(request, NotFound(nothing))
 
     routes = [routing.Route(one.path, endpoints.endpoint(one), methods=[one.method]) for one in ROUTES]
     routes += health.routes(readiness)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 
 from conformance.requirements import (
+    absent,
     agents,
     budgets,
     builtins,
@@ -69,6 +70,7 @@ CHAPTERS: dict[str, tuple[Requirement, ...]] = {
     "Threads and delegation": threads.LEDGER,
     "Outcomes": outcomes.LEDGER,
     "The SDK's helpers": sdk_recipes.LEDGER,
+    "What is not there": absent.LEDGER,
     "Chosen defaults": defaults.LEDGER,
 }
 ALL: dict[str, Requirement] = {entry.id: entry for chapter in CHAPTERS.values() for entry in chapter}
