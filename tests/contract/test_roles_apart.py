@@ -76,7 +76,16 @@ def opened(part: Part, stage: Stage, model: str, *answers: Turn) -> Talk:
     client = sdk_client(part.url(), KEY)
     agent = client.beta.agents.create(name="tester", model=model, tools=[TOOLSET])  # pyright: ignore[reportArgumentType]
     environment = client.beta.environments.create(name="tests")
-    return Talk(client, client.beta.sessions.create(agent=agent.id, environment_id=environment.id).id)
+    store: Any = {"type": "memory_store", "memory_store_id": client.beta.memory_stores.create(name="Notes").id}
+    made = client.beta.sessions.create(agent=agent.id, environment_id=environment.id, resources=[store])
+    return Talk(client, made.id)
+
+
+def memories(talk: Talk) -> dict[str, str | None]:
+    """What the session's store holds."""
+    store: Any = talk.client.beta.sessions.retrieve(talk.id).resources[0]
+    found: Any = talk.client.beta.memory_stores.memories.list(store.memory_store_id, view="full")
+    return {one.path: one.content for one in found}
 
 
 def results(talk: Talk) -> list[str]:
@@ -100,9 +109,10 @@ def memory(pid: int) -> bytes:
 
 def test_a_session_runs_with_every_role_apart(made: Deployment, stage: Stage, vault: Part, host: Part) -> None:
     part = front(made, stage, "front", "h1")
-    talk = opened(part, stage, "m1", Turn(bash("echo hand > f; id -u; cat f")), Turn("Done."))
+    talk = opened(part, stage, "m1", Turn(bash("echo hand > f; id -u; cp f /mnt/memory/notes; cat f")), Turn("Done."))
     assert said(talk, "work")[-1].stop_reason.type == "end_turn"
     assert results(talk) == ["1000\nhand"]
+    assert memories(talk) == {"/f": "hand\n"}
     assert not (part.data / "sandboxes").exists()
     assert list((host.data / "sandboxes" / "sessions").iterdir())
     assert set(host.facts()["children"]) == {"zygote", "sandboxes"}

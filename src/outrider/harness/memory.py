@@ -160,9 +160,10 @@ class SessionMemory:
     # -- both ways
 
     async def _refresh_if_mounted(self) -> None:
+        """A sandbox that can't be reached is left to the call, which says so, or has it elsewhere by then."""
         try:
             await self._refresh()
-        except NotMounted:
+        except (NotMounted, SandboxUnavailable):
             self._held = None
 
     async def _refresh(self) -> None:
