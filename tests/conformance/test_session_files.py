@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import threading
@@ -9,10 +10,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
-from anthropic import Anthropic
+from anthropic import Anthropic, AsyncAnthropic
 from live_server import Server, Stage
 from session_talk import Talk
+from strict_wire import Inspector, StrictAsyncTransport
 from turns import TOOLSET, every, refused, said, text_of
 
 from conformance.requirements import requirement
@@ -275,3 +278,25 @@ def test_a_repeated_request_adds_a_file_once(client: Anthropic, made: dict[str, 
              for _ in range(2)]  # fmt: skip
     assert added[0] == added[1]
     assert len(client.beta.sessions.resources.list(session.id).data) == 1
+
+
+@pytest.mark.anyio
+@requirement("resources:add", "resources:list", "resources:retrieve", "resources:delete", "resources:file:copy")
+async def test_the_asynchronous_client_gives_and_takes_files(
+    made: dict[str, str], server: Server, inspector: Inspector
+) -> None:
+    transport = httpx2.AsyncClient(transport=StrictAsyncTransport(inspector))
+    async with (
+        asyncio.timeout(20),
+        AsyncAnthropic(base_url=server.url, api_key=server.key, max_retries=0, http_client=transport) as client,
+    ):
+        source = (await client.files.upload(file=("a.txt", b"content"))).id
+        fields: Any = made | {"resources": [given(source)]}
+        session = await client.beta.sessions.create(**fields)
+        resources = client.beta.sessions.resources
+        added = await resources.add(session.id, type="file", file_id=source, mount_path="/b")
+        assert await resources.retrieve(added.id, session_id=session.id) == added
+        assert [one async for one in resources.list(session.id)] == [*session.resources, added]
+        assert (await resources.delete(added.id, session_id=session.id)).type == "session_resource_deleted"
+        assert (await resources.list(session.id)).data == session.resources
+        await client.beta.sessions.delete(session.id)

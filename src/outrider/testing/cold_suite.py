@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from outrider.errors import Fenced, HeadMoved, LogCold, NotFound
 from outrider.ports.cold import Counters, Segment
+from outrider.ports.copies import FileChanges
 from outrider.ports.log import HistoryQuery, Lease, SessionKey, Snapshot
 from outrider.testing.store_trial import Contract, Trial, event, internal, processed, record, refused, waiting
 
@@ -75,6 +76,8 @@ async def what_would_add_a_row_to_a_cold_log_is_refused(trial: Trial) -> None:
     await refused(LogCold, trial.store.take_in(lease.key, [event("c")], if_head=5, patch=None, wake=True))
     changed = record(lease.key.session)
     await refused(LogCold, trial.store.update_session(changed, [event("c")], if_head=5, columns="details"))
+    gone = FileChanges(dropped=("file_1",))
+    await refused(LogCold, trial.store.update_session(changed, [event("c")], if_head=5, columns="details", files=gone))
     await refused(Fenced, trial.store.append_owned(lease, [event("c")]))
     assert await trial.store.counters(lease.key) == Counters(5, 5, 2, SEGMENT)
     assert await trial.store.runnable() == 0
