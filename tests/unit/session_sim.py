@@ -41,6 +41,7 @@ from outrider.session.state import Context, State
 POLICY = {"type": "always_allow"}
 ASK = {"type": "always_ask"}
 AGENT: dict[str, Any] = {
+    "skills": [],
     "id": "agent_1",
     "name": "worker",
     "system": "Be brief.",
