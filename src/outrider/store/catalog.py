@@ -9,7 +9,7 @@ from outrider.ports.records import AgentRecord, EnvironmentRecord, Page
 from outrider.ports.vaults import Change
 from outrider.resources.webhooks import became, changed_at
 from outrider.store import shapes
-from outrider.store.steps import Recorded, Steps, first, run
+from outrider.store.steps import Recorded, Steps, erase, first, run
 from outrider.store.vaults import note
 
 
@@ -87,6 +87,6 @@ def _delete_environment(workspace: str, environment_id: str, at: str) -> Steps[N
     values = {"workspace": workspace, "id": environment_id}
     if (yield from first("environment_in_use", values)) is not None:
         raise Conflict(f"Environment {environment_id} is in use by a session.")
-    if (yield from run("delete_environment", values)) != 1:
+    if (yield from erase("delete_environment", values)) != 1:
         raise NotFound(f"Environment {environment_id} was not found.")
     yield from note(Change(workspace, "environment.deleted", environment_id, at))

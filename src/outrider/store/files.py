@@ -14,6 +14,7 @@ from outrider.ports.log import KeptAnswer, SessionKey
 from outrider.ports.records import Page
 from outrider.store import shapes
 from outrider.store.steps import Recorded, Steps, first, rows, run
+from outrider.store.steps import erase as scrub
 
 NO_STORAGE = "The workspace's files would hold more than its storage allows; delete some first. Nothing was stored."
 
@@ -181,7 +182,7 @@ def _delete(names: dict[str, str]) -> Steps[str | None]:
 def erase(record: FileRecord) -> Steps[str | None]:
     """The owner of its bytes unless another file has the same ones. The record must be held."""
     values = shapes.fields(record)
-    yield from run("delete_file", values)
+    yield from scrub("delete_file", values)
     if record.counted:
         yield from run("shrink_storage", values)
     if record.blob is None or (yield from first("blob_in_use", values)) is not None:
@@ -197,5 +198,5 @@ def _expire(now: str, forget: str) -> Steps[int]:
         if (yield from run("expire_file", shapes.fields(record))) == 1 and record.counted:
             yield from run("shrink_storage", shapes.fields(record))
         if record.expires_at is not None and record.expires_at <= forget:
-            yield from run("delete_file", shapes.fields(record))
+            yield from scrub("delete_file", shapes.fields(record))
     return len(found)

@@ -278,7 +278,7 @@ def _delete(write: Write, memory: str, if_sha256: str | None) -> Steps[None]:
     names = yield from _hold(write, live=False)
     current = yield from _current(names, memory)
     _check_hash(current, if_sha256)
-    yield from run("delete_memory", {**names, "id": memory})
+    yield from erase("delete_memory", {**names, "id": memory})
     yield from run("insert_memory_version", shapes.fields(_version(write, current, "deleted", None)))
 
 

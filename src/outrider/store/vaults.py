@@ -10,7 +10,7 @@ from outrider.errors import Conflict, InvalidRequest, NotFound
 from outrider.ports.records import Page
 from outrider.ports.vaults import MOST_CREDENTIALS, Change, CredentialRecord, SecretRef, VaultRecord
 from outrider.store import shapes
-from outrider.store.steps import Recorded, Steps, first, rows, run
+from outrider.store.steps import Recorded, Steps, erase, first, rows, run
 
 
 class StoredVaults(Recorded):
@@ -116,7 +116,7 @@ def _archive_vault(workspace: str, vault: str, at: str) -> Steps[None]:
 
 def _delete_vault(workspace: str, vault: str, at: str) -> Steps[None]:
     names = {"workspace": workspace, "id": vault}
-    if (yield from run("delete_vault", names)) != 1:
+    if (yield from erase("delete_vault", names)) != 1:
         raise NotFound(f"Vault {vault} was not found.")
     for (credential,) in (yield from rows("all_credentials", names)):
         yield from _delete_credential({"workspace": workspace, "vault": vault, "id": credential, "at": at})
@@ -152,7 +152,7 @@ def _archive_credential(names: dict[str, str]) -> Steps[None]:
 
 
 def _delete_credential(names: dict[str, str]) -> Steps[None]:
-    if (yield from run("delete_credential", names)) != 1:
+    if (yield from erase("delete_credential", names)) != 1:
         raise NotFound(f"Credential {names['id']} was not found.")
     yield from note(_change("vault_credential.deleted", names))
 
