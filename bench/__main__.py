@@ -13,7 +13,22 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, cast
 
-from bench import egress, files, latency, mcp, memory, mounts, postgres, readers, recovery, sandbox, store, vault, wake
+from bench import (
+    egress,
+    files,
+    latency,
+    mcp,
+    memory,
+    mounts,
+    postgres,
+    readers,
+    recovery,
+    sandbox,
+    store,
+    vault,
+    wake,
+    webhooks,
+)
 from bench.about import about
 from bench.deployment import Deployment, deployed
 from bench.page import write_page
@@ -35,6 +50,7 @@ ALONE: dict[str, Callable[[], Any]] = {
     "egress": egress.measure,
     "files": lambda: asyncio.run(files.measure()),
     "wake": lambda: asyncio.run(wake.measure()),
+    "webhooks": lambda: asyncio.run(webhooks.measure()),
 }
 
 

@@ -62,6 +62,7 @@ async def deployed(
     model: FastModel | None = None,
     database_url: str | None = None,
     server: str = "",
+    tables: str = "",
     **limits: float,
 ) -> AsyncGenerator[Deployment]:
     """Start, yield, stop. The model is a `FastModel` in this process. `place` is kept; without one all data goes."""
@@ -72,7 +73,7 @@ async def deployed(
         for directory in (place, data):
             directory.chmod(0o711)
         lines = ["[server]", server, "[limits]", *(f"{key} = {value}" for key, value in limits.items())]
-        lines += ["[mcp]", 'allow_private = ["127.0.0.1"]']
+        lines += ["[mcp]", 'allow_private = ["127.0.0.1"]', tables]
         (data / "config.toml").write_text("\n".join(lines) + "\n")
         async with _listening(model or FastModel()) as model:
             environment = os.environ | {"OUTRIDER_MODEL_URL": model.url, "OUTRIDER_API_KEY": KEY}

@@ -15,11 +15,17 @@ from standardwebhooks import WebhookVerificationError
 from webhook_receiver import Came, Receiver, ask, delivery
 
 from conformance.requirements import requirement
-from outrider.models.scripted.script import ToolUse, Turn
+from outrider.models.scripted.script import ToolUse, Turn, Usage
 from outrider.resources.webhooks import EVENTS, NEVER
 from outrider.testing.strict import strict_parse
 
 CONFIG = """
+[endpoints.dear]
+base_url = "{url}"
+auth = "none"
+models = ["dear-*"]
+price = {{ input = 10, output = 100, cache_read = 1, cache_write = 20 }}
+
 [webhooks]
 allow_private = ["127.0.0.1"]
 retry_first = 0.02
@@ -38,7 +44,7 @@ def receiver() -> Generator[Receiver]:
 @pytest.fixture(scope="module")
 def server(stage: Stage, store: dict[str, str]) -> Generator[Server]:
     with data_directory() as data:
-        with serving(data, {"OUTRIDER_MODEL_URL": stage.url} | store, config=CONFIG) as server:
+        with serving(data, {"OUTRIDER_MODEL_URL": stage.url} | store, config=CONFIG.format(url=stage.url)) as server:
             yield server
 
 
@@ -178,6 +184,25 @@ def test_a_session_that_waits_for_an_answer_says_so(client: Anthropic, stage: St
     message: Any = {"type": "user.message", "content": [{"type": "text", "text": "Hello"}]}
     session = client.beta.sessions.create(agent=agent.id, environment_id=environment.id, initial_events=[message])
     assert said(client, endpoint, 1) == [("session.requires_action", session.id)]
+
+
+@requirement("webhooks:events:budget")
+def test_a_session_that_reached_its_budget_says_so(client: Anthropic, stage: Stage, hook: Any) -> None:
+    tool: Any = {"type": "custom", "name": "ask", "description": "Asks.", "input_schema": {"type": "object"}}
+    model = stage.put("dear-one", Turn(ToolUse("ask", {}), usage=Usage(input_tokens=1_000, output_tokens=500)))
+    agent = client.beta.agents.create(name="asks", model=model, tools=[tool])
+    environment = client.beta.environments.create(name="hooked")
+    endpoint: Endpoint = hook(["session.requires_action", "session.budget_reached"])
+    budget: Any = {"type": "limit", "max_list_cost": {"amount": "5", "currency": "USD"}}
+    hello: Any = {"type": "user.message", "content": [{"type": "text", "text": "Hello"}]}
+    session = client.beta.sessions.create(
+        agent=agent.id, environment_id=environment.id, initial_events=[hello], budget=budget
+    )
+    assert said(client, endpoint, 1) == [("session.requires_action", session.id)]
+    (use,) = [one for one in client.beta.sessions.events.list(session.id) if one.type == "agent.custom_tool_use"]
+    answer: Any = {"type": "user.custom_tool_result", "custom_tool_use_id": use.id, "content": []}
+    client.beta.sessions.events.send(session.id, events=[answer])
+    assert said(client, endpoint, 2)[1] == ("session.budget_reached", session.id)
 
 
 @requirement("webhooks:events:vault", "webhooks:events:agent", "webhooks:events:environment", "webhooks:events:memory")

@@ -40,7 +40,7 @@ EVENTS = frozenset(
     {
         *("session.created", "session.running", "session.idled", "session.requires_action", "session.archived"),
         *("session.status_run_started", "session.status_idled", "session.status_rescheduled"),
-        *("session.status_terminated", "session.updated", "session.deleted"),
+        *("session.status_terminated", "session.updated", "session.deleted", "session.budget_reached"),
         *("session.thread_idled", "session.thread_terminated"),
         *("vault.created", "vault.archived", "vault.deleted"),
         *("vault_credential.created", "vault_credential.archived", "vault_credential.deleted"),
@@ -53,7 +53,6 @@ EVENTS = frozenset(
 """What an endpoint may ask to be told."""
 NEVER = {
     "session.pending": "no session is pending here",
-    "session.budget_reached": "sessions have no budgets here yet",
     "session.outcome_evaluation_ended": "outcomes are not offered here yet",
     "session.thread_created": "sessions have one thread here",
     "agent.deleted": "agents are archived, not deleted",

@@ -36,7 +36,7 @@ LEDGER = (
         "webhooks:never",
         "An endpoint may subscribe to every event type of the SDK.",
         SDK,
-        "Those that never happen on this server are refused, with the reason: pending sessions, budgets, outcomes,"
+        "Those that never happen on this server are refused, with the reason: pending sessions, outcomes,"
         " threads of multiagent sessions, deployments, user profiles, external keys, deleted agents.",
     ),
     differs(
@@ -52,5 +52,5 @@ LEDGER = (
     met("webhooks:events:environment", "Environments are told: made, changed, archived, deleted.", HOOKS),
     met("webhooks:events:memory", "Memory stores are told: made, archived, deleted.", HOOKS),
     not_yet("webhooks:events:deployment", "Deployments and their scheduled runs are told.", HOOKS),
-    not_yet("webhooks:events:budget", "A session that reached its budget is told.", HOOKS, "Waits for budgets."),
+    met("webhooks:events:budget", "A session that reached its budget is told.", HOOKS),
 )

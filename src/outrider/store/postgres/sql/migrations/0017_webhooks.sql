@@ -70,7 +70,7 @@ BEGIN
 END
 $$;
 CREATE TRIGGER events_told AFTER INSERT ON events FOR EACH ROW
-WHEN (NEW.type IN (
+WHEN ((NEW.type >= 'session.' AND NEW.type < 'session/' OR NEW.type = 'span.outcome_evaluation_end') AND NEW.type IN (
     'session.created', 'session.updated', 'session.status_running', 'session.status_idle',
     'session.status_rescheduled', 'session.status_terminated', 'session.thread_created', 'session.thread_status_idle',
     'session.thread_status_terminated', 'span.outcome_evaluation_end'
