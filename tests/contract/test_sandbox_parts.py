@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from outrider.sandbox import cgroups, erase, inputs, launcher, output
+from outrider.sandbox import cgroups, erase, inputs, launcher, output, outputs
 from outrider.sandbox.journal import SPOOL_BYTES, Journal
 
 
@@ -173,3 +173,15 @@ def test_the_packaged_bwrap_is_copied_with_its_libraries(tmp_path: Path) -> None
     if copied != found:
         assert copied.startswith(str(tmp_path))
         assert launcher.version(copied) == launcher.version(found) > (0, 8)
+
+
+def test_no_link_on_the_way_to_an_output_is_followed(tmp_path: Path) -> None:
+    """Even where the mark is that of the file behind the link."""
+    root, beyond = tmp_path / "outputs", tmp_path / "beyond"
+    for place in (root, beyond):
+        (place / "d").mkdir(parents=True)
+        (place / "d" / "a").write_text("there")
+    inside, outside = (outputs.mark((place / "d" / "a").stat()) for place in (root, beyond))
+    assert "data" in outputs.piece(str(root), "d/a", inside, 0)
+    (root / "link").symlink_to(beyond / "d")
+    assert outputs.piece(str(root), "link/a", outside, 0) == {"changed": True}

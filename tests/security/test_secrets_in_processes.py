@@ -120,6 +120,16 @@ def test_the_vault_hides_itself_and_does_not_count_on_the_supervisor_for_it() ->
     assert said.stdout.strip() == "1 0 (0, 0)"
 
 
+def test_the_supervisor_can_hide_itself() -> None:
+    """As root it is another user than the server's anyway; what it does against its own user is seen here."""
+    program = (
+        "import ctypes; from outrider.supervisor import linux; dumpable = lambda: ctypes.CDLL(None).prctl(3)\n"
+        "before = dumpable(); linux.hide(); print(before, dumpable())"
+    )
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
+    assert said.stdout.strip() == "1 0"
+
+
 @pytest.mark.skipif(not ROOT, reason="the owner of its files in /proc tells nothing to their owner")
 def test_the_vault_is_undumpable(after: Scene) -> None:
     vault = Path(f"/proc/{after.pids()['vault']}")
