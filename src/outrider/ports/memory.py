@@ -167,8 +167,8 @@ class MemoryStores(Protocol):
         InvalidRequest for an archived one; then nothing is noted."""
         ...
 
-    async def forget_attachments(self, before: str) -> None:
-        """Forget those from before then whose session does not exist."""
+    async def forget_attachments(self, since: str, before: str) -> None:
+        """Forget those from between these times whose session does not exist."""
         ...
 
     async def orphans(self, limit: int) -> list[Attachment]:

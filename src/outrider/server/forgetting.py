@@ -15,6 +15,7 @@ from outrider.resources.memory_mounts import attached, directory
 from outrider.store.opening import Store
 
 UNMADE = timedelta(hours=1)  # after which a session that had been given a store will not be made any more
+LOOKED_FOR = timedelta(days=7)  # no server is down for longer than that; what stays then is a row
 AT_ONCE = 1_000
 log = logging.getLogger("outrider.server")
 
@@ -29,7 +30,7 @@ class MemorySweep:
 
     async def run(self) -> None:
         now = datetime.fromisoformat(self._clock.now()).astimezone(UTC)
-        await self._store.forget_attachments(rfc3339(now - UNMADE))
+        await self._store.forget_attachments(rfc3339(now - LOOKED_FOR), rfc3339(now - UNMADE))
         for one in await self._store.orphans(AT_ONCE):
             try:
                 await self._erase(one)

@@ -117,8 +117,8 @@ class StoredMemories(Recorded):
         found = await self._walks.walk(partial(_attach, key, stores, at))
         return _stores([[*row[:5], row[5].encode()] for row in found])
 
-    async def forget_attachments(self, before: str) -> None:
-        await self._walks.walk(partial(run, "forget_attachments", {"before": before}))
+    async def forget_attachments(self, since: str, before: str) -> None:
+        await self._walks.walk(partial(run, "forget_attachments", {"since": since, "before": before}))
 
     async def orphans(self, limit: int) -> list[Attachment]:
         return await self._reads.fetch(
@@ -172,6 +172,7 @@ def _delete_store(workspace: str, store: str, at: str) -> Steps[None]:
     names = {"workspace": workspace, "id": store}
     if (yield from run("delete_memory_store", names)) != 1:
         raise _no_store(store)
+    yield from run("orphan_attachments", {**names, "at": at})
     yield from erase("delete_memories", names)
     yield from erase("delete_memory_versions", names)
     yield from note(Change(workspace, "memory_store.deleted", store, at))

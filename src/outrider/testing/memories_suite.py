@@ -309,9 +309,10 @@ async def what_sessions_have_of_a_deleted_store_is_known_until_it_was_erased(tri
     await store.delete_memory_store(A, "memstore_1", at(5))
     assert [one.session for one in await store.orphans(9)] == ["sesn_1", "sesn_2"]
     assert len(await store.orphans(1)) == 1
-    await store.forget_attachments(at(1))
+    await store.forget_attachments(at(0), at(1))
+    await store.forget_attachments(at(2), at(9))
     assert len(await store.orphans(9)) == 2
-    await store.forget_attachments(at(9))
+    await store.forget_attachments(at(1), at(9))
     assert await store.orphans(9) == [Attachment(A, "memstore_1", "sesn_2")]
     await store.note_erased(Attachment(A, "memstore_1", "sesn_2"), at(9))
     assert await store.orphans(9) == []

@@ -206,9 +206,9 @@ class MemoryMemories(MemoryVaults):
         self._attached |= {Attachment(key.workspace, one.id, key.session): (at, None) for one in found}
         return found
 
-    async def forget_attachments(self, before: str) -> None:
+    async def forget_attachments(self, since: str, before: str) -> None:
         for one, (at, _) in list(self._attached.items()):
-            if at < before and self._epoch(SessionKey(one.workspace, one.session)) is None:
+            if since <= at < before and self._epoch(SessionKey(one.workspace, one.session)) is None:
                 del self._attached[one]
 
     async def orphans(self, limit: int) -> list[Attachment]:

@@ -139,19 +139,21 @@ INSERT INTO memory_attachments (workspace, store, session, created_at)
 VALUES (:workspace, :store, :session, :at)
 ON CONFLICT (workspace, store, session) DO UPDATE SET created_at = excluded.created_at;
 
+-- name: orphan_attachments
+-- Their store is being deleted.
+UPDATE memory_attachments SET orphaned_at = :at WHERE workspace = :workspace AND store = :id;
+
 -- name: forget_attachments
 -- Their sessions were never made.
 DELETE FROM memory_attachments
-WHERE created_at < :before AND NOT EXISTS (
+WHERE created_at >= :since AND created_at < :before AND NOT EXISTS (
     SELECT 1 FROM sessions s WHERE s.workspace = memory_attachments.workspace AND s.id = memory_attachments.session
 );
 
 -- name: orphaned_attachments
 -- Sessions that may still have something of a store that is gone.
 SELECT a.workspace, a.store, a.session FROM memory_attachments a
-WHERE a.erased_at IS NULL AND NOT EXISTS (
-    SELECT 1 FROM memory_stores m WHERE m.workspace = a.workspace AND m.id = a.store
-)
+WHERE a.orphaned_at IS NOT NULL AND a.erased_at IS NULL
 ORDER BY a.workspace, a.store, a.session LIMIT :limit;
 
 -- name: note_erased
