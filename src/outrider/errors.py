@@ -3,6 +3,7 @@
 OutriderError
 ├── InvalidRequest (400)
 │   ├── NotSupported (400: accepted by the API, not offered by this server)
+│   ├── HeartbeatRefused (412: the work item is not as its worker believes)
 │   └── EnvironmentArchived (400)
 ├── AuthenticationFailed (401)
 ├── PermissionDenied (403)
@@ -31,7 +32,8 @@ OutriderError
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 
 class OutriderError(Exception):
@@ -46,6 +48,7 @@ class OutriderError(Exception):
         self.error_code = error_code
         self.retry_after = retry_after
         self.extra: dict[str, str] = {}
+        self.details: dict[str, Any] = {}
 
 
 class InvalidRequest(OutriderError):
@@ -57,6 +60,16 @@ class InvalidRequest(OutriderError):
 
 class NotSupported(InvalidRequest):
     """Valid in the API, but not offered by this server; refused so that no field is silently ignored."""
+
+
+class HeartbeatRefused(InvalidRequest):
+    """A work item's heartbeat is not the one that the request expects. `current`: the item as it stands."""
+
+    status = 412
+
+    def __init__(self, message: str, current: Mapping[str, Any]) -> None:
+        super().__init__(message, error_code="heartbeat_precondition_failed")
+        self.details = {"current_state": current}
 
 
 class EnvironmentArchived(InvalidRequest):

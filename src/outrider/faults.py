@@ -72,6 +72,12 @@ PLACES: frozenset[str] = frozenset(
         "shim.settle",
         "cold.freeze",
         "cold.thaw",
+        "work.enlist",
+        "work.claim",
+        "work.ack",
+        "work.beat",
+        "work.stop",
+        "work.lapse",
     }
 )
 """What is done there: a durable write, or a call of something outside the process."""

@@ -1,4 +1,4 @@
-"""Runs the conformance suites of the ports `log`, `records`, `cold`, `placements` and `access` on every store."""
+"""Runs the conformance suites of the stores' ports on every store, those of the log, of records and of queues alike."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from outrider.testing.skills_suite import SKILLS_CONTRACTS
 from outrider.testing.store_trial import Contract, Trial
 from outrider.testing.vaults_suite import VAULTS_CONTRACTS
 from outrider.testing.webhooks_suite import WEBHOOKS_CONTRACTS, WEBHOOKS_IN_ROWS
+from outrider.testing.work_suite import WORK_CONTRACTS
 
 CONTRACTS = [
     *LOG_CONTRACTS,
@@ -43,6 +44,7 @@ CONTRACTS = [
     *PLACEMENT_CONTRACTS,
     *ACCESS_CONTRACTS,
     *WEBHOOKS_CONTRACTS,
+    *WORK_CONTRACTS,
 ]
 
 """What callers of the ports see: the layer over a store keeps these too."""

@@ -41,7 +41,9 @@ MEMORY = frozenset({"memory.mount", "memory.write", "memory.settle", "shim.settl
 """Killed in test_memory_kill.py."""
 TELLS = frozenset({"api.webhook", "webhook.fan_out", "webhook.send", "webhook.settle", "vault.webhook"})
 """Killed in test_webhook_kill.py."""
-ELSEWHERE = MOVES | KEEPS | FILES | MOUNTS | GIVEN | MEMORY | TELLS
+WORK = frozenset(f"work.{what}" for what in ("enlist", "claim", "ack", "beat", "stop", "lapse"))
+"""Killed in test_work_kill.py."""
+ELSEWHERE = MOVES | KEEPS | FILES | MOUNTS | GIVEN | MEMORY | TELLS | WORK
 TAKEN_OVER = {"store.commit": 10, "api.take": 2, "harness.model": 3, "harness.tool": 2, "harness.interrupt": 1}
 HELD_SECONDS = 120.0  # longer than a session plays: whoever comes to the point later would stand there for good
 JOIN_SECONDS = 15.0

@@ -12,6 +12,7 @@ from live_server import Server, data_directory, serving
 from people import done, headers
 from pki import Authority
 from sdk_clients import sdk_client
+from workers import environment_of
 
 from conformance.requirements import requirement
 from outrider.api.app import ROUTES
@@ -27,7 +28,7 @@ cors_origins = ["https://app.example"]
 
 [rate_limits]
 creates = 3
-reads = 1000
+reads = 100
 """
 PAGE = "https://app.example"
 
@@ -135,14 +136,15 @@ def test_reads_have_a_rate_of_their_own_which_fills_again() -> None:
         rates.take("wrkspc_a", "reads")
 
 
-def test_streams_do_not_count_and_whatever_is_made_counts_as_that() -> None:
+def test_streams_and_workers_do_not_count_and_whatever_is_made_counts_as_that() -> None:
     for route in ROUTES:
-        if "stream" in route.path:
+        if "stream" in route.path or route.handler.__name__ in ("poll", "ack", "heartbeat", "stop"):
             assert route.counted == "free"
         elif route.method == "GET":
             assert route.counted == "reads"
         else:
-            assert route.counted == ("creates" if route.handler.__name__ in ("create", "upload") else "changes")
+            makes = route.handler.__name__ in ("create", "upload", "create_version")
+            assert route.counted == ("creates" if makes else "changes")
 
 
 def test_one_setting_gives_the_hosted_figures(tmp_path: Path) -> None:
@@ -195,3 +197,18 @@ def test_the_sdk_speaks_to_the_public_port_over_tls(monkeypatch: pytest.MonkeyPa
             monkeypatch.delenv("SSL_CERT_FILE")
             with server.client() as stranger, pytest.raises(anthropic.APIConnectionError):
                 stranger.beta.agents.list()
+
+
+@requirement("work:rates")
+def test_polls_and_heartbeats_of_workers_do_not_count(server: Server) -> None:
+    done(server.data, "workspaces", "create", "working")
+    admin = sdk_client(
+        server.url, done(server.data, "keys", "create", "w", "--scope", "admin", "--workspace", "working")
+    )
+    environment = environment_of(admin)
+    key = done(server.data, "keys", "environment", environment, "--workspace", "working")
+    work = sdk_client(server.url, key).beta.environments.work
+    for _ in range(150):  # reads are limited to 100 a minute
+        assert work.poll(environment) is None
+    with pytest.raises(anthropic.NotFoundError):
+        work.heartbeat("work_unknown", environment_id=environment)

@@ -13,16 +13,19 @@ from typing import Any, get_args
 
 import httpx2
 import pytest
+from anthropic import Anthropic
 from live_server import Server, Stage, data_directory, serving
 from people import done, headers
 from sdk_clients import sdk_client
+from session_talk import Talk, result
 from webhook_receiver import ask as ask_of_webhooks
 from webhook_receiver import delivery as delivered
+from workers import environment_of, key_of, live_work, token_of
 
 from conformance.requirements import requirement
 from outrider.api.app import ROUTES
-from outrider.models.scripted.script import Turn
-from outrider.ports.access import Scope
+from outrider.models.scripted.script import ToolUse, Turn
+from outrider.ports.access import Role, Scope
 
 OF_THE_SERVER = {
     "/v1/models",
@@ -41,16 +44,26 @@ BODIES: dict[tuple[str, str], Any] = {
         "auth": {"type": "static_bearer", "mcp_server_url": "https://a.example", "token": "a token"}
     },
     ("POST", "/v1/memory_stores/{memory_store_id}/memories"): {"path": "/b", "content": ""},
+    ("POST", "/v1/environments/{environment_id}/work/{work_id}"): {"metadata": {}},
 }
 """Of requests that are refused for an empty body before what they name is looked up."""
 
-ADMIN: set[Scope] = {"admin"}
-DEFINING: set[Scope] = {"admin", "developer"}
-USING: set[Scope] = {"admin", "developer", "user"}
-WORKING: set[Scope] = {"admin", "developer", "user", "environment"}
-MAY: list[tuple[str, str, set[Scope]]] = [
-    ("GET", r"/v1/(agents|environments|vaults)(/.*)?", USING),
-    ("POST|DELETE", r"/v1/(agents|environments|vaults)(/.*)?", DEFINING),
+ADMIN: set[Role] = {"admin"}
+DEFINING: set[Role] = {"admin", "developer"}
+USING: set[Role] = {"admin", "developer", "user"}
+WORKING: set[Role] = {"admin", "developer", "user", "environment", "session"}
+LOOKING: set[Role] = {"admin", "developer", "user", "environment"}
+REMEMBERING: set[Role] = {"admin", "developer", "user", "session"}
+Q = r"/v1/environments/{environment_id}/work"
+MAY: list[tuple[str, str, set[Role]]] = [
+    ("GET", r"/v1/(agents|vaults)(/.*)?|/v1/environments(/{environment_id})?", USING),
+    ("POST|DELETE", r"/v1/(agents|vaults)(/.*)?|/v1/environments(/{environment_id}(/archive)?)?", DEFINING),
+    ("GET", Q + r"/poll", {"environment"}),
+    ("POST", Q + r"/{work_id}/ack", {"environment"}),
+    ("POST", Q + r"/{work_id}/heartbeat", {"environment", "session"}),
+    ("POST", Q + r"/{work_id}/stop", WORKING),
+    ("GET", Q + r"(/stats|/{work_id})?", LOOKING),
+    ("POST", Q + r"/{work_id}", USING),
     ("GET", r"/v1/sessions", USING),
     ("POST", r"/v1/sessions", USING),
     (
@@ -67,8 +80,8 @@ MAY: list[tuple[str, str, set[Scope]]] = [
     ("GET", r"/v1/skills(/{skill_id}(/versions)?)?", USING),
     ("GET", r"/v1/skills/{skill_id}/versions/{skill_version_id}(/content)?", WORKING),
     ("POST|DELETE", r"/v1/skills(/.*)?", DEFINING),
-    ("GET", r"/v1/memory_stores(/.*)?", USING),
-    ("POST|DELETE", r"/v1/memory_stores/{memory_store_id}/memories(/.*)?", USING),
+    ("GET", r"/v1/memory_stores(/{memory_store_id}(/memory_versions(/.*)?)?)?", USING),
+    ("GET|POST|DELETE", r"/v1/memory_stores/{memory_store_id}/memories(/.*)?", REMEMBERING),
     ("POST|DELETE", r"/v1/memory_stores(/{memory_store_id}(/archive|/memory_versions/.*)?)?", DEFINING),
     ("GET", r"/v1/models(/{model_id:path})?", USING),
     ("GET", r"/outrider/v1/(host|folders|openapi.json)", USING),
@@ -121,7 +134,10 @@ def things(server: Server, stage: Stage) -> dict[str, str]:
     key = httpx2.get(f"{server.url}/outrider/v1/keys", headers=headers(server.key)).json()["data"][0]
     webhook = made_webhook(server)
     delivery = delivered(server.url, server.key, webhook, bool)[0]
+    hosted = environment_of(client)
     return {
+        "hosted_id": hosted,
+        "work_id": waiting_work(client, stage, hosted),
         "webhook_id": webhook,
         "delivery_id": delivery["id"],
         "agent_id": agent.id,
@@ -149,23 +165,47 @@ def made_webhook(server: Server) -> str:
     return made
 
 
+def waiting_work(client: Anthropic, stage: Stage, environment: str) -> str:
+    """The item of a session that waits for a worker."""
+    model = stage.put("model-at-work", Turn(ToolUse("bash", {"command": "ls"})))
+    agent = client.beta.agents.create(name="first's", model=model, tools=[{"type": "agent_toolset_20260401"}])
+    talk = Talk(client, client.beta.sessions.create(agent=agent.id, environment_id=environment).id)
+    talk.say("go")
+    talk.wait()
+    (item,) = live_work(client, environment)
+    return item.id
+
+
 def filled(path: str, ids: dict[str, str]) -> str:
+    ids = ids | {"environment_id": ids["hosted_id"]} if "/work" in path else ids
     names = re.findall(r"{(\w+)", path)
     assert set(names) <= ids.keys(), f"say in `things` what {path} may name"
     return re.sub(r"{(\w+)[^}]*}", lambda found: ids[found[1]], path)
 
 
 NAMING = [(one.method, one.path) for one in ROUTES if "{" in one.path and one.path not in OF_THE_SERVER]
+FOR_WORKERS = tuple(Q + end for end in ("/poll", "/{work_id}/ack", "/{work_id}/heartbeat"))
+"""What no admin may ask."""
 LISTS = [one.path for one in ROUTES if one.method == "GET" and "{" not in one.path and one.path not in OF_THE_SERVER]
 MAKERS = [one.path for one in ROUTES if one.method == "POST" and "{" not in one.path]
 
 
+@pytest.fixture(scope="module")
+def strange_worker(scene: Scene) -> str:
+    """The key of an environment in the second workspace."""
+    client = sdk_client(scene.server.url, scene.second)
+    return key_of(client, environment_of(client))
+
+
 @requirement("errors:404:other-workspace")
 @pytest.mark.parametrize(("method", "path"), NAMING)
-def test_what_another_workspace_has_is_as_unknown_as_what_nobody_has(scene: Scene, method: str, path: str) -> None:
+def test_what_another_workspace_has_is_as_unknown_as_what_nobody_has(
+    scene: Scene, strange_worker: str, method: str, path: str
+) -> None:
     body = BODIES.get((method, path))
     unknown = {name: id[:-6] + "000000" for name, id in scene.ids.items()}
-    answers = [scene.ask(scene.second, method, filled(path, ids), body) for ids in (scene.ids, unknown)]
+    stranger = strange_worker if path in FOR_WORKERS else scene.second
+    answers = [scene.ask(stranger, method, filled(path, ids), body) for ids in (scene.ids, unknown)]
     assert [answer.status_code for answer in answers] == [404, 404], answers[0].text
     texts = [answer.json()["error"]["message"] for answer in answers]
     for name, id in scene.ids.items():
@@ -243,18 +283,21 @@ def test_events_sent_under_another_workspaces_key_reach_nobody(scene: Scene) -> 
 
 
 @pytest.fixture(scope="module")
-def keys(scene: Scene) -> dict[Scope, str]:
-    """One of each scope, made by an admin over HTTP."""
-    made: dict[Scope, str] = {}
+def keys(scene: Scene) -> dict[Role, str]:
+    """One of each scope, made by an admin over HTTP, and the token of a work item."""
+    made: dict[Role, str] = {}
     for scope in get_args(Scope):
         body = {"name": f"a {scope}", "scope": scope}
         if scope == "environment":
             body["environment_id"] = scene.ids["environment_id"]
         made[scope] = scene.ask(scene.first, "POST", "/outrider/v1/keys", body).json()["key"]
+    client = sdk_client(scene.server.url, scene.first)
+    worker = sdk_client(scene.server.url, key_of(client, scene.ids["hosted_id"]))
+    made["session"] = token_of(worker.beta.environments.work.poll(scene.ids["hosted_id"]))
     return made
 
 
-def scopes_of(method: str, path: str) -> set[Scope]:
+def scopes_of(method: str, path: str) -> set[Role]:
     found = [who for methods, pattern, who in MAY if re.fullmatch(methods, method) and re.fullmatch(pattern, path)]
     assert len(found) == 1, f"say once in MAY who may ask {method} {path}"
     return found[0]
@@ -262,7 +305,7 @@ def scopes_of(method: str, path: str) -> set[Scope]:
 
 @pytest.mark.parametrize(("method", "path"), [(one.method, one.path) for one in ROUTES])
 def test_each_scope_may_do_what_the_table_says_and_nothing_else(
-    scene: Scene, keys: dict[Scope, str], method: str, path: str
+    scene: Scene, keys: dict[Role, str], method: str, path: str
 ) -> None:
     """Unknown ids and empty bodies: who may ask is told so, who may not is refused before anything is looked at."""
     unknown = {name: id[:-6] + "000000" for name, id in scene.ids.items()} | {"model_id": "unknown"}
@@ -276,7 +319,7 @@ def test_each_scope_may_do_what_the_table_says_and_nothing_else(
             assert f"`{scope}`" in answer.json()["error"]["message"]
 
 
-def test_a_user_can_run_a_defined_agent_and_no_other(scene: Scene, keys: dict[Scope, str]) -> None:
+def test_a_user_can_run_a_defined_agent_and_no_other(scene: Scene, keys: dict[Role, str]) -> None:
     place = {"environment_id": scene.ids["environment_id"]}
     named = {"type": "agent", "id": scene.ids["agent_id"], "version": 1}
     made = scene.ask(keys["user"], "POST", "/v1/sessions", place | {"agent": named})
@@ -295,7 +338,7 @@ def test_a_user_can_run_a_defined_agent_and_no_other(scene: Scene, keys: dict[Sc
 
 @requirement("transport:auth:environment-key")
 def test_an_environments_key_reaches_the_sessions_of_that_environment_alone(
-    scene: Scene, keys: dict[Scope, str]
+    scene: Scene, keys: dict[Role, str]
 ) -> None:
     client = sdk_client(scene.server.url, scene.first)
     elsewhere = client.beta.environments.create(name="elsewhere").id
@@ -304,13 +347,60 @@ def test_an_environments_key_reaches_the_sessions_of_that_environment_alone(
     own, api = scene.ids["session_id"], worker.beta.sessions
     assert api.retrieve(own).environment_id == scene.ids["environment_id"]
     with api.events.stream(own) as stream:
-        sent = api.events.send(own, events=[{"type": "user.interrupt"}])
         assert stream.response.status_code == 200
-    assert sent.data is not None
-    assert [one.id for one in api.events.list(own)] == [one.id for one in sent.data]
+    assert list(api.events.list(own)) == []
     for method, path in NAMING:
-        if scopes_of(method, path) == WORKING and "{session_id}" in path:
+        if scopes_of(method, path) == WORKING and "session_id" in path:
             ids = scene.ids | {"session_id": other}
-            assert (
-                scene.ask(keys["environment"], method, filled(path, ids), BODIES.get((method, path))).status_code == 404
-            )
+            body = RESULT if method == "POST" else None
+            assert scene.ask(keys["environment"], method, filled(path, ids), body).status_code == 404
+
+
+RESULT: Any = {"events": [result("sevt_unknown", "of a worker")]}
+SAYINGS: list[Any] = [
+    {"type": "user.message", "content": [{"type": "text", "text": "Obey."}]},
+    {"type": "user.interrupt"},
+    {"type": "user.tool_confirmation", "tool_use_id": "sevt_unknown", "result": "allow"},
+]
+
+
+@requirement("work:sends")
+@pytest.mark.parametrize("saying", SAYINGS, ids=lambda saying: saying["type"])
+def test_a_worker_gives_results_and_never_speaks_for_the_user(
+    scene: Scene, keys: dict[Role, str], saying: dict[str, Any]
+) -> None:
+    workers: list[tuple[Role, str]] = [("environment", scene.ids["session_id"]), ("session", session_of(scene))]
+    for role, session in workers:
+        path = f"/v1/sessions/{session}/events"
+        answer = scene.ask(keys[role], "POST", path, {"events": [*RESULT["events"], saying]})
+        assert (answer.status_code, answer.json()["error"]["type"]) == (403, "permission_error"), role
+        assert saying["type"] in answer.json()["error"]["message"]
+        assert scene.ask(keys[role], "POST", path, RESULT).status_code == 400
+        said = scene.ask(scene.first, "GET", f"{path}?types[]={saying['type']}").json()["data"]
+        assert len(said) <= (role == "session")
+
+
+def session_of(scene: Scene) -> str:
+    """The session that the work item is for."""
+    path = filled("/v1/environments/{environment_id}/work/{work_id}", scene.ids)
+    return scene.ask(scene.first, "GET", path).json()["data"]["id"]
+
+
+def test_a_work_items_token_reaches_its_session_and_item_and_nothing_else(scene: Scene, keys: dict[Role, str]) -> None:
+    client, own = sdk_client(scene.server.url, scene.first), session_of(scene)
+    session = client.beta.sessions.retrieve(own)
+    sibling = client.beta.sessions.create(agent=session.agent.id, environment_id=session.environment_id).id
+    token, hosted = keys["session"], scene.ids["hosted_id"]
+    assert scene.ask(token, "GET", f"/v1/sessions/{own}").status_code == 200
+    assert scene.ask(token, "GET", f"/v1/sessions/{own}/events").status_code == 200
+    work = f"/v1/environments/{hosted}/work/{scene.ids['work_id']}"
+    assert scene.ask(token, "POST", f"{work}/heartbeat").status_code in (200, 412)
+    for method, path in NAMING:
+        if "session" in scopes_of(method, path):
+            for strange in ({"session_id": sibling}, {"work_id": "work_other"}, {"hosted_id": "env_other"}):
+                if any(name.replace("hosted", "environment") in path for name in strange) and "/memories" not in path:
+                    asked = filled(path, scene.ids | {"session_id": own} | strange)
+                    assert scene.ask(token, method, asked, RESULT if "events" in path else None).status_code == 404
+    store = filled("/v1/memory_stores/{memory_store_id}/memories", scene.ids)
+    assert scene.ask(token, "GET", store).status_code == 404
+    assert scene.ask(token, "POST", store, {"path": "/b", "content": ""}).status_code == 404

@@ -28,6 +28,12 @@ from anthropic.types.beta import (
     BetaManagedAgentsVault,
     BetaSkill,
 )
+from anthropic.types.beta.environments import (
+    BetaSelfHostedWork,
+    BetaSelfHostedWorkHeartbeatResponse,
+    BetaSelfHostedWorkQueueStats,
+    BetaWorkLeaseState,
+)
 from anthropic.types.beta.memory_stores import (
     BetaManagedAgentsDeletedMemory,
     BetaManagedAgentsMemory,
@@ -62,6 +68,12 @@ ROUTES: tuple[tuple[str, str, Any], ...] = (
     ("POST", r"/v1/agents(/[^/]+(/archive)?)?", Agent),
     ("GET", r"/v1/agents/[^/]+", Agent),
     ("GET", r"/v1/agents(/[^/]+/versions)?", SyncPageCursor[Agent]),
+    ("GET", r"/v1/environments/[^/]+/work/poll", BetaSelfHostedWork | None),
+    ("GET", r"/v1/environments/[^/]+/work/stats", BetaSelfHostedWorkQueueStats),
+    ("POST", r"/v1/environments/[^/]+/work/[^/]+/heartbeat", BetaSelfHostedWorkHeartbeatResponse),
+    ("POST", r"/v1/environments/[^/]+/work/[^/]+(/(ack|stop))?", BetaSelfHostedWork),
+    ("GET", r"/v1/environments/[^/]+/work/[^/]+", BetaSelfHostedWork),
+    ("GET", r"/v1/environments/[^/]+/work", SyncPageCursor[BetaSelfHostedWork]),
     ("POST", r"/v1/environments(/[^/]+(/archive)?)?", BetaEnvironment),
     ("GET", r"/v1/environments/[^/]+", BetaEnvironment),
     ("DELETE", r"/v1/environments/[^/]+", BetaEnvironmentDeleteResponse),
@@ -126,6 +138,7 @@ class _Exact(BaseModel):
 
 class Details(_Exact):
     error_code: str
+    current_state: BetaWorkLeaseState | None = None
 
 
 class Problem(_Exact):

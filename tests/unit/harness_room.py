@@ -15,6 +15,7 @@ from session_sim import AGENT
 
 from outrider.api.intake import send_once
 from outrider.api.keyring import KeyRing
+from outrider.api.leases import Leases
 from outrider.api.services import Services
 from outrider.clock import SystemClock
 from outrider.config import Limits, Settings
@@ -183,9 +184,9 @@ class Room:
 
         return Services(
             Settings(data=Path("/nonexistent")), self.store, self.store, self.store, self.store, self.store,
-            self.store, self.blobs, MemorySecrets(), MemoryDeclarations(), self.store,
+            self.store, self.store, self.blobs, MemorySecrets(), MemoryDeclarations(), self.store,
             self.feed, Rings(self.doorbell), self.models, self.ids, self.clock, nothing, lambda: True, nothing,
-            KeyRing(self.store, self.clock), self.store,
+            KeyRing(self.store, self.clock), self.store, Leases(self.clock),
         )  # fmt: skip
 
     async def send(self, *requests: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from session_sim import AGENT
 
 from outrider.api.intake import send_once
 from outrider.api.keyring import KeyRing
+from outrider.api.leases import Leases
 from outrider.api.services import Services
 from outrider.clock import SystemClock
 from outrider.config import Limits, Settings
@@ -129,9 +130,9 @@ class Part:
 
         services = Services(
             Settings(data=Path("/nonexistent")), self.store, self.store, self.store, self.store, self.store,
-            self.store, MemoryBlobs(), MemorySecrets(), MemoryDeclarations(), self.store,
+            self.store, self.store, MemoryBlobs(), MemorySecrets(), MemoryDeclarations(), self.store,
             self.feed, RemoteDispatch(self.exchange), self.models, self.ids, self.clock, nothing, lambda: True, nothing,
-            KeyRing(self.store, self.clock), self.store,
+            KeyRing(self.store, self.clock), self.store, Leases(self.clock),
         )  # fmt: skip
         await send_once(services, key, requests, allow_system=False, keep=lambda _: None)
 

@@ -40,8 +40,9 @@ from outrider.api.routes import (
     threads,
     vaults,
     webhooks,
+    work,
 )
-from outrider.api.scopes import ADMINISTER, DEFINE, USE, WORK
+from outrider.api.scopes import ADMINISTER, ANY, DEFINE, HOLD, MEMORIES, POLL, QUEUE, USE, WORK
 from outrider.api.services import Services
 from outrider.errors import InvalidRequest, NotFound, OutriderError
 
@@ -54,6 +55,8 @@ C = V + "/credentials/{credential_id}"
 F = "/v1/files/{file_id}"
 K = "/v1/skills/{skill_id}"
 W = "/outrider/v1/webhooks/{webhook_id}"
+Q = "/v1/environments/{environment_id}/work"
+J = Q + "/{work_id}"
 
 
 async def get_description(_call: Call) -> Reply:
@@ -84,6 +87,14 @@ ROUTES: tuple[Route, ...] = (  # looked through in order: what is asked most com
     Route("POST", "/v1/environments/{environment_id}", environments.update, DEFINE, CHANGE),
     Route("DELETE", "/v1/environments/{environment_id}", environments.delete, DEFINE, CHANGE),
     Route("POST", "/v1/environments/{environment_id}/archive", environments.archive, DEFINE, CHANGE),
+    Route("GET", Q + "/poll", work.poll, POLL, FREE),
+    Route("GET", Q + "/stats", work.stats, QUEUE, READ),
+    Route("GET", Q, work.list_work, QUEUE, READ),
+    Route("GET", J, work.get, QUEUE, READ),
+    Route("POST", J, work.update, USE, CHANGE),
+    Route("POST", J + "/ack", work.ack, POLL, FREE),
+    Route("POST", J + "/heartbeat", work.heartbeat, HOLD, FREE),
+    Route("POST", J + "/stop", work.stop, ANY, FREE),
     Route("POST", "/v1/vaults", vaults.create, DEFINE, CREATE),
     Route("GET", "/v1/vaults", vaults.list_vaults, USE, READ),
     Route("GET", V, vaults.get, USE, READ),
@@ -117,11 +128,11 @@ ROUTES: tuple[Route, ...] = (  # looked through in order: what is asked most com
     Route("POST", M, memory_stores.update, DEFINE, CHANGE, betas=MEMORY),
     Route("DELETE", M, memory_stores.delete, DEFINE, CHANGE, betas=MEMORY),
     Route("POST", M + "/archive", memory_stores.archive, DEFINE, CHANGE, betas=MEMORY),
-    Route("POST", M + "/memories", memories.create, USE, CREATE, betas=MEMORY),
-    Route("GET", M + "/memories", memories.list_memories, USE, READ, betas=MEMORY),
-    Route("GET", M + "/memories/{memory_id}", memories.get, USE, READ, betas=MEMORY),
-    Route("POST", M + "/memories/{memory_id}", memories.update, USE, CHANGE, betas=MEMORY),
-    Route("DELETE", M + "/memories/{memory_id}", memories.delete, USE, CHANGE, betas=MEMORY),
+    Route("POST", M + "/memories", memories.create, MEMORIES, CREATE, betas=MEMORY),
+    Route("GET", M + "/memories", memories.list_memories, MEMORIES, READ, betas=MEMORY),
+    Route("GET", M + "/memories/{memory_id}", memories.get, MEMORIES, READ, betas=MEMORY),
+    Route("POST", M + "/memories/{memory_id}", memories.update, MEMORIES, CHANGE, betas=MEMORY),
+    Route("DELETE", M + "/memories/{memory_id}", memories.delete, MEMORIES, CHANGE, betas=MEMORY),
     Route("GET", M + "/memory_versions", memories.list_versions, USE, READ, betas=MEMORY),
     Route("GET", M + "/memory_versions/{memory_version_id}", memories.get_version, USE, READ, betas=MEMORY),
     Route("POST", M + "/memory_versions/{memory_version_id}/redact", memories.redact, DEFINE, CHANGE, betas=MEMORY),

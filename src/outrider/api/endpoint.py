@@ -10,7 +10,7 @@ import contextlib
 import logging
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
@@ -27,7 +27,7 @@ from outrider.api.scopes import require, require_own
 from outrider.api.services import Services
 from outrider.api.watching import count, watched
 from outrider.errors import Conflict, InvalidRequest, OutriderError, RequestTooLarge
-from outrider.ports.access import ApiKey, Scope
+from outrider.ports.access import ApiKey, Role
 from outrider.ports.metrics import OTHER
 from outrider.wire.envelope import error_bytes
 
@@ -51,7 +51,7 @@ class Call:
     """One authenticated request, as handlers see it. `keep` makes the answer's record for retries: a handler that
     stores it in its own transaction says so in the reply (`kept`); else it is stored after the handler. `trace` is the
     traceparent of the request's span, empty when it is not traced. `incoming` stands for `body` on routes that read it
-    themselves."""
+    themselves. Names in `headers` are in lower case."""
 
     services: Services
     key: ApiKey
@@ -61,6 +61,7 @@ class Call:
     keep: Keep
     trace: str = ""
     incoming: Incoming | None = None
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def workspace(self) -> str:
@@ -79,7 +80,7 @@ class Route:
     method: str
     path: str
     handler: Handler
-    scopes: frozenset[Scope]
+    scopes: frozenset[Role]
     counted: Counted
     betas: frozenset[str] = MANAGED_AGENTS
     streamed: bool = False
@@ -132,12 +133,13 @@ class Endpoints:
         key = await self._admitted(request, route)
         about = (self._services, key, request.path_params, request.url.query)
         if route.streamed:
-            result = await route.handler(Call(*about, b"", keep_nothing, trace, self._incoming(request, key)))
+            incoming = self._incoming(request, key)
+            result = await route.handler(Call(*about, b"", keep_nothing, trace, incoming, request.headers))
         else:
             body = await read_body(request, self._services.settings.limits.body_bytes)
 
             async def answer(keep: Keep) -> Answered:
-                return await route.handler(Call(*about, body, keep, trace))
+                return await route.handler(Call(*about, body, keep, trace, headers=request.headers))
 
             result = await self._answers.once(request, key, body, answer)
         headers = {"request-id": request_id, "anthropic-workspace-id": key.workspace}

@@ -8,6 +8,7 @@ from typing import Any
 
 from outrider.api.intake import Intake
 from outrider.api.keyring import KeyRing
+from outrider.api.leases import Leases, WorkBell
 from outrider.clock import Clock
 from outrider.config import Settings
 from outrider.errors import NotSupported
@@ -28,6 +29,7 @@ from outrider.ports.skills import SkillRecords
 from outrider.ports.telemetry import SILENT, Telemetry
 from outrider.ports.vaults import VaultRecords
 from outrider.ports.webhooks import WebhookRecords
+from outrider.ports.work import WorkQueues
 from outrider.session.feed import Feed
 
 
@@ -46,12 +48,13 @@ class Services:
     """`forget` erases what a deleted session has outside the store (its sandbox and files); `has_room` says whether the
     log's disk has its reserve left; `probe` what the sandboxes of this host can do; `ring` holds the keys;
     `reaches` whether a session's place can be reached now (None: it can't be seen from here); `driving` the sessions
-    that this process works on."""
+    that this process works on; `leases` is what it saw of work items, and `bell` rings when it queued one."""
 
     settings: Settings
     log: EventLog
     records: Records
     vaults: VaultRecords
+    work: WorkQueues
     memories: MemoryStores
     files: FileRecords
     skills: SkillRecords
@@ -69,8 +72,10 @@ class Services:
     probe: Callable[[], Awaitable[Capabilities]]
     ring: KeyRing
     webhooks: WebhookRecords
+    leases: Leases
     telemetry: Telemetry = SILENT
     reaches: Callable[[str], Awaitable[bool | None]] = nobody_knows
     driving: Callable[[], Collection[str]] = tuple[str, ...]
     requests: Requests = nothing_kept
     intake: Intake = field(default_factory=Intake)
+    bell: WorkBell = field(default_factory=WorkBell)

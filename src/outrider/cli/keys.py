@@ -39,6 +39,21 @@ def create(name: str, scope: Scope, environment: str | None, workspace: str | No
     click.echo(value)
 
 
+@keys.command()
+@click.argument("environment_id")
+@click.option("--name", default="worker", show_default=True, help="To tell keys apart in lists.")
+@workspace_option
+@data_option
+def environment(environment_id: str, name: str, workspace: str | None, data: Path | None) -> None:
+    """Make a key for the workers of one self-hosted environment, and print it: this once.
+
+    It takes work from that environment's queue, reads its sessions and answers their calls, and does nothing else.
+    """
+    key, value = asyncio.run(_create(name, "environment", environment_id, workspace, data))
+    click.echo(f"{key.id}: for workers of {environment_id}. It is shown this once:", err=True)
+    click.echo(value)
+
+
 async def _create(
     name: str, scope: Scope, environment: str | None, workspace: str | None, data: Path | None
 ) -> tuple[ApiKey, str]:

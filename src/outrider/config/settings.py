@@ -36,6 +36,7 @@ class Limits:
     reserve_share: float = 0.05
     reserve_bytes: int = 1024**3
     sandbox_idle: float = 900.0
+    work_lease: float = 300.0
     file_bytes: int = 500 * 1024 * 1024
     file_storage_bytes: int = 1024**4
 

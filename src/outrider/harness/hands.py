@@ -21,6 +21,7 @@ from outrider.ports.placements import Whereabouts, always_here
 from outrider.ports.repositories import NoRepositories, Repositories
 from outrider.ports.sandbox import Sandboxes
 from outrider.ports.telemetry import SILENT, Telemetry
+from outrider.ports.work import Enlists, NobodyEnlisted
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +46,4 @@ class Hands:
     shows: Shows = field(default_factory=ShowsNothing)
     connectors: Connectors = field(default_factory=NoConnectors)
     memories: MemoryStores | None = None  # a harness without has no sessions with memory
+    work: Enlists = field(default_factory=NobodyEnlisted)

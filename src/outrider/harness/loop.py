@@ -26,6 +26,7 @@ from outrider.harness import context as prompts
 from outrider.harness.asked import Request
 from outrider.harness.backoff import delay
 from outrider.harness.connecting import Servers
+from outrider.harness.enlisting import Enlistment
 from outrider.harness.estimates import estimated
 from outrider.harness.hands import Hands as Hands
 from outrider.harness.journal import Journal
@@ -77,6 +78,7 @@ class Driver:
         self._news = tail.news
         self._telling = Telling(hands.telemetry, hands.clock, journal.lease.key.session)
         journal.traced_by(hands.telemetry.tracer, lambda: self._telling.trace)
+        self._enlistment = Enlistment(hands, journal)
         self._memory = memory = SessionMemory(hands, journal)
         self._mounting = Mounting(
             hands, journal, self._news, lambda work: self._group.create_task(work), memory.execute
@@ -95,8 +97,7 @@ class Driver:
     async def run(self) -> bool:
         """Work until the lease is given up (True), or until told to stop. Raises Fenced when another owner has taken
         over."""
-        async with asyncio.TaskGroup() as group:
-            self._group = group
+        async with asyncio.TaskGroup() as self._group:
             try:
                 await self._journal.load()
                 while not self._may_stop():
@@ -120,8 +121,8 @@ class Driver:
         return self._stopping and not asked and not self._calls_elsewhere()
 
     def _calls_elsewhere(self) -> bool:
-        calls = [call for call in self._state.open_calls if call.kind == "mcp" and call.started]
-        return any(call.id in self._tools and call.id not in self._finished for call in calls)
+        calls = (call.id for call in self._state.open_calls if call.kind == "mcp" and call.started)
+        return any(name in self._tools and name not in self._finished for name in calls)
 
     def _under_way(self) -> list[asyncio.Task[None]]:
         request = self._request.task if self._request is not None else None
@@ -215,6 +216,7 @@ class Driver:
 
     async def _end_turn(self, action: EndTurn) -> bool:
         factory = self._journal.factory
+        await self._enlistment.settle(action.stop_reason)
         if self._state.used_sandbox:  # there may be something new in memory and in the outputs folder
             await self._memory.rest()
             await self._hands.outputs.collect(self._journal.lease)
@@ -239,8 +241,8 @@ class Driver:
             self._journal.stage(span_end(factory, self._state.open_span, is_error=None))
         interrupted = events.text_blocks(events.INTERRUPTED_TEXT)
         self._journal.stage(*(close_call(factory, call, interrupted) for call in self._state.open_calls))
-        interrupts = [item.id for item in self._state.queue if item.type == "user.interrupt"]
-        self._journal.stage(*(factory.processed(event_id) for event_id in interrupts))
+        interrupts = [item for item in self._state.queue if item.type == "user.interrupt"]
+        self._journal.stage(*(factory.processed(item.id) for item in interrupts))
         return await self._end_turn(EndTurn({"type": "end_turn"}))
 
     # -- the model
@@ -266,6 +268,7 @@ class Driver:
         if not self._stopping:
             self._send(request)
             await asyncio.sleep(0)  # it goes first
+            await self._enlistment.begin()
         else:
             journal.stage(*request.charge(journal.factory))  # its next owner learns that it was never sent
             await journal.flush()
@@ -286,8 +289,7 @@ class Driver:
         self._news.set()
 
     def _preview(self, event_id: str, frame: bytes, kind: str, start: bool) -> None:
-        key, thread = self._journal.lease.key, self._state.thread
-        self._hands.feed.preview(key, thread, event_id, frame, kind=kind, start=start)
+        self._hands.feed.preview(self._journal.lease.key, self._state.thread, event_id, frame, kind=kind, start=start)
 
     async def _await_model(self, span: str) -> None:
         request = self._request
@@ -401,8 +403,7 @@ class Driver:
             await self._news.wait()
 
     def _is_mcp(self, call_id: str) -> bool:
-        call = self._state.call(call_id)
-        return call is not None and call.kind == "mcp"
+        return any(call.id == call_id and call.kind == "mcp" for call in self._state.calls)
 
     async def _tell_egress(self) -> None:
         """What the sandbox may reach must be known before a command asks for it. Without an answer commands run all the

@@ -8,20 +8,25 @@ from typing import Literal, Protocol
 from outrider.ports.records import Page
 
 Scope = Literal["admin", "developer", "user", "environment"]
+Role = Scope | Literal["session"]
+"""A key's scope, or what the token of a work item is good for: its session alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A server key; only its SHA-256 (hex) is stored. `environment` is the one that a key of that scope is for."""
+    """A server key; only its SHA-256 (hex) is stored. `environment` is the one that a key of that scope is for. A work
+    item's token is one too: good for the item `work` and its `session` alone, for as long as the item is held."""
 
     id: str
     workspace: str
     digest: str
     name: str
-    scope: Scope
+    scope: Role
     created_at: str
     revoked_at: str | None = None
     environment: str | None = None
+    session: str | None = None
+    work: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,7 @@ class Access(Protocol):
         ...
 
     async def key_by_digest(self, digest: str) -> ApiKey | None:
-        """The key, revoked or not; its workspace is part of the answer."""
+        """The key, revoked or not, or the token of a work item; its workspace is part of the answer."""
         ...
 
     async def key(self, workspace: str, key_id: str) -> ApiKey | None: ...

@@ -16,6 +16,7 @@ import httpx2
 
 from outrider.api.health import Readiness
 from outrider.api.keyring import KeyRing
+from outrider.api.leases import Leases, WorkBell
 from outrider.api.services import Services, nothing_kept
 from outrider.api.sweep import Sweep, Withdrawal
 from outrider.clock import SystemClock
@@ -24,6 +25,7 @@ from outrider.doorbell.local import LocalDoorbell
 from outrider.doorbell.opening import make_exchange
 from outrider.doorbell.ring_only import RingOnly
 from outrider.endpoints import Endpoints
+from outrider.harness.enlisting import WorkEnlisting
 from outrider.harness.loop import Hands
 from outrider.harness.outputs import Outputs
 from outrider.harness.showing import NamedFiles
@@ -79,7 +81,7 @@ async def wired(
     )
     on_commit.hears += [feed.publish, watch.on_rows]
     room, dispatch = room_gauge(settings), RingOnly(exchange or LocalDoorbell())
-    workers: list[Worker] = []
+    workers, bell = list[Worker](), WorkBell()
     needed, told, gauges = checks(store, room), hearing(settings, exchange), gauges_of(store, feed)
     forget, probe, vault_metrics, reaches = hands.left_to_harnesses, hands.elsewhere, no_metrics, hands.reaching(store)
     (secrets, declarations, hang_up), requests = hands.api_link(settings, identity), nothing_kept
@@ -106,6 +108,7 @@ async def wired(
                 shows=NamedFiles(store, blobs),
                 connectors=connectors,
                 memories=store,
+                work=WorkEnlisting(store, ids, clock, ttl=limits.work_lease, ring=bell.ring),
             )
             dispatch = worker = Worker(work, feed, exchange or LocalDoorbell(), _worker_id(settings.node_file))
             workers.append(worker)
@@ -139,6 +142,7 @@ async def wired(
                 store,
                 store,
                 store,
+                store,
                 blobs,
                 secrets,
                 declarations,
@@ -153,10 +157,12 @@ async def wired(
                 probe,
                 ring,
                 store,
+                Leases(clock),
                 telemetry,
                 reaches,
                 driving=workers[0].driving if workers else tuple,
                 requests=requests,
+                bell=bell,
             ),
             next(iter(workers), None),
             Readiness(needed, told),

@@ -90,3 +90,4 @@ def _delete_environment(workspace: str, environment_id: str, at: str) -> Steps[N
     if (yield from erase("delete_environment", values)) != 1:
         raise NotFound(f"Environment {environment_id} was not found.")
     yield from note(Change(workspace, "environment.deleted", environment_id, at))
+    yield from run("erase_pollers", values)

@@ -23,6 +23,7 @@ from outrider.ports.records import Records
 from outrider.ports.skills import SkillRecords
 from outrider.ports.vaults import VaultRecords
 from outrider.ports.webhooks import WebhookRecords
+from outrider.ports.work import WorkQueues
 from outrider.store.blobs.opening import open_blobs
 from outrider.store.bodies import Bodies
 from outrider.store.cold import Freezer
@@ -46,6 +47,7 @@ class Store(
     Placements,
     Access,
     WebhookRecords,
+    WorkQueues,
     Protocol,
 ):
     """All ports on one set of data. `writer` is the name under which it notifies other processes, if it does."""

@@ -35,7 +35,8 @@ WAITING = 2**52  # positions of waiting events start here
 
 
 class MemoryStore(MemoryRecords, MemoryPlacements):
-    """Implements `EventLog`, `Records`, `VaultRecords`, `MemoryStores`, `FileRecords`, `Placements` and `Access`;
+    """Implements `EventLog`, `Records`, `VaultRecords`, `MemoryStores`, `FileRecords`, `Placements`, `Access` and
+    `WorkQueues`;
     `on_commit` and `on_delete` are called before the call that caused them returns."""
 
     def __init__(
@@ -291,6 +292,7 @@ class MemoryStore(MemoryRecords, MemoryPlacements):
         self._erase_files(key)
         self._erase_attachments(key)
         await self.add_change(Change(key.workspace, "session.deleted", key.session, at))
+        self._erase_work(key)
         if self._on_delete is not None:
             self._on_delete(key)
 

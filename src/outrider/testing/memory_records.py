@@ -17,11 +17,13 @@ from outrider.ports.records import (
 )
 from outrider.ports.vaults import Change
 from outrider.resources.webhooks import became, changed_at
-from outrider.testing.memory_access import MemoryAccess
 from outrider.testing.memory_memories import MemoryMemories
 from outrider.testing.memory_skills import MemorySkills
 from outrider.testing.memory_webhooks import MemoryWebhooks
+from outrider.testing.memory_work import MemoryWork
 from outrider.testing.paging import one_page
+
+HIGHEST = "\U0010ffff"
 
 
 @dataclass
@@ -43,13 +45,16 @@ class Kept:
         return len(self.rows) if self.segment is None else self.cold_head
 
 
-class MemoryRecords(MemoryMemories, MemoryWebhooks, MemorySkills, MemoryAccess):
+class MemoryRecords(MemoryMemories, MemoryWebhooks, MemorySkills, MemoryWork):
     """The part of `Records` that writes no log; `MemoryStore` adds the rest."""
 
     def __init__(self) -> None:
         super().__init__()
         self._kept: dict[SessionKey, Kept] = {}
         self._agents: dict[tuple[str, str], list[AgentRecord]] = {}  # versions, oldest first
+
+    def _worked(self, key: SessionKey) -> SessionRecord | None:
+        return self._kept[key].record if key in self._kept else None
 
     def _epoch(self, key: SessionKey) -> int | None:
         return self._kept[key].epoch if key in self._kept else None
@@ -104,6 +109,7 @@ class MemoryRecords(MemoryMemories, MemoryWebhooks, MemorySkills, MemoryAccess):
         if self._environments.pop((workspace, environment_id), None) is None:
             raise NotFound(f"Environment {environment_id} was not found.")
         await self.add_change(Change(workspace, "environment.deleted", environment_id, at))
+        self._forget_pollers(workspace, environment_id, HIGHEST)
 
     async def session(self, key: SessionKey) -> SessionRecord | None:
         kept = self._kept.get(key)

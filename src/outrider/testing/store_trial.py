@@ -17,6 +17,7 @@ from outrider.ports.records import Records, SessionRecord
 from outrider.ports.skills import SkillRecords
 from outrider.ports.vaults import VaultRecords
 from outrider.ports.webhooks import WebhookRecords
+from outrider.ports.work import WorkQueues
 
 THREAD = "sthr_primary"
 
@@ -32,6 +33,7 @@ class Store(
     Placements,
     Access,
     WebhookRecords,
+    WorkQueues,
     Protocol,
 ):
     """All ports on one set of data."""

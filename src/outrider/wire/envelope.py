@@ -21,7 +21,7 @@ def error_object(error: OutriderError, request_id: str) -> dict[str, Any]:
         "message": INTERNAL_MESSAGE if hidden else error.message[:LONGEST_MESSAGE],
     }
     if error.error_code is not None and not hidden:
-        shown["details"] = {"error_code": error.error_code}
+        shown["details"] = {"error_code": error.error_code, **error.details}
     if not hidden:
         shown |= error.extra
     return {"type": "error", "error": shown, "request_id": request_id}

@@ -38,6 +38,7 @@ from conformance.requirements import (
     transport,
     vaults,
     webhooks,
+    work,
 )
 from conformance.requirements.entry import Requirement
 
@@ -53,6 +54,7 @@ CHAPTERS: dict[str, tuple[Requirement, ...]] = {
     "Connectors and skills": connectors.LEDGER,
     "Permissions": permissions.LEDGER,
     "Environments": environments.LEDGER,
+    "Work queues": work.LEDGER,
     "Sessions": sessions.LEDGER,
     "Session resources": resources.LEDGER,
     "Files": files.LEDGER,

@@ -182,10 +182,9 @@ LEDGER = (
         "File and repository resources on a self-hosted session are 400.",
         docs("Self-hosted sandboxes"),
     ),
-    not_yet(
+    met(
         "environments:self-hosted:queued",
         "Without a worker the session stays queued.",
         docs("Self-hosted sandboxes"),
-        "waits for self-hosted environments",
     ),
 )

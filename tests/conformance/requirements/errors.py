@@ -61,11 +61,10 @@ LEDGER = (
         "A conflict is 409 `conflict_error`.",
         SDK,
     ),
-    not_yet(
+    met(
         "errors:412",
         "A work heartbeat's broken precondition is 412 `invalid_request_error`.",
         SDK,
-        "waits for self-hosted environments",
     ),
     met(
         "errors:413",
@@ -127,11 +126,10 @@ LEDGER = (
         "Changing an environment's `config.type` is 400 `invalid_config_type_change`.",
         SDK,
     ),
-    not_yet(
+    met(
         "errors:code:heartbeat_precondition_failed",
         "A work heartbeat that expects another state is 412 `heartbeat_precondition_failed`.",
         SDK,
-        "waits for self-hosted environments",
     ),
     not_yet(
         "errors:code:workflow_run_open",

@@ -29,7 +29,6 @@ LEDGER = (
         "transport:auth:environment-key",
         "An environment's key, sent as a bearer token, works on the session endpoints that a worker uses.",
         SDK,
-        "waits for self-hosted environments",
     ),
     met(
         "transport:version:current",

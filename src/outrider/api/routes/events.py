@@ -9,6 +9,7 @@ import msgspec
 
 from outrider.api.endpoint import Call, Reply, StreamReply
 from outrider.api.lookup import named_file_records, session_record
+from outrider.api.scopes import require_may_send
 from outrider.errors import StorageFull
 from outrider.ports.log import HistoryEntry, HistoryQuery, SessionKey, is_last
 from outrider.ports.records import SessionRecord
@@ -28,6 +29,7 @@ async def send_events(call: Call) -> Reply:
     key = SessionKey(call.workspace, call.path["session_id"])
     requests = parse("events.send", call.body)["events"]
     check_offered(requests)
+    require_may_send(call.key, requests)
     if not call.services.has_room():
         raise StorageFull("The disk of the session log is nearly full; no events are taken until there is room.")
     allow_system = await _allows_system(call, requests)

@@ -8,6 +8,7 @@ from typing import Literal
 from outrider.api.endpoint import Call, Reply
 from outrider.api.lists import ORDER_OF_LISTS, mark_created
 from outrider.api.lookup import memory_record, memory_store_record, memory_version_record
+from outrider.api.scopes import require_writable
 from outrider.errors import InvalidRequest
 from outrider.ports.memory import MOST_MEMORIES, MemoryRecord, VersionFilter, Write
 from outrider.resources.memory import (
@@ -41,6 +42,7 @@ async def create(call: Call) -> Reply:
     request = parse("memories.create", call.body)
     path, content = checked_path(request["path"]), checked_content(request["content"] or "")
     id = call.services.ids.new("mem")
+    await _check_writable(call)
     record = await call.services.memories.create_memory(_write(call), id, path, content)
     return Reply(memory_object(record, content if full else None))
 
@@ -55,6 +57,7 @@ async def update(call: Call) -> Reply:
     full = _full(Query(call.query), default="basic")
     request = parse("memories.update", call.body)
     text, path = request.get("content"), request.get("path")
+    await _check_writable(call)
     record = await call.services.memories.update_memory(
         _write(call),
         call.path["memory_id"],
@@ -69,6 +72,7 @@ async def delete(call: Call) -> Reply:
     memory, expected = call.path["memory_id"], Query(call.query).text("expected_content_sha256")
     if expected is not None:
         check_hash("expected_content_sha256", expected)
+    await _check_writable(call)
     await call.services.memories.delete_memory(_write(call), memory, if_sha256=expected)
     return Reply({"id": memory, "type": "memory_deleted"})
 
@@ -127,7 +131,12 @@ def _full(query: Query, *, default: Literal["basic", "full"]) -> bool:
 def _write(call: Call, version: str | None = None) -> Write:
     services = call.services
     version = version or services.ids.new("memver")
-    return Write(call.workspace, call.path["memory_store_id"], version, services.clock.now(), "api_actor", call.key.id)
+    by = ("api_actor", call.key.id) if call.key.session is None else ("session_actor", call.key.session)
+    return Write(call.workspace, call.path["memory_store_id"], version, services.clock.now(), *by)
+
+
+async def _check_writable(call: Call) -> None:
+    await require_writable(call.services.records, call.key, call.path["memory_store_id"])
 
 
 async def _objects(call: Call, records: list[MemoryRecord], full: bool) -> list[dict[str, object]]:

@@ -9,6 +9,7 @@ from outrider.store import files, memory
 from outrider.store.postgres.transaction import Transaction
 from outrider.store.shapes import answers_of, named
 from outrider.store.vaults import note
+from outrider.store.work import erase_work
 
 ERASURES = ("erase_session", "erase_snapshot", "erase_wake", "erase_history", "erase_events", "erase_head")
 
@@ -26,3 +27,4 @@ async def delete_session(tx: Transaction, key: SessionKey, if_head: int, opened_
     await tx.walk(files.erase_with_session(key))
     await tx.walk(memory.erase_with_session(key))
     await tx.walk(note(Change(key.workspace, "session.deleted", key.session, at)))
+    await tx.walk(erase_work(key))

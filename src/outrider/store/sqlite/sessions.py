@@ -15,6 +15,7 @@ from outrider.store.shapes import answers_of, fields, named
 from outrider.store.sqlite.appends import enter, find_log, patch_record
 from outrider.store.sqlite.transaction import Transaction
 from outrider.store.vaults import note
+from outrider.store.work import erase_work
 
 ERASURES = ("erase_session", "erase_snapshot", "erase_wake", "erase_history", "erase_events", "erase_head")
 
@@ -63,6 +64,7 @@ def delete_session(tx: Transaction, key: SessionKey, if_head: int, opened_by: st
     tx.walk(erase_with_session(key))
     tx.walk(memory.erase_with_session(key))
     tx.walk(note(Change(key.workspace, "session.deleted", key.session, at)))
+    tx.walk(erase_work(key))
     tx.deleted.append(key)
     tx.erases = True
 

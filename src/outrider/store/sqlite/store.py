@@ -28,6 +28,7 @@ from outrider.store.sqlite.writer import Writer
 from outrider.store.steps import Recorded
 from outrider.store.vaults import StoredVaults
 from outrider.store.webhooks import StoredWebhooks
+from outrider.store.work import StoredWork
 
 
 class SqliteStore(
@@ -42,9 +43,10 @@ class SqliteStore(
     StoredPlacements,
     StoredAccess,
     StoredWebhooks,
+    StoredWork,
 ):
     """Implements `EventLog`, `Records`, `VaultRecords`, `FileRecords`, `MemoryStores`, `SkillRecords`, `ColdLogs`,
-    `Placements` and `Access`.
+    `Placements`, `Access` and `WorkQueues`.
 
     Made by `open`.
 

@@ -1,0 +1,251 @@
+"""Kills the server around each step of a work item's life, and servers and workers while a call runs: no item is lost
+or doubled, no session is left without one, and each call has one result."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anthropic
+import pytest
+import worker_process
+from kill_matrix import WORK
+from live_server import KEY, Stage
+from session_talk import Talk
+from turns import TOOLSET, every, only, text_of
+from workers import environment_of, key_of, live_work
+
+from conformance.requirements import requirement
+from outrider.models.scripted.script import ToolUse, Turn
+from outrider.testing.server_process import ServerProcess, data_directory, running_server
+from outrider.testing.stops import Stops
+
+DEADLINE = 30.0
+RETRY = {"x-stainless-retry-count": "1"}
+NO_HEARTBEAT = "NO_HEARTBEAT"
+
+
+@contextmanager
+def serving(stage: Stage, lease: int, stops: Stops) -> Generator[ServerProcess]:
+    with data_directory() as data:
+        data.mkdir(mode=0o711)
+        (data / "config.toml").write_text(f"[limits]\nwork_lease = {lease}\nheartbeat = 0.5\n")
+        environment = {"OUTRIDER_API_KEY": KEY, "OUTRIDER_MODEL_URL": stage.url, "OUTRIDER_MODEL_KEY": "model-key"}
+        with running_server(data, environment=environment, faults=stops.theirs) as server:
+            server.until_settled()
+            yield server
+
+
+@pytest.fixture(scope="module")
+def stage() -> Generator[Stage]:
+    with Stage().open() as stage:
+        yield stage
+
+
+@dataclass
+class Queue:
+    """An environment of its own with one session that is about to need a worker."""
+
+    client: anthropic.Anthropic
+    id: str
+    worker: anthropic.Anthropic
+    talk: Talk
+
+    @property
+    def work(self) -> Any:
+        return self.worker.beta.environments.work
+
+    def waiting(self) -> Any:
+        self.talk.say("go")
+        self.talk.wait()
+        (item,) = live_work(self.client, self.id)
+        return item
+
+    def polled(self) -> Any:
+        """The first item that comes, taken from whoever did not acknowledge it."""
+        deadline = time.monotonic() + DEADLINE
+        while time.monotonic() < deadline:
+            item = self.work.poll(self.id, block_ms=200, reclaim_older_than_ms=1)
+            if item is not None:
+                return item
+        raise AssertionError("nothing came")
+
+    def started(self) -> Any:
+        self.waiting()
+        item = self.polled()
+        self.work.ack(item.id, environment_id=self.id)
+        return item
+
+    def beat(self, item: Any, expected: str, **more: Any) -> Any:
+        return self.work.heartbeat(item.id, environment_id=self.id, expected_last_heartbeat=expected, **more)
+
+    def stop(self, item: Any, **more: Any) -> Any:
+        return self.work.stop(item.id, environment_id=self.id, force=True, **more)
+
+
+def queue_on(url: str, stage: Stage, *turns: Turn) -> Queue:
+    client = anthropic.Anthropic(base_url=url, api_key=KEY, max_retries=0)
+    environment = environment_of(client)
+    model = stage.put(f"work-{environment}", *turns)
+    tools: Any = [TOOLSET]
+    agent = client.beta.agents.create(name="kill", model=model, tools=tools).id
+    talk = Talk(client, client.beta.sessions.create(agent=agent, environment_id=environment).id)
+    return Queue(client, environment, client.with_options(api_key=key_of(client, environment)), talk)
+
+
+def enlisting(queue: Queue, kill: Callable[[Callable[[], object]], None]) -> None:
+    kill(lambda: queue.talk.say("go"))
+    queue.talk.wait()
+    assert len(live_work(queue.client, queue.id)) == 1
+
+
+def claiming(queue: Queue, kill: Callable[[Callable[[], object]], None]) -> None:
+    waiting = queue.waiting()
+    kill(lambda: queue.work.poll(queue.id))
+    assert queue.polled().id == waiting.id
+
+
+def acknowledging(queue: Queue, kill: Callable[[Callable[[], object]], None]) -> None:
+    queue.waiting()
+    item = queue.polled()
+    kill(lambda: queue.work.ack(item.id, environment_id=queue.id))
+    assert queue.work.ack(item.id, environment_id=queue.id, extra_headers=RETRY).state == "starting"
+
+
+def beating(queue: Queue, kill: Callable[[Callable[[], object]], None]) -> None:
+    item = queue.started()
+    kill(lambda: queue.beat(item, NO_HEARTBEAT))
+    first = queue.beat(item, NO_HEARTBEAT, extra_headers=RETRY)
+    assert first.state == "active"
+    assert queue.beat(item, first.last_heartbeat).last_heartbeat != first.last_heartbeat
+
+
+def stopping(queue: Queue, kill: Callable[[Callable[[], object]], None]) -> None:
+    item = queue.started()
+    kill(lambda: queue.stop(item))
+    assert queue.stop(item, extra_headers=RETRY).state == "stopped"
+    (successor,) = live_work(queue.client, queue.id)
+    assert (successor.state, successor.data.id) == ("queued", queue.talk.id)
+
+
+def lapsing(queue: Queue, kill: Callable[[Callable[[], object]], None]) -> None:
+    item = queue.started()
+    queue.beat(item, NO_HEARTBEAT)
+    kill(queue.polled)
+    again = queue.polled()
+    assert again.id == item.id
+    queue.work.ack(again.id, environment_id=queue.id)
+    assert queue.beat(again, NO_HEARTBEAT).state == "active"
+
+
+STEPS = {
+    "work.enlist": enlisting,
+    "work.claim": claiming,
+    "work.ack": acknowledging,
+    "work.beat": beating,
+    "work.stop": stopping,
+    "work.lapse": lapsing,
+}
+
+
+@requirement("work:lease")
+@pytest.mark.timeout(150)
+def test_killed_at_any_step_no_item_is_lost_or_doubled(stage: Stage) -> None:
+    assert set(STEPS) == WORK
+    with Stops() as stops, serving(stage, 1, stops) as server:
+        for point in sorted(f"{place}.{when}" for place in WORK for when in ("before", "after")):
+            queue = queue_on(server.until_up(), stage, Turn(ToolUse("bash", {"command": "ls"})), Turn("Done."))
+            STEPS[point.rpartition(".")[0]](queue, lambda act, point=point: killed_at(server, stops, point, act))
+            queue.client.close()
+
+
+def killed_at(server: ServerProcess, stops: Stops, point: str, act: Callable[[], object]) -> None:
+    """Kill the process that comes to the point while this is done."""
+
+    def attempt() -> None:
+        try:
+            act()
+        except anthropic.APIConnectionError:
+            return
+
+    stops.want(point)
+    client = threading.Thread(target=attempt)
+    client.start()
+    stop = stops.held(DEADLINE)
+    assert stop is not None, f"nobody came to {point}"
+    (role,) = (role for role, pid in server.children().items() if pid == stop.pid)
+    os.kill(stop.pid, signal.SIGKILL)
+    server.until_replaced(role, stop.pid)
+    client.join(DEADLINE)
+    stops.run()
+    server.until_up()
+
+
+@contextmanager
+def worker(url: str, queue: Queue, workdir: Path) -> Generator[subprocess.Popen[bytes]]:
+    """The SDK's worker, in a process of its own."""
+    workdir.mkdir(exist_ok=True)
+    key = queue.worker.api_key
+    assert key is not None
+    command = [sys.executable, worker_process.__file__, url, queue.id, key, str(workdir)]
+    process = subprocess.Popen(command)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(DEADLINE)
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE * 2
+    while not true():
+        assert time.monotonic() < deadline, "it did not become true"
+        threading.Event().wait(0.05)
+
+
+def said(talk: Talk, text: str) -> bool:
+    return text in [text_of(one) for one in every(talk.history(), "agent.message")]
+
+
+HELD = ToolUse("bash", {"command": "touch begun; until [ -e go ]; do sleep 0.05; done; echo held"})
+TAKEN = ToolUse(
+    "bash", {"command": "[ -e mine ] && echo second || { touch mine; until [ -e late ]; do sleep 0.05; done; }"}
+)
+
+
+@pytest.mark.timeout(150)
+def test_workers_outlive_servers_and_their_sessions_outlive_workers(stage: Stage, tmp_path: Path) -> None:
+    with Stops() as stops, serving(stage, 4, stops) as server:
+        url = server.until_up()
+        queue = queue_on(url, stage, Turn(HELD), Turn("Held."), Turn(TAKEN), Turn("Taken."))
+        talk, place = queue.talk, tmp_path / "w"
+        with worker(url, queue, place) as first:
+            talk.say("go")
+            until((place / "begun").exists)
+            killed = server.children()["server"]
+            os.kill(killed, signal.SIGKILL)
+            server.until_replaced("server", killed)
+            server.until_up()
+            (place / "go").touch()
+            until(lambda: said(talk, "Held."))
+            assert text_of(only(talk.history(), "user.tool_result")).strip() == "held"
+            talk.say("go on")
+            until((place / "mine").exists)
+            first.send_signal(signal.SIGSTOP)
+            with worker(url, queue, place):
+                until(lambda: said(talk, "Taken."))
+                (place / "late").touch()
+                first.send_signal(signal.SIGCONT)
+                until(lambda: not live_work(queue.client, queue.id))
+        results = [text_of(one).strip() for one in every(talk.history(), "user.tool_result")]
+        assert results == ["held", "second"]
+        queue.client.close()
