@@ -84,7 +84,12 @@ def _things(client: Anthropic) -> dict[str, str]:
     store = beta.memory_stores.create(name="fuzzed").id
     memory = beta.memory_stores.memories.create(store, path="/a.md", content="a")
     file = beta.files.upload(file=("a.txt", b"a")).id
+    say: Any = {"type": "user.message", "content": [{"type": "text", "text": "Go."}]}
+    deployment = beta.deployments.create(
+        name="fuzzed", agent=agent, environment_id=environment, initial_events=[say]
+    ).id
     return {
+        "deployment_id": deployment, "deployment_run_id": beta.deployments.run(deployment).id,
         "agent_id": agent, "environment_id": environment, "vault_id": vault, "credential_id": credential,
         "session_id": session.id, "thread_id": next(iter(beta.sessions.threads.list(session.id))).id,
         "memory_store_id": store, "memory_id": memory.id, "file_id": file, "model_id": "m",

@@ -240,6 +240,22 @@ def test_what_sessions_are_made_of_is_told(client: Anthropic, hook: Any) -> None
     assert {one["vault_id"] for one in events if one["id"] == credential.id} == {vault.id}
 
 
+@requirement("webhooks:events:deployment")
+def test_what_becomes_of_a_deployment_is_told(client: Anthropic, hook: Any) -> None:
+    """Of runs only those of its schedule: a run by hand is known to whoever asked for it."""
+    kinds = [f"deployment.{what}" for what in ("created", "updated", "paused", "unpaused", "archived")]
+    endpoint = hook([*kinds, "deployment_run.started", "deployment_run.succeeded", "deployment_run.failed"])
+    agent = client.beta.agents.create(name="a", model="any-model").id
+    place = client.beta.environments.create(name="e").id
+    say: Any = {"type": "user.message", "content": [{"type": "text", "text": "Go."}]}
+    api = client.beta.deployments
+    made = api.create(name="d", agent=agent, environment_id=place, initial_events=[say]).id
+    api.update(made, name="other")
+    for change in (api.update, api.pause, api.pause, api.run, api.unpause, api.archive, api.archive):
+        change(made)
+    assert said(client, endpoint, len(kinds)) == [(kind, made) for kind in kinds]
+
+
 @requirement("webhooks:redirect")
 def test_a_redirect_is_not_followed_and_disables_the_endpoint_until_somebody_enables_it(
     client: Anthropic, hook: Any

@@ -14,6 +14,7 @@ from outrider.store.deep import deepen
 from outrider.store.sqlite import SqliteStore
 from outrider.testing.access_suite import ACCESS_CONTRACTS
 from outrider.testing.cold_suite import COLD_CONTRACTS
+from outrider.testing.deployments_suite import DEPLOYMENT_CONTRACTS
 from outrider.testing.files_suite import FILES_CONTRACTS
 from outrider.testing.log_history_suite import HISTORY_CONTRACTS
 from outrider.testing.log_lease_suite import LEASE_CONTRACTS
@@ -41,6 +42,7 @@ CONTRACTS = [
     *FILES_CONTRACTS,
     *MEMORIES_CONTRACTS,
     *SKILLS_CONTRACTS,
+    *DEPLOYMENT_CONTRACTS,
     *PLACEMENT_CONTRACTS,
     *ACCESS_CONTRACTS,
     *WEBHOOKS_CONTRACTS,

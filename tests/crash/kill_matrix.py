@@ -43,7 +43,8 @@ TELLS = frozenset({"api.webhook", "webhook.fan_out", "webhook.send", "webhook.se
 """Killed in test_webhook_kill.py."""
 WORK = frozenset(f"work.{what}" for what in ("enlist", "claim", "ack", "beat", "stop", "lapse"))
 """Killed in test_work_kill.py."""
-ELSEWHERE = MOVES | KEEPS | FILES | MOUNTS | GIVEN | MEMORY | TELLS | WORK
+RUNS = frozenset({"run.add", "run.fire", "run.end"})  # killed in test_deployment_kill.py
+ELSEWHERE = MOVES | KEEPS | FILES | MOUNTS | GIVEN | MEMORY | TELLS | WORK | RUNS
 TAKEN_OVER = {"store.commit": 10, "api.take": 2, "harness.model": 3, "harness.tool": 2, "harness.interrupt": 1}
 HELD_SECONDS = 120.0  # longer than a session plays: whoever comes to the point later would stand there for good
 JOIN_SECONDS = 15.0

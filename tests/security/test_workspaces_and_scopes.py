@@ -83,6 +83,9 @@ MAY: list[tuple[str, str, set[Role]]] = [
     ("GET", r"/v1/memory_stores(/{memory_store_id}(/memory_versions(/.*)?)?)?", USING),
     ("GET|POST|DELETE", r"/v1/memory_stores/{memory_store_id}/memories(/.*)?", REMEMBERING),
     ("POST|DELETE", r"/v1/memory_stores(/{memory_store_id}(/archive|/memory_versions/.*)?)?", DEFINING),
+    ("GET", r"/v1/deployments(/.*)?|/v1/deployment_runs(/.*)?", USING),
+    ("POST", r"/v1/deployments(/{deployment_id}(/(archive|pause|unpause))?)?", DEFINING),
+    ("POST", r"/v1/deployments/{deployment_id}/run", USING),
     ("GET", r"/v1/models(/{model_id:path})?", USING),
     ("GET", r"/outrider/v1/(host|folders|openapi.json)", USING),
     ("POST", r"/outrider/v1/sessions", USING),
@@ -131,6 +134,11 @@ def things(server: Server, stage: Stage) -> dict[str, str]:
     store = client.beta.memory_stores.create(name="first's")
     memory = client.beta.memory_stores.memories.create(store.id, path="/a", content="of the first")
     skill = client.beta.skills.create(files=[("a/SKILL.md", b"---\nname: first\ndescription: The first's.\n---\n")])
+    said: Any = {"type": "user.message", "content": [{"type": "text", "text": "Hi."}]}
+    deployment = client.beta.deployments.create(
+        name="first's", agent=agent.id, environment_id=environment.id, initial_events=[said]
+    )
+    run = client.beta.deployments.run(deployment.id)
     key = httpx2.get(f"{server.url}/outrider/v1/keys", headers=headers(server.key)).json()["data"][0]
     webhook = made_webhook(server)
     delivery = delivered(server.url, server.key, webhook, bool)[0]
@@ -148,6 +156,8 @@ def things(server: Server, stage: Stage) -> dict[str, str]:
         "thread_id": thread.id,
         "resource_id": resource["id"],
         "key_id": key["id"],
+        "deployment_id": deployment.id,
+        "deployment_run_id": run.id,
         "memory_store_id": store.id,
         "memory_id": memory.id,
         "memory_version_id": memory.memory_version_id,
@@ -231,6 +241,8 @@ def references(ids: dict[str, str], own: dict[str, str]) -> dict[str, list[Any]]
         whole | {"vault_ids": [ids["vault_id"]]},
         whole | {"resources": [{"type": "file", "file_id": ids["file_id"]}]},
     ]
+    said = {"type": "user.message", "content": [{"type": "text", "text": "Hi."}]}
+    deployed = whole | {"name": "second's", "initial_events": [said]}
     return {
         "/v1/agents": [
             {
@@ -245,6 +257,7 @@ def references(ids: dict[str, str], own: dict[str, str]) -> dict[str, list[Any]]
         "/v1/files": [],
         "/v1/skills": [],
         "/v1/memory_stores": [],
+        "/v1/deployments": [deployed | one for one in sessions],
         "/outrider/v1/webhooks": [],
         "/v1/sessions": sessions,
         "/outrider/v1/sessions": sessions,

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from conformance.requirements import requirement
 from outrider.errors import InvalidRequest
 from outrider.resources.schedules import after, checked, following, latest_due, upcoming
 
@@ -67,6 +68,7 @@ def test_day_of_month_and_day_of_week_are_either_where_both_are_given() -> None:
     ]
 
 
+@requirement("deployments:schedule:clocks")
 def test_a_local_time_that_is_skipped_comes_to_no_moment() -> None:
     berlin = cron("30 2 * * *", "Europe/Berlin")  # on 29 March 2026 two o'clock is followed by three
     assert moments(berlin, "2026-03-27T12:00:00Z", 3) == ["03-28 01:30", "03-30 00:30", "03-31 00:30"]

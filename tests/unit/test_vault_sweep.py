@@ -30,7 +30,7 @@ async def scene() -> tuple[MemoryStore, MemorySecrets, Sweep]:
     body = b'{"auth":{"type":"mcp_oauth","expires_at":null}}'
     await store.create_credential(CredentialRecord("w", "vlt_1", "vcrd_1", "mcp:x", 1, 5, AT, AT, None, body))
     await secrets.put(KEPT, {})
-    return store, secrets, Sweep(store, store, secrets, ManualClock())
+    return store, secrets, Sweep(store, store, store, secrets, ManualClock())
 
 
 async def test_a_secret_without_a_record_goes_at_the_second_look_and_no_other_version_with_it() -> None:
@@ -58,7 +58,7 @@ async def test_nothing_is_erased_beside_records_that_never_had_a_vault() -> None
     secrets = MemorySecrets()
     await secrets.put(KEPT, {})
     store = MemoryStore()
-    sweep = Sweep(store, store, secrets, ManualClock())
+    sweep = Sweep(store, store, store, secrets, ManualClock())
     await sweep.run()
     await sweep.run()
     assert set(secrets.kept) == {KEPT}

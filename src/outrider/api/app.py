@@ -22,6 +22,7 @@ from outrider.api.rates import CHANGE, CREATE, FREE, READ
 from outrider.api.routes import (
     agents,
     credentials,
+    deployments,
     environments,
     events,
     files,
@@ -52,6 +53,7 @@ R = S + "/resources/{resource_id}"
 V = "/v1/vaults/{vault_id}"
 M = "/v1/memory_stores/{memory_store_id}"
 C = V + "/credentials/{credential_id}"
+D = "/v1/deployments/{deployment_id}"
 F = "/v1/files/{file_id}"
 K = "/v1/skills/{skill_id}"
 W = "/outrider/v1/webhooks/{webhook_id}"
@@ -136,6 +138,16 @@ ROUTES: tuple[Route, ...] = (  # looked through in order: what is asked most com
     Route("GET", M + "/memory_versions", memories.list_versions, USE, READ, betas=MEMORY),
     Route("GET", M + "/memory_versions/{memory_version_id}", memories.get_version, USE, READ, betas=MEMORY),
     Route("POST", M + "/memory_versions/{memory_version_id}/redact", memories.redact, DEFINE, CHANGE, betas=MEMORY),
+    Route("POST", "/v1/deployments", deployments.create, DEFINE, CREATE),
+    Route("GET", "/v1/deployments", deployments.list_deployments, USE, READ),
+    Route("GET", D, deployments.get, USE, READ),
+    Route("POST", D, deployments.update, DEFINE, CHANGE),
+    Route("POST", D + "/archive", deployments.archive, DEFINE, CHANGE),
+    Route("POST", D + "/pause", deployments.pause, DEFINE, CHANGE),
+    Route("POST", D + "/unpause", deployments.unpause, DEFINE, CHANGE),
+    Route("POST", D + "/run", deployments.run, USE, CREATE),
+    Route("GET", "/v1/deployment_runs", deployments.list_runs, USE, READ),
+    Route("GET", "/v1/deployment_runs/{deployment_run_id}", deployments.get_run, USE, READ),
     Route("GET", "/v1/models", models.list_models, USE, READ, betas=NO_BETA),
     Route("GET", "/v1/models/{model_id:path}", models.get_model, USE, READ, betas=NO_BETA),
     Route("POST", "/v1/files", files.upload, USE, CREATE, betas=NO_BETA, streamed=True),

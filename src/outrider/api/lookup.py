@@ -7,6 +7,7 @@ from typing import Any
 
 from outrider.api.endpoint import Call
 from outrider.errors import NotFound
+from outrider.ports.deployments import DeploymentRecord, RunRecord
 from outrider.ports.files import FileRecord
 from outrider.ports.log import SessionKey
 from outrider.ports.memory import MemoryRecord, MemoryStoreRecord, MemoryVersion
@@ -120,6 +121,23 @@ async def _skill_named(call: Call, entry: Mapping[str, Any], field: str) -> Skil
     if found is None:
         raise NotFound(f"{field}.version: Skill {skill} has no version {version}.")
     return found
+
+
+async def deployment_record(call: Call) -> DeploymentRecord:
+    deployment = call.path["deployment_id"]
+    record = await call.services.deployments.deployment(call.workspace, deployment)
+    if record is None:
+        raise NotFound(f"Deployment {deployment} not found.")
+    return record
+
+
+async def run_record(call: Call) -> RunRecord:
+    """Of a run with an outcome."""
+    run = call.path["deployment_run_id"]
+    record = await call.services.deployments.run(call.workspace, run)
+    if record is None or record.outcome == "pending":
+        raise NotFound(f"Deployment run {run} not found.")
+    return record
 
 
 async def environment_record(call: Call, environment_id: str) -> EnvironmentRecord:

@@ -13,8 +13,10 @@ from outrider.clock import Clock
 from outrider.config import Settings
 from outrider.errors import NotSupported
 from outrider.ids import IdSource
+from outrider.ports.access import Access
 from outrider.ports.blobs import Blobs
 from outrider.ports.declarations import Declarations
+from outrider.ports.deployments import Deployments
 from outrider.ports.doorbell import Dispatch
 from outrider.ports.egress import Asked, Requests
 from outrider.ports.files import FileRecords
@@ -58,6 +60,8 @@ class Services:
     memories: MemoryStores
     files: FileRecords
     skills: SkillRecords
+    deployments: Deployments
+    access: Access
     blobs: Blobs
     secrets: Secrets
     declarations: Declarations

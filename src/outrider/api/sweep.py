@@ -16,10 +16,12 @@ import msgspec
 from outrider.clock import Clock
 from outrider.errors import Conflict
 from outrider.ports.declarations import Declarations
+from outrider.ports.deployments import Deployments
 from outrider.ports.log import SessionKey
 from outrider.ports.records import Records, SessionRecord
-from outrider.ports.secrets import SESSION, Notice, Secrets
+from outrider.ports.secrets import DEPLOYMENT, SESSION, Notice, Secrets
 from outrider.ports.vaults import Change, CredentialRecord, SecretRef, VaultRecords
+from outrider.resources.deployments import tokens_of
 from outrider.resources.mounts import holds
 
 _encode = msgspec.json.Encoder().encode
@@ -29,8 +31,11 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 class Sweep:
     """`run` it now and then, with more time between two runs than a request takes."""
 
-    def __init__(self, vaults: VaultRecords, records: Records, secrets: Secrets, clock: Clock) -> None:
+    def __init__(
+        self, vaults: VaultRecords, records: Records, deployments: Deployments, secrets: Secrets, clock: Clock
+    ) -> None:
         self._vaults = vaults
+        self._deployments = deployments
         self._records = records
         self._secrets = secrets
         self._clock = clock
@@ -41,7 +46,9 @@ class Sweep:
         await take_notices(self._vaults, self._secrets, self._clock)
         held = await self._secrets.held()
         sessions = {ref for ref in held if ref.vault.startswith(SESSION)}
-        strays = await self._of_no_credential(held - sessions) | await self._of_no_session(sessions)
+        deployments = {ref for ref in held if ref.vault.startswith(DEPLOYMENT)}
+        strays = await self._of_no_credential(held - sessions - deployments) | await self._of_no_session(sessions)
+        strays |= await self._of_no_deployment(deployments)
         erased = strays & self._strays
         for ref in erased:
             await self._secrets.purge_one(ref)
@@ -53,6 +60,16 @@ class Sweep:
         if not held or not await self._vaults.changes(after=0, limit=1):
             return set()
         return held - await self._vaults.secret_refs()
+
+    async def _of_no_deployment(self, held: set[SecretRef]) -> set[SecretRef]:
+        """Of repositories; the same goes for records without any change."""
+        if not held or not await self._vaults.changes(after=0, limit=1):
+            return set()
+        return {ref for ref in held if not await self._lends(ref)}
+
+    async def _lends(self, ref: SecretRef) -> bool:
+        record = await self._deployments.deployment(ref.workspace, ref.vault)
+        return record is not None and ref in tokens_of(record).values()
 
     async def _of_no_session(self, held: set[SecretRef]) -> set[SecretRef]:
         """Of sessions' resources; the same goes for records without a session."""

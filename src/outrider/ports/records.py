@@ -73,6 +73,7 @@ class SessionFilter:
     agent_version: int | None = None
     statuses: tuple[str, ...] = ()
     memory_store: str | None = None
+    deployment_id: str | None = None
 
 
 class Records(Protocol):

@@ -216,7 +216,7 @@ def session_object(record: SessionRecord, *, now: str) -> dict[str, Any]:
         "stats": {"active_seconds": active, "duration_seconds": _duration(record, now)},
         "usage": _usage(record, active) | {"list_cost": _list_cost(record, details, active)},
         "outcome_evaluations": [],
-        "deployment_id": None,
+        "deployment_id": details.get("deployment_id"),
         "created_at": record.created_at,
         "updated_at": record.updated_at,
         "archived_at": record.archived_at,

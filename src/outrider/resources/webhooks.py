@@ -48,6 +48,9 @@ EVENTS = frozenset(
         *("agent.created", "agent.updated", "agent.archived"),
         *("environment.created", "environment.updated", "environment.archived", "environment.deleted"),
         *("memory_store.created", "memory_store.archived", "memory_store.deleted"),
+        *("deployment.created", "deployment.updated", "deployment.archived"),
+        *("deployment.paused", "deployment.unpaused"),
+        *("deployment_run.started", "deployment_run.succeeded", "deployment_run.failed"),
     }
 )
 """What an endpoint may ask to be told."""
@@ -56,10 +59,7 @@ NEVER = {
     "session.outcome_evaluation_ended": "outcomes are not offered here yet",
     "session.thread_created": "sessions have one thread here",
     "agent.deleted": "agents are archived, not deleted",
-    **{f"deployment.{what}": "deployments are not offered here yet" for what in (
-        "created", "updated", "paused", "unpaused", "archived", "deleted")},
-    **{f"deployment_run.{what}": "deployments are not offered here yet" for what in (
-        "started", "succeeded", "failed")},
+    "deployment.deleted": "deployments are archived, not deleted",
     **{f"user_profile.{what}": "there are no user profiles here" for what in (
         "program_status_updated", "enforcement_action_opened", "enforcement_action_resolved")},
     **{f"external_key.{what}": "there are no external keys here" for what in ("failed", "recovered")},

@@ -17,6 +17,7 @@ import httpx2
 from outrider.api.health import Readiness
 from outrider.api.keyring import KeyRing
 from outrider.api.leases import Leases, WorkBell
+from outrider.api.scheduler import Scheduler
 from outrider.api.services import Services, nothing_kept
 from outrider.api.sweep import Sweep, Withdrawal
 from outrider.clock import SystemClock
@@ -128,46 +129,54 @@ async def wired(
                 going_on(
                     housekeeping(
                         *(store, sandboxes, upkeep, telemetry.meter),
-                        *(Sweep(store, store, secrets, clock), Withdrawal(declarations, store.session_ids)),
+                        *(Sweep(store, store, store, secrets, clock), Withdrawal(declarations, store.session_ids)),
                         MemorySweep(store, sandboxes, clock),
                     )
                 )
             )
         yield (
-            Services(
-                settings,
-                store,
-                store,
-                store,
-                store,
-                store,
-                store,
-                store,
-                blobs,
-                secrets,
-                declarations,
-                store,
-                feed,
-                dispatch,
-                endpoints,
-                ids,
-                clock,
-                forget,
-                room,
-                probe,
-                ring,
-                store,
-                Leases(clock),
-                telemetry,
-                reaches,
-                driving=workers[0].driving if workers else tuple,
-                requests=requests,
-                bell=bell,
+            await stack.enter_async_context(
+                _scheduling(
+                    Services(
+                        settings,
+                        *(store, store, store, store, store, store, store, store, store),
+                        blobs,
+                        secrets,
+                        declarations,
+                        store,
+                        feed,
+                        dispatch,
+                        endpoints,
+                        ids,
+                        clock,
+                        forget,
+                        room,
+                        probe,
+                        ring,
+                        store,
+                        Leases(clock),
+                        telemetry,
+                        reaches,
+                        driving=workers[0].driving if workers else tuple,
+                        requests=requests,
+                        bell=bell,
+                    )
+                )
             ),
             next(iter(workers), None),
             Readiness(needed, told),
             lambda: watch.scrape(gauges, vault_metrics),
         )
+
+
+@asynccontextmanager
+async def _scheduling(services: Services) -> AsyncGenerator[Services]:
+    """Deployments fire in each process with an API."""
+    if "api" not in services.settings.roles:
+        yield services
+        return
+    async with going_on(Scheduler(services).run()):
+        yield services
 
 
 def _worker_id(node: Path) -> str:

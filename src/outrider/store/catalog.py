@@ -9,6 +9,7 @@ from outrider.ports.records import AgentRecord, EnvironmentRecord, Page
 from outrider.ports.vaults import Change
 from outrider.resources.webhooks import became, changed_at
 from outrider.store import shapes
+from outrider.store.deployments import archive_with_agent
 from outrider.store.steps import Recorded, Steps, erase, first, run
 from outrider.store.vaults import note
 
@@ -74,6 +75,7 @@ def _archive_agent(workspace: str, agent_id: str, at: str) -> Steps[None]:
         yield from note(Change(workspace, "agent.archived", agent_id, at))
     elif (yield from first("agent", {"workspace": workspace, "id": agent_id, "version": None})) is None:
         raise NotFound(f"Agent {agent_id} was not found.")
+    yield from archive_with_agent(workspace, agent_id, at)
 
 
 def _put_environment(record: EnvironmentRecord) -> Steps[None]:

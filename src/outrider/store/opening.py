@@ -15,6 +15,7 @@ from outrider.errors import InvalidRequest, Overloaded
 from outrider.ports.access import Access
 from outrider.ports.blobs import Blobs
 from outrider.ports.cold import ColdLogs
+from outrider.ports.deployments import Deployments
 from outrider.ports.files import FileRecords
 from outrider.ports.log import EventLog
 from outrider.ports.memory import MemoryStores
@@ -43,6 +44,7 @@ class Store(
     FileRecords,
     MemoryStores,
     SkillRecords,
+    Deployments,
     ColdLogs,
     Placements,
     Access,

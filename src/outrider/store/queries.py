@@ -11,6 +11,7 @@ SHARED = (
     "sql/files.sql",
     "sql/memory.sql",
     "sql/skills.sql",
+    "sql/deployments.sql",
     "sql/placements.sql",
     "sql/access.sql",
     "sql/webhooks.sql",

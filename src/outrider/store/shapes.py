@@ -7,6 +7,7 @@ from itertools import chain
 from typing import Any
 
 from outrider.ports.access import ApiKey, Workspace
+from outrider.ports.deployments import DeploymentRecord, RunRecord
 from outrider.ports.files import FileRecord, OutputRecord
 from outrider.ports.log import Attendance, HistoryEntry, HistoryQuery, Row, SessionKey, Snapshot
 from outrider.ports.memory import Attachment, MemoryRecord, MemoryStoreRecord, MemoryVersion, Write
@@ -51,6 +52,8 @@ Record = (
     | Delivery
     | Until
     | Courier
+    | DeploymentRecord
+    | RunRecord
 )
 
 
@@ -140,6 +143,7 @@ def session_values(workspace: str, page: Page, where: SessionFilter) -> dict[str
         **page_values(workspace, page),
         "agent_id": where.agent_id,
         "agent_version": where.agent_version,
+        "deployment_id": where.deployment_id,
         "statuses": list(where.statuses) or None,
         "memory_store": where.memory_store,
     }
@@ -149,6 +153,8 @@ def session_queries(workspace: str, page: Page, where: SessionFilter) -> list[tu
     """The queries whose answers together hold the page, with their values: each finds its part without passing over
     all sessions of the workspace."""
     values = session_values(workspace, page, where)
+    if where.deployment_id is not None:
+        return [(ordered("sessions_of_deployment", descending=page.descending), values)]
     if where.memory_store is not None:
         return [(ordered("sessions_of_memory_store", descending=page.descending), values)]
     if where.agent_id is not None:

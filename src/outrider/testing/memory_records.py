@@ -17,7 +17,7 @@ from outrider.ports.records import (
 )
 from outrider.ports.vaults import Change
 from outrider.resources.webhooks import became, changed_at
-from outrider.testing.memory_memories import MemoryMemories
+from outrider.testing.memory_deployments import MemoryDeployments
 from outrider.testing.memory_skills import MemorySkills
 from outrider.testing.memory_webhooks import MemoryWebhooks
 from outrider.testing.memory_work import MemoryWork
@@ -45,7 +45,7 @@ class Kept:
         return len(self.rows) if self.segment is None else self.cold_head
 
 
-class MemoryRecords(MemoryMemories, MemoryWebhooks, MemorySkills, MemoryWork):
+class MemoryRecords(MemoryDeployments, MemoryWebhooks, MemorySkills, MemoryWork):
     """The part of `Records` that writes no log; `MemoryStore` adds the rest."""
 
     def __init__(self) -> None:
@@ -91,6 +91,7 @@ class MemoryRecords(MemoryMemories, MemoryWebhooks, MemorySkills, MemoryWork):
         if versions[-1].archived_at is None:
             self._agents[workspace, agent_id] = [replace(r, archived_at=at) for r in versions]
             await self.add_change(Change(workspace, "agent.archived", agent_id, at))
+        await self._archive_with_agent(workspace, agent_id, at)
 
     async def put_environment(self, record: EnvironmentRecord) -> None:
         kind = became(self._environments.get((record.workspace, record.id)), record)
@@ -126,6 +127,7 @@ class MemoryRecords(MemoryMemories, MemoryWebhooks, MemorySkills, MemoryWork):
                     where.memory_store is None
                     or where.memory_store in self._attached_to(SessionKey(record.workspace, record.id))
                 )
+                and (where.deployment_id is None or self._made_by(record, where.deployment_id))
             )
 
         return one_page((kept.record for kept in self._kept.values() if wanted(kept.record)), page)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol, TypeVar
 
+from outrider.ports.deployments import DeploymentRecord
 from outrider.ports.memory import MemoryStoreRecord
 from outrider.ports.records import AgentRecord, EnvironmentRecord, Page, SessionRecord
 from outrider.ports.vaults import CredentialRecord, VaultRecord
@@ -19,7 +20,14 @@ class Dated(Protocol):
 
 Record = TypeVar("Record", bound=Dated)
 Listed = TypeVar(
-    "Listed", AgentRecord, EnvironmentRecord, SessionRecord, VaultRecord, CredentialRecord, MemoryStoreRecord
+    "Listed",
+    AgentRecord,
+    EnvironmentRecord,
+    SessionRecord,
+    VaultRecord,
+    CredentialRecord,
+    MemoryStoreRecord,
+    DeploymentRecord,
 )
 
 

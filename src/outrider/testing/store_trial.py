@@ -9,6 +9,7 @@ from typing import Protocol
 from outrider.errors import OutriderError
 from outrider.ports.access import Access
 from outrider.ports.cold import ColdLogs
+from outrider.ports.deployments import Deployments
 from outrider.ports.files import FileRecords
 from outrider.ports.log import EventLog, Lease, NewEvent, Row, SessionKey
 from outrider.ports.memory import MemoryStores
@@ -29,6 +30,7 @@ class Store(
     FileRecords,
     MemoryStores,
     SkillRecords,
+    Deployments,
     ColdLogs,
     Placements,
     Access,

@@ -184,8 +184,10 @@ LIMITS: dict[str, dict[str, Rule]] = {
     # memory; content and paths are limited in bytes, by the resource's own rules
     "MemoryStoreCreateParams": {"name": text(1, 255), "description": text(0, 1024), "metadata": metadata},
     "MemoryStoreUpdateParams": {"name": text(1, 255), "description": text(0, 1024), "metadata": metadata_patch},
-    # deployments
+    # deployments; lengths of names, descriptions and schedules are this server's own limits
     "DeploymentCreateParams": {
+        "name": text(1, 256),
+        "description": text(0, 2048),
         "agent": string_form(ID),
         "environment_id": ID,
         "initial_events": items(1, 50),
@@ -194,6 +196,8 @@ LIMITS: dict[str, dict[str, Rule]] = {
         "metadata": metadata,
     },
     "DeploymentUpdateParams": {
+        "name": text(1, 256),
+        "description": text(0, 2048),
         "agent": string_form(ID),
         "environment_id": ID,
         "initial_events": items(1, 50),
@@ -201,6 +205,7 @@ LIMITS: dict[str, dict[str, Rule]] = {
         "vault_ids": items(0, 50),
         "metadata": metadata_patch,
     },
+    "ScheduleParams": {"expression": text(1, 256), "timezone": text(1, 64)},
     # work items of self-hosted environments
     "WorkUpdateParams": {"metadata": metadata_patch},
     # events; the number of blocks in a message or result is this server's own limit

@@ -36,11 +36,10 @@ LEDGER = (
         "Archived sessions are listed only with `include_archived=true`.",
         SDK,
     ),
-    not_yet(
+    met(
         "sessions:list:deployment",
         "The list can be narrowed to a deployment.",
         SDK,
-        "waits for deployments",
     ),
     met(
         "sessions:list:memory-store",
@@ -239,11 +238,10 @@ LEDGER = (
         "Its `stats` give active time and time since creation.",
         SDK,
     ),
-    not_yet(
+    met(
         "sessions:object:deployment",
         "`deployment_id` names the deployment that made the session.",
         SDK,
-        "waits for deployments",
     ),
     met(
         "sessions:usage:tokens",

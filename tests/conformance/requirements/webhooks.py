@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conformance.requirements.entry import INFERRED, SDK, differs, docs, met, not_yet
+from conformance.requirements.entry import INFERRED, SDK, differs, docs, met
 
 HOOKS = docs("Subscribe to webhooks")
 
@@ -37,7 +37,7 @@ LEDGER = (
         "An endpoint may subscribe to every event type of the SDK.",
         SDK,
         "Those that never happen on this server are refused, with the reason: pending sessions, outcomes,"
-        " threads of multiagent sessions, deployments, user profiles, external keys, deleted agents.",
+        " threads of multiagent sessions, user profiles, external keys, deleted agents and deployments.",
     ),
     differs(
         "webhooks:organization",
@@ -51,6 +51,6 @@ LEDGER = (
     met("webhooks:events:agent", "Agents are told: made, changed to another version, archived once.", HOOKS),
     met("webhooks:events:environment", "Environments are told: made, changed, archived, deleted.", HOOKS),
     met("webhooks:events:memory", "Memory stores are told: made, archived, deleted.", HOOKS),
-    not_yet("webhooks:events:deployment", "Deployments and their scheduled runs are told.", HOOKS),
+    met("webhooks:events:deployment", "Deployments and their scheduled runs are told.", HOOKS),
     met("webhooks:events:budget", "A session that reached its budget is told.", HOOKS),
 )

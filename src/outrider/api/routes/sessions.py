@@ -99,8 +99,8 @@ async def opened(
     thread = services.ids.new("sthr")
     skills = await skills_named(call, agent["skills"], field="agent.skills")
     logged = {"resources": mounted.logged, "skills": used.for_log(skills)}
-    files = await _named(call, request)
-    opening, admission = _opening(call, request, logged, thread, agent, environment, files)
+    files = await named_in(call, request)
+    first, admission = opening(call, request, logged, thread, agent, environment, files)
     record = session_record(
         request, key=key, thread=thread, agent=agent, now=services.clock.now(), patch=admission.patch
     )
@@ -111,7 +111,7 @@ async def opened(
     faults.point("api.take.before")
     lease = await services.records.create_session(
         opened_by(record, keep.name) if keep is not None and given_id is None else record,
-        [opening, *admission.rows],
+        [first, *admission.rows],
         wake=admission.wake,
         worker=services.dispatch.claimant(),
         keep=keep,
@@ -167,14 +167,14 @@ async def _check_vaults(call: Call, vault_ids: list[str]) -> None:
             raise InvalidRequest(f"vault_ids: Vault {vault_id} is archived and can't be used by new sessions.")
 
 
-async def _named(call: Call, request: SessionRequest) -> Facts:
+async def named_in(call: Call, request: SessionRequest) -> Facts:
     """What is known of the files that the initial events name. Raises NotFound, InvalidRequest."""
     asked = request.initial_events
     found = await named_file_records(call, named_files(asked))
     return check_named(asked, found, call.services.clock.now(), field="initial_events")
 
 
-def _opening(
+def opening(
     call: Call,
     request: SessionRequest,
     logged: dict[str, list[dict[str, Any]]],
@@ -226,9 +226,13 @@ def _filter(query: Query) -> SessionFilter:
     agent_id, version = query.text("agent_id"), query.integer("agent_version", least=1)
     if version is not None and agent_id is None:
         raise InvalidRequest("agent_version: needs agent_id beside it")
-    if query.text("deployment_id") is not None:
-        raise InvalidRequest("deployment_id: not offered by this server yet")
-    return SessionFilter(agent_id, version, query.choices("statuses", STATUSES), query.text("memory_store_id"))
+    return SessionFilter(
+        agent_id,
+        version,
+        query.choices("statuses", STATUSES),
+        memory_store=query.text("memory_store_id"),
+        deployment_id=query.text("deployment_id"),
+    )
 
 
 async def update(call: Call) -> Reply:

@@ -12,6 +12,7 @@ from outrider.clock import SystemClock
 from outrider.ids import IdSource, MonotonicIds
 from outrider.store.access import StoredAccess
 from outrider.store.catalog import StoredCatalog
+from outrider.store.deployments import StoredDeployments
 from outrider.store.files import StoredFiles
 from outrider.store.memory import StoredMemories
 from outrider.store.placements import StoredPlacements
@@ -40,13 +41,14 @@ class SqliteStore(
     StoredFiles,
     StoredMemories,
     StoredSkills,
+    StoredDeployments,
     StoredPlacements,
     StoredAccess,
     StoredWebhooks,
     StoredWork,
 ):
-    """Implements `EventLog`, `Records`, `VaultRecords`, `FileRecords`, `MemoryStores`, `SkillRecords`, `ColdLogs`,
-    `Placements`, `Access` and `WorkQueues`.
+    """Implements `EventLog`, `Records`, `VaultRecords`, `FileRecords`, `MemoryStores`, `SkillRecords`, `Deployments`,
+    `ColdLogs`, `Placements`, `Access` and `WorkQueues`.
 
     Made by `open`.
 

@@ -14,6 +14,10 @@ SET at = excluded.at, status = excluded.status, body = excluded.body;
 DELETE FROM answers
 WHERE workspace = :workspace AND (idempotency = :opened_by OR (idempotency >= :first AND idempotency < :beyond));
 
+-- name: hold_answer
+-- Be alone with an answer's name until this transaction's end; who makes a session under one takes the same lock.
+SELECT pg_advisory_xact_lock(hashtextextended(CAST(:workspace AS text) || ' ' || CAST(:idempotency AS text), 0));
+
 -- name: forget_answers
 -- Drop what is too old to be asked for.
 DELETE FROM answers WHERE at < :before;

@@ -20,6 +20,10 @@ SELECT 1 FROM answers WHERE workspace = :workspace AND idempotency = :idempotenc
 DELETE FROM answers
 WHERE workspace = :workspace AND (idempotency = :opened_by OR (idempotency >= :first AND idempotency < :beyond));
 
+-- name: hold_answer
+-- Be alone with an answer's name until this transaction's end, as every one is.
+SELECT 1;
+
 -- name: forget_answers
 -- Drop what is too old to be asked for.
 DELETE FROM answers WHERE at < :before;

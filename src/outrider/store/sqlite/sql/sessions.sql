@@ -96,6 +96,40 @@ WHERE workspace = :workspace AND (created_at, id) > (:after_time, :after_id)
   AND (:statuses IS NULL OR status IN (SELECT value FROM json_each(:statuses)))
 ORDER BY created_at, id LIMIT :limit;
 
+-- name: sessions_of_deployment_newest_first
+-- A page of the sessions that a deployment made.
+SELECT workspace, id, thread, agent_id, agent_version, environment_id, status, created_at, updated_at,
+       archived_at, agent, details, usage, stats
+FROM sessions
+WHERE workspace = :workspace AND (created_at, id) < (:after_time, :after_id)
+  AND (:archived OR archived_at IS NULL)
+  AND created_at > :gt AND created_at >= :gte AND created_at < :lt AND created_at <= :lte
+  AND (CAST(:agent_id AS text) IS NULL OR agent_id = :agent_id)
+  AND id IN (SELECT session FROM deployment_runs
+             WHERE workspace = :workspace AND deployment = :deployment_id AND outcome <> 'failed')
+  AND (CAST(:memory_store AS text) IS NULL OR id IN (
+      SELECT session FROM memory_attachments a WHERE a.workspace = :workspace AND a.store = :memory_store))
+  AND (:agent_version IS NULL OR agent_version = :agent_version)
+  AND (:statuses IS NULL OR status IN (SELECT value FROM json_each(:statuses)))
+ORDER BY created_at DESC, id DESC LIMIT :limit;
+
+-- name: sessions_of_deployment_oldest_first
+-- The same page from the other end.
+SELECT workspace, id, thread, agent_id, agent_version, environment_id, status, created_at, updated_at,
+       archived_at, agent, details, usage, stats
+FROM sessions
+WHERE workspace = :workspace AND (created_at, id) > (:after_time, :after_id)
+  AND (:archived OR archived_at IS NULL)
+  AND created_at > :gt AND created_at >= :gte AND created_at < :lt AND created_at <= :lte
+  AND (CAST(:agent_id AS text) IS NULL OR agent_id = :agent_id)
+  AND id IN (SELECT session FROM deployment_runs
+             WHERE workspace = :workspace AND deployment = :deployment_id AND outcome <> 'failed')
+  AND (CAST(:memory_store AS text) IS NULL OR id IN (
+      SELECT session FROM memory_attachments a WHERE a.workspace = :workspace AND a.store = :memory_store))
+  AND (:agent_version IS NULL OR agent_version = :agent_version)
+  AND (:statuses IS NULL OR status IN (SELECT value FROM json_each(:statuses)))
+ORDER BY created_at, id LIMIT :limit;
+
 -- name: sessions_not_idle_newest_first
 -- A page of the sessions in a status other than idle: few among many, they have an index of their own.
 SELECT workspace, id, thread, agent_id, agent_version, environment_id, status, created_at, updated_at,

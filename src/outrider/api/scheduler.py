@@ -1,0 +1,110 @@
+"""Fires deployments when their time has come, and goes on with runs that nobody brings to an end.
+
+Every process with an API does so. A time is claimed in the store, so it fires once; a run whose process died, or found
+something not answering, is taken up by whoever sees that it stays. What is due by longer than `LATE` was missed: it has
+no run. Clocks decide when something happens, and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import datetime, timedelta
+
+from outrider import faults
+from outrider.api.runs import attempt, new_run
+from outrider.api.services import Services
+from outrider.errors import OutriderError
+from outrider.ports.deployments import DeploymentRecord, RunRecord
+from outrider.resources import schedules
+from outrider.resources.deployments import fields_of
+
+TICK_SECONDS = 1.0
+LATE = timedelta(minutes=5)
+PATIENCE_SECONDS = 2.0  # with a run that somebody else, or this process before, may be about to end
+GIVE_UP = timedelta(minutes=10)
+BATCH = 100
+AT_ONCE = 8
+log = logging.getLogger("outrider.scheduler")
+
+
+class Scheduler:
+    """One for a process. `tick` is what `run` does each second."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._under_way: dict[str, asyncio.Task[None]] = {}
+        self._seen: dict[str, float] = {}
+        self._broken: set[str] = set()
+
+    async def run(self) -> None:
+        try:
+            while True:
+                await self._tick_or_tell()
+                await asyncio.sleep(TICK_SECONDS)
+        finally:
+            for task in self._under_way.values():
+                task.cancel()
+            await asyncio.gather(*self._under_way.values(), return_exceptions=True)
+
+    async def _tick_or_tell(self) -> None:
+        try:
+            await self.tick()
+        except OutriderError as error:
+            log.warning("schedules are looked at later: %s", error.message)
+
+    async def tick(self) -> None:
+        """Fire what is due, and have pending runs ended. Raises OutriderError when the store does not answer."""
+        services = self._services
+        for record in await services.deployments.deployments_due(services.clock.now(), limit=BATCH):
+            await self._fire(record)
+        pending = await services.deployments.pending_runs(limit=BATCH)
+        now = services.clock.monotonic()
+        self._seen = {run.id: self._seen.get(run.id, now) for run in pending}
+        for run in pending:
+            if now - self._seen[run.id] >= PATIENCE_SECONDS:
+                self._begin(run)
+
+    async def settled(self) -> None:
+        """Until what this process has begun is over."""
+        while self._under_way:
+            await asyncio.wait(self._under_way.values())
+
+    async def _fire(self, record: DeploymentRecord) -> None:
+        services, schedule = self._services, fields_of(record)["schedule"]
+        now, due = services.clock.now(), record.next_at
+        assert due is not None
+        moment = schedules.latest_due(schedule, due, now, late=LATE)
+        following = schedules.following(schedule, now)
+        if moment is None:
+            log.warning("deployment %s: %s was missed", record.id, due)
+            await services.deployments.skip(record, next_at=following)
+            return
+        run = new_run(services, record, "schedule", scheduled_at=moment)
+        faults.point("run.fire.before")
+        fired = await services.deployments.fire(run, due=due, next_at=following)
+        faults.point("run.fire.after")
+        if fired:
+            self._begin(run)
+
+    def _begin(self, run: RunRecord) -> None:
+        """In a task of its own: one that has to wait keeps no other waiting."""
+        if run.id in self._under_way or run.id in self._broken or len(self._under_way) >= AT_ONCE:
+            return
+        task = asyncio.create_task(self._attempt(run))
+        self._under_way[run.id] = task
+        task.add_done_callback(lambda done: self._ended(run, done))
+
+    async def _attempt(self, run: RunRecord) -> None:
+        age = datetime.fromisoformat(self._services.clock.now()) - datetime.fromisoformat(run.created_at)
+        try:
+            await attempt(self._services, run, give_up=age > GIVE_UP)
+        except OutriderError as error:
+            log.warning("run %s of deployment %s is tried again: %s", run.id, run.deployment, error.message)
+            self._seen.pop(run.id, None)
+
+    def _ended(self, run: RunRecord, task: asyncio.Task[None]) -> None:
+        del self._under_way[run.id]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._broken.add(run.id)
+            log.error("run %s failed in an unforeseen way; the next start tries it again", run.id, exc_info=error)
