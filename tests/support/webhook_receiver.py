@@ -43,7 +43,10 @@ class Receiver:
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
+                length = int(self.headers["content-length"])
+                body = self.rfile.read(length)
+                if len(body) < length:
+                    return  # whoever sent it was killed in the middle
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 status = receiver._take(self.path, Came(headers, body.decode()))
                 self.send_response(status)
