@@ -27,24 +27,32 @@ AFTER_A_DEATH = {  # points that only a recovery comes to: the point at which th
     "supervisor.fork": "harness.tool.after",
 }
 MORE = {"harness.model": 3, "harness.tool": 2, "vault.forward": 2, "shim.start": 2, "shim.exec": 3, "shim.result": 2}
-MOVES = frozenset({"blob.put", "cold.put", "cold.freeze", "cold.thaw"})  # killed in test_log_size_kill.py
+MOVES = frozenset({"blob.put", "cold.put", "cold.freeze", "cold.thaw"})
 KEEPS = frozenset(
     f"vault.{what}" for what in ("declare", "put", "purge", "tell", "forget", "audit", "refresh", "probe")
-)  # killed in test_vault_kill.py
+)
 FILES = frozenset(
     {"file.put", "file.add", "file.delete", "skill.put", "skill.add", "skill.delete", "output.put", "output.add"}
-)  # killed in test_files_kill.py
+)
 MOUNTS = frozenset({"api.token", "harness.repository", "harness.checkout", "vault.mirror"})
-"""Killed in test_repository_kill.py."""
-GIVEN = frozenset({"resource.add", "resource.drop", "harness.upload", "shim.upload"})  # in test_given_files_kill.py
+GIVEN = frozenset({"resource.add", "resource.drop", "harness.upload", "shim.upload"})
 MEMORY = frozenset({"memory.mount", "memory.write", "memory.settle", "shim.settle"})
-"""Killed in test_memory_kill.py."""
 TELLS = frozenset({"api.webhook", "webhook.fan_out", "webhook.send", "webhook.settle", "vault.webhook"})
-"""Killed in test_webhook_kill.py."""
 WORK = frozenset(f"work.{what}" for what in ("enlist", "claim", "ack", "beat", "stop", "lapse"))
-"""Killed in test_work_kill.py."""
-RUNS = frozenset({"run.add", "run.fire", "run.end"})  # killed in test_deployment_kill.py
-ELSEWHERE = MOVES | KEEPS | FILES | MOUNTS | GIVEN | MEMORY | TELLS | WORK | RUNS
+RUNS = frozenset({"run.add", "run.fire", "run.end"})
+KILLED_IN = {
+    "test_log_size_kill.py": MOVES,
+    "test_vault_kill.py": KEEPS,
+    "test_files_kill.py": FILES,
+    "test_repository_kill.py": MOUNTS,
+    "test_given_files_kill.py": GIVEN,
+    "test_memory_kill.py": MEMORY,
+    "test_webhook_kill.py": TELLS,
+    "test_work_kill.py": WORK,
+    "test_deployment_kill.py": RUNS,
+}
+"""Places that the matrix's session does not come to, by the test that kills there."""
+ELSEWHERE = frozenset[str]().union(*KILLED_IN.values())
 TAKEN_OVER = {"store.commit": 10, "api.take": 2, "harness.model": 3, "harness.tool": 2, "harness.interrupt": 1}
 HELD_SECONDS = 120.0  # longer than a session plays: whoever comes to the point later would stand there for good
 JOIN_SECONDS = 15.0

@@ -15,7 +15,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from kill_matrix import Outcome, cells, paired, run, sample
+from kill_matrix import KILLED_IN, Outcome, cells, paired, run, sample
 from matrix_scene import STORES, scene_on
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,7 +39,8 @@ epochs that never fall, statuses by the table, and at rest at the end. What was 
 was sent again. Each command counts itself in a file: at most once, and exactly once where its result says that it
 worked. What clients saw on each connection is held against the log too, and after the deletion no file is left.
 
-Points of the blob store and of cold logs are killed by a test of their own (`tests/crash/test_log_size_kill.py`).
+Points that such a session does not come to are killed before and after by tests of their own, on each run of the
+test suite; they are listed at the end.
 
 Recovery is the time from the kill to the session's next event (after a freeze of a second: from its end). A frozen
 owner is only noticed after 3 s; a dead one at once, so that what is measured there is mostly the start of a process on
@@ -128,6 +129,14 @@ def render(results: dict[str, Any]) -> str:
     ]
     lines += ["start and end of the run.", "", "## By point", "", f"| Store | Signal | Point | {columns} |"]
     lines += ["|---|---|---|---|---|---|---|---|", *_by_point(runs)]
+    lines += [
+        "",
+        "## Points killed elsewhere",
+        "",
+        "| Test in `tests/crash` | Points, before and after each |",
+        "|---|---|",
+    ]
+    lines += [f"| `{test}` | {', '.join(f'`{one}`' for one in sorted(places))} |" for test, places in KILLED_IN.items()]
     return "\n".join(lines) + "\n"
 
 

@@ -37,6 +37,7 @@ FIRING = {
     "alone": ["run.fire.before", "run.fire.after", "api.take.before", "run.end.before", "run.end.after"],
     "three": ["run.fire.after", "api.take.before", "run.end.before"],
 }
+POINTS = sorted(f"{place}.{when}" for place in RUNS for when in ("before", "after"))
 ASKING = ["run.add.before", "run.add.after", "run.end.after"]
 DEADLINE = 30.0
 DUE = "UPDATE deployments SET next_at = {} WHERE id = {}"
@@ -212,4 +213,4 @@ def test_a_process_that_wakes_late_changes_nothing(three: Scene, archived: bool)
 
 def test_the_points_that_are_killed_here_are_all_of_runs() -> None:
     killed = {*FIRING["alone"], *ASKING}
-    assert {f"{place}.{when}" for place in RUNS for when in ("before", "after")} <= killed
+    assert set(POINTS) <= killed

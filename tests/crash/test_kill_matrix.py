@@ -6,18 +6,12 @@ import ast
 import os
 from collections.abc import Generator
 from datetime import UTC, datetime
+from importlib import import_module
 from itertools import product
 from pathlib import Path
 
 import pytest
-import test_files_kill
-import test_given_files_kill
-import test_log_size_kill
-import test_memory_kill
-import test_repository_kill
-import test_vault_kill
-import test_webhook_kill
-from kill_matrix import Cell, cells, run, sample
+from kill_matrix import KILLED_IN, Cell, cells, run, sample
 from matrix_scene import STORES, Scene, scene_on
 
 import outrider
@@ -48,8 +42,7 @@ def test_the_points_listed_in_code_and_tried_are_the_same() -> None:
     assert points_in_code() == faults.POINTS
     for store, signal in product(STORES, (KILLED, FROZEN)):
         known = {cell.point for cell in cells(store) if cell.signal == signal}
-        modules = (test_log_size_kill, test_vault_kill, test_files_kill, test_repository_kill, test_given_files_kill)
-        elsewhere = {point for module in (*modules, test_memory_kill, test_webhook_kill) for point in module.POINTS}
+        elsewhere = {point for test in KILLED_IN for point in import_module(test.removesuffix(".py")).POINTS}
         assert known | elsewhere == faults.POINTS
 
 

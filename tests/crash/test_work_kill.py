@@ -29,6 +29,8 @@ from outrider.models.scripted.script import ToolUse, Turn
 from outrider.testing.server_process import ServerProcess, data_directory, running_server
 from outrider.testing.stops import Stops
 
+POINTS = sorted(f"{place}.{when}" for place in WORK for when in ("before", "after"))
+
 DEADLINE = 30.0
 RETRY = {"x-stainless-retry-count": "1"}
 NO_HEARTBEAT = "NO_HEARTBEAT"
@@ -162,7 +164,7 @@ STEPS = {
 def test_killed_at_any_step_no_item_is_lost_or_doubled(stage: Stage) -> None:
     assert set(STEPS) == WORK
     with Stops() as stops, serving(stage, 1, stops) as server:
-        for point in sorted(f"{place}.{when}" for place in WORK for when in ("before", "after")):
+        for point in POINTS:
             queue = queue_on(server.until_up(), stage, Turn(ToolUse("bash", {"command": "ls"})), Turn("Done."))
             STEPS[point.rpartition(".")[0]](queue, lambda act, point=point: killed_at(server, stops, point, act))
             queue.client.close()
