@@ -77,8 +77,9 @@ def test_an_environment_is_required(play: Play, raw: httpx2.Client) -> None:
     assert "environment_id" in answer.json()["error"]["message"]
 
 
+OUTCOME = {"type": "user.define_outcome", "description": "d", "rubric": {"type": "text", "content": "c"}}
 REFUSED: list[tuple[dict[str, Any], str]] = [
-    ({"resources": [{"type": "file", "file_id": "file_1"}]}, "resources"),
+    ({"initial_events": [OUTCOME]}, "initial_events.0"),
 ]
 
 

@@ -143,7 +143,7 @@ def test_streams_and_workers_do_not_count_and_whatever_is_made_counts_as_that() 
         elif route.method == "GET":
             assert route.counted == "reads"
         else:
-            makes = route.handler.__name__ in ("create", "upload", "create_version")
+            makes = route.handler.__name__ in ("create", "create_session", "create_version", "run", "upload")
             assert route.counted == ("creates" if makes else "changes")
 
 

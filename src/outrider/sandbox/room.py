@@ -16,6 +16,8 @@ from outrider.sandbox import linux
 from outrider.sandbox.options import ShimOptions
 from outrider.sandbox.reactor import Reactor
 
+GROWING = ("workspace", "outputs", "memory")
+"""What an agent can fill, of the directories that a session may have."""
 IDLE_FACTOR = 5  # how much less often a sandbox without running calls is looked at
 NEARLY_FULL = "the disk that holds the sandboxes is nearly full; free some space on the server, then try again"
 
@@ -89,7 +91,8 @@ class Watch:
         return self._measured > limit or disk_used(self._options["own"]) - self._disk_then > limit // 64
 
     def _measure(self) -> None:
-        places = [os.path.join(self._options["own"], name) for name in ("workspace", "outputs", "memory")]
+        own = self._options["own"]
+        places = [place for name in GROWING if os.path.isdir(place := os.path.join(own, name))]
         began = time.monotonic()
         self._disk_then = disk_used(self._options["own"])
 
