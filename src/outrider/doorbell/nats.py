@@ -21,6 +21,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
+from outrider.doorbell.ending import ended
 from outrider.doorbell.local import LocalDoorbell
 from outrider.doorbell.nats_wakes import WakeQueue
 from outrider.doorbell.outage import Outage
@@ -82,9 +83,7 @@ class NatsExchange:
         try:
             yield
         finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await ended([task])
 
     # -- wakes
 
@@ -177,9 +176,7 @@ class NatsExchange:
         finally:
             self.connected = False
             self._subscriptions.clear()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await ended(tasks)
             with suppress(*FAILURES):
                 async with asyncio.timeout(CLOSE_SECONDS):
                     await client.close()

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import msgspec
 
+from outrider.doorbell.ending import ended
 from outrider.doorbell.local import LocalDoorbell
 from outrider.doorbell.outage import Outage
 from outrider.ports.doorbell import Listener, Preview
@@ -76,9 +77,7 @@ class PostgresExchange:
         try:
             yield
         finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await ended([task])
 
     def ring(self) -> None:
         """Other processes hear of it by the commit that made the session runnable."""

@@ -40,8 +40,11 @@ def binary() -> Path:
     return Path(found)
 
 
+_prctl = ctypes.PyDLL(None).prctl  # found here, not in a child that was forked beside threads
+
+
 def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 @dataclass

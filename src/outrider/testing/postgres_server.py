@@ -87,8 +87,11 @@ def _as_runner() -> dict[str, Any]:
     return {**ids, "cwd": "/", "env": {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C.UTF-8"}}
 
 
+_prctl = ctypes.PyDLL(None).prctl  # found here, not in a child that was forked beside threads
+
+
 def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)
 
 
 @dataclass
