@@ -83,7 +83,9 @@ class NatsExchange:
         try:
             yield
         finally:
-            await ended([task])
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
 
     # -- wakes
 

@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 import asyncpg
 import msgspec
 
-from outrider.doorbell.ending import ended
 from outrider.doorbell.local import LocalDoorbell
 from outrider.doorbell.outage import Outage
 from outrider.ports.doorbell import Listener, Preview
@@ -77,7 +76,9 @@ class PostgresExchange:
         try:
             yield
         finally:
-            await ended([task])
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
 
     def ring(self) -> None:
         """Other processes hear of it by the commit that made the session runnable."""
