@@ -16,6 +16,7 @@ from outrider.clock import SystemClock
 from outrider.harness.journal import Journal
 from outrider.ids import MonotonicIds
 from outrider.ports.log import HistoryQuery, NewEvent, SessionKey
+from outrider.ports.store import StorePorts
 from outrider.session import events
 from outrider.session.events import EventFactory
 from outrider.session.feed import Feed
@@ -24,7 +25,7 @@ from outrider.store.postgres import connections as of_postgres
 from outrider.store.sqlite import SqliteStore
 from outrider.store.sqlite import connections as of_sqlite
 from outrider.testing.postgres_server import PostgresServer
-from outrider.testing.store_trial import THREAD, Store, bury_all, record
+from outrider.testing.store_trial import THREAD, bury_all, record
 
 pytestmark = pytest.mark.anyio
 WINDOW_TURNS = 20
@@ -90,7 +91,7 @@ def metered_sqlite(meter: Meter) -> Callable[[Path], sqlite3.Connection]:
 @pytest.fixture(params=["sqlite", "postgres"])
 async def metered(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncGenerator[tuple[Store, Meter]]:
+) -> AsyncGenerator[tuple[StorePorts, Meter]]:
     meter = Meter()
     if request.param == "sqlite":
         monkeypatch.setattr(of_sqlite, "reader", metered_sqlite(meter))
@@ -109,7 +110,7 @@ async def metered(
         yield store, meter
 
 
-async def fill(store: Store, name: str, turns: int) -> SessionKey:
+async def fill(store: StorePorts, name: str, turns: int) -> SessionKey:
     """A log written by the owner's own journal, with a compaction that leaves the last turns in view."""
     key, ids, clock = SessionKey("wrkspc_a", name), MonotonicIds(), SystemClock()
     factory = EventFactory(THREAD, "agent", ids, clock)
@@ -149,7 +150,7 @@ def turn(factory: EventFactory, number: int) -> list[NewEvent]:
     ]
 
 
-async def wake(store: Store, key: SessionKey) -> None:
+async def wake(store: StorePorts, key: SessionKey) -> None:
     ids = MonotonicIds()
     (lease,) = await store.claim(ids.new("worker"), limit=1, key=key)
     journal = Journal(store, lease, ids, SystemClock())
@@ -158,31 +159,33 @@ async def wake(store: Store, key: SessionKey) -> None:
     await store.surrender(key, lease.worker)
 
 
-async def newest(store: Store, key: SessionKey) -> None:
+async def newest(store: StorePorts, key: SessionKey) -> None:
     assert len(await store.history(key, HistoryQuery(PAGE, descending=True))) == PAGE
 
 
-async def oldest(store: Store, key: SessionKey) -> None:
+async def oldest(store: StorePorts, key: SessionKey) -> None:
     assert len(await store.history(key, HistoryQuery(PAGE))) == PAGE
 
 
-async def middle(store: Store, key: SessionKey) -> None:
+async def middle(store: StorePorts, key: SessionKey) -> None:
     head = await store.head(key)
     assert len(await store.history(key, HistoryQuery(PAGE, after=head // 2))) == PAGE
 
 
-async def stream(store: Store, key: SessionKey) -> None:
+async def stream(store: StorePorts, key: SessionKey) -> None:
     feed = Feed(store, SystemClock(), MonotonicIds(), lambda _, body: body, replay_window=0, heartbeat=60)
     (await feed.subscribe(key, previews=frozenset())).close()
 
 
-OPERATIONS: dict[str, Callable[[Store, SessionKey], Awaitable[None]]] = {
+OPERATIONS: dict[str, Callable[[StorePorts, SessionKey], Awaitable[None]]] = {
     "wake": wake, "newest page": newest, "oldest page": oldest, "page in the middle": middle,
     "stream": stream,
 }  # fmt: skip
 
 
-async def test_waking_and_reading_a_long_log_cost_as_much_as_with_a_short_one(metered: tuple[Store, Meter]) -> None:
+async def test_waking_and_reading_a_long_log_cost_as_much_as_with_a_short_one(
+    metered: tuple[StorePorts, Meter],
+) -> None:
     store, meter = metered
     short, long = await fill(store, "sesn_short", SHORT), await fill(store, "sesn_long", LONG)
     assert await store.head(long) > 10_000 > 9 * await store.head(short) > 9_000

@@ -12,13 +12,13 @@ from postgres_trial import empty_database
 from outrider.doorbell.nats import NatsExchange
 from outrider.doorbell.postgres import PostgresExchange
 from outrider.ports.doorbell import Exchange
+from outrider.ports.store import StorePorts
 from outrider.store.postgres import PostgresStore
 from outrider.testing.doorbell_suite import EXCHANGE_CONTRACTS
 from outrider.testing.exchange_trial import ExchangeContract, ExchangeTrial, OnCommit
 from outrider.testing.memory_log import MemoryStore
 from outrider.testing.nats_server import NatsServer, nats_server
 from outrider.testing.postgres_server import PostgresServer
-from outrider.testing.store_trial import Store
 from outrider.testing.switchboard import Switchboard
 
 pytestmark = pytest.mark.anyio
@@ -35,7 +35,7 @@ def in_process() -> ExchangeTrial:
     store, board = MemoryStore(shared=True), Switchboard()
 
     @asynccontextmanager
-    async def link(on_commit: OnCommit) -> AsyncGenerator[tuple[Store, Exchange]]:
+    async def link(on_commit: OnCommit) -> AsyncGenerator[tuple[StorePorts, Exchange]]:
         yield store.branch(on_commit=on_commit), board.exchange()
 
     async def lose_connections() -> None:
@@ -48,7 +48,7 @@ def over_nats(server: NatsServer) -> ExchangeTrial:
     store, prefix = MemoryStore(shared=True), f"trial{next(PREFIXES)}"
 
     @asynccontextmanager
-    async def link(on_commit: OnCommit) -> AsyncGenerator[tuple[Store, Exchange]]:
+    async def link(on_commit: OnCommit) -> AsyncGenerator[tuple[StorePorts, Exchange]]:
         yield store.branch(on_commit=on_commit), NatsExchange(server.url, prefix=prefix)
 
     async def lose_connections() -> None:
@@ -62,7 +62,7 @@ async def over_postgres(server: PostgresServer) -> ExchangeTrial:
     url = await empty_database(server)
 
     @asynccontextmanager
-    async def link(on_commit: OnCommit) -> AsyncGenerator[tuple[Store, Exchange]]:
+    async def link(on_commit: OnCommit) -> AsyncGenerator[tuple[StorePorts, Exchange]]:
         async with await PostgresStore.open(url, on_commit=on_commit) as store:
             yield store, PostgresExchange(url, store.writer)
 

@@ -15,14 +15,15 @@ from postgres_trial import fresh_store
 from outrider.errors import OutriderError
 from outrider.ports.log import HistoryQuery, Lease, NewEvent, SessionKey, SessionPatch, Snapshot
 from outrider.ports.records import Page, SessionFilter
+from outrider.ports.store import StorePorts
 from outrider.store.sqlite import SqliteStore
 from outrider.testing.memory_log import MemoryStore
-from outrider.testing.store_trial import Store, Trial, event, internal, processed, record, waiting
+from outrider.testing.store_trial import Trial, event, internal, processed, record, waiting
 
 KEYS = [SessionKey(f"wrkspc_{w}", f"sesn_{n}") for w in "ab" for n in range(3)]
 WORKERS = ["worker_1", "worker_2"]
 KINDS = ["user.message", "agent.message", "agent.tool_use"]
-Operation = Callable[[Store], Awaitable[Any]]
+Operation = Callable[[StorePorts], Awaitable[Any]]
 
 
 class Player:
@@ -138,14 +139,14 @@ class Player:
         return lambda store: store.delete_session(key, if_head=if_head)
 
 
-async def outcome(store: Store, operation: Operation) -> Any:
+async def outcome(store: StorePorts, operation: Operation) -> Any:
     try:
         return await operation(store)
     except OutriderError as error:
         return type(error).__name__
 
 
-async def content(store: Store, key: SessionKey) -> dict[str, Any]:
+async def content(store: StorePorts, key: SessionKey) -> dict[str, Any]:
     everything = HistoryQuery(limit=1000)
     queries = {
         "all": everything,
@@ -180,7 +181,7 @@ async def trial(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 async def test_the_stores_agree_operation_by_operation(seed: int, burst: int, trial: Trial) -> None:
     """A burst is handed over at once and shares commits, yet each is answered as if it came alone, in its turn."""
     store, model, player = trial.store, Trial(), Player(seed)
-    memory: Store = MemoryStore(on_commit=model.commit, on_delete=model.delete)
+    memory: StorePorts = MemoryStore(on_commit=model.commit, on_delete=model.delete)
     for step in range(400 // burst):
         operations = [player.draw() for _ in range(burst)]
         expected = [await outcome(memory, operation) for operation in operations]

@@ -28,6 +28,7 @@ from outrider.ports.doorbell import Exchange
 from outrider.ports.log import Row, SessionKey
 from outrider.ports.model import Delta, ModelCall, ModelProfile, ModelReply
 from outrider.ports.records import SessionRecord
+from outrider.ports.store import StorePorts
 from outrider.session import events
 from outrider.session.events import EventFactory
 from outrider.session.feed import Feed
@@ -38,7 +39,6 @@ from outrider.testing.memory_declarations import MemoryDeclarations
 from outrider.testing.memory_log import MemoryStore
 from outrider.testing.memory_sandbox import MemorySandboxes
 from outrider.testing.memory_secrets import MemorySecrets
-from outrider.testing.store_trial import Store
 from outrider.testing.switchboard import Mischief, Switchboard
 
 pytestmark = pytest.mark.anyio
@@ -60,7 +60,7 @@ def trial_over(board: Switchboard) -> ExchangeTrial:
     store = MemoryStore(shared=True)
 
     @asynccontextmanager
-    async def link(on_commit: OnCommit) -> AsyncGenerator[tuple[Store, Exchange]]:
+    async def link(on_commit: OnCommit) -> AsyncGenerator[tuple[StorePorts, Exchange]]:
         yield store.branch(on_commit=on_commit), board.exchange()
 
     async def lose_connections() -> None:

@@ -12,19 +12,8 @@ from typing import Protocol
 
 from outrider.config import DATABASE_URL, Settings
 from outrider.errors import InvalidRequest, Overloaded
-from outrider.ports.access import Access
 from outrider.ports.blobs import Blobs
-from outrider.ports.cold import ColdLogs
-from outrider.ports.deployments import Deployments
-from outrider.ports.files import FileRecords
-from outrider.ports.log import EventLog
-from outrider.ports.memory import MemoryStores
-from outrider.ports.placements import Placements
-from outrider.ports.records import Records
-from outrider.ports.skills import SkillRecords
-from outrider.ports.vaults import VaultRecords
-from outrider.ports.webhooks import WebhookRecords
-from outrider.ports.work import WorkQueues
+from outrider.ports.store import StorePorts
 from outrider.store.blobs.opening import open_blobs
 from outrider.store.bodies import Bodies
 from outrider.store.cold import Freezer
@@ -37,21 +26,7 @@ PAUSE_SECONDS = 1.0
 log = logging.getLogger("outrider.store")
 
 
-class Store(
-    EventLog,
-    Records,
-    VaultRecords,
-    FileRecords,
-    MemoryStores,
-    SkillRecords,
-    Deployments,
-    ColdLogs,
-    Placements,
-    Access,
-    WebhookRecords,
-    WorkQueues,
-    Protocol,
-):
+class Store(StorePorts, Protocol):
     """All ports on one set of data. `writer` is the name under which it notifies other processes, if it does."""
 
     writer: str

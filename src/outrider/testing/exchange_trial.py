@@ -14,14 +14,15 @@ from outrider.clock import SystemClock
 from outrider.ids import MonotonicIds
 from outrider.ports.doorbell import Exchange
 from outrider.ports.log import Row, SessionKey
+from outrider.ports.store import StorePorts
 from outrider.session.feed import Feed
 from outrider.session.subscription import Subscription
-from outrider.testing.store_trial import Store, record
+from outrider.testing.store_trial import record
 
 WAIT = 10.0
 KEY = SessionKey("wrkspc_a", "sesn_1")
 OnCommit = Callable[[SessionKey, list[Row]], None]
-Link = Callable[[OnCommit], AbstractAsyncContextManager[tuple[Store, Exchange]]]
+Link = Callable[[OnCommit], AbstractAsyncContextManager[tuple[StorePorts, Exchange]]]
 """A process's own view of the shared store, and its exchange, not yet opened. Commits are told to the argument."""
 
 Found = TypeVar("Found")
@@ -31,7 +32,7 @@ Found = TypeVar("Found")
 class Process:
     """One of several processes, played in this one."""
 
-    store: Store
+    store: StorePorts
     exchange: Exchange
     feed: Feed
 

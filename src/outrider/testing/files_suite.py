@@ -9,7 +9,8 @@ from outrider.ports.copies import FileChanges, FileCopy
 from outrider.ports.files import Announced, FileRecord, OutputRecord
 from outrider.ports.log import KeptAnswer, SessionKey, StoredAnswer
 from outrider.ports.records import Page
-from outrider.testing.store_trial import Contract, Store, Trial, event, record, refused
+from outrider.ports.store import StorePorts
+from outrider.testing.store_trial import Contract, Trial, event, record, refused
 
 FILES_CONTRACTS: list[Contract] = []
 A, B = "wrkspc_a", "wrkspc_b"
@@ -33,13 +34,13 @@ def file(name: str = "file_1", *, second: int = 0, workspace: str = A, size: int
     )  # fmt: skip
 
 
-async def added(store: Store, record: FileRecord, *, most_bytes: int = PLENTY) -> FileRecord:
+async def added(store: StorePorts, record: FileRecord, *, most_bytes: int = PLENTY) -> FileRecord:
     await store.announce_file(record.workspace, record.id, record.created_at)
     await store.add_file(record, most_bytes=most_bytes)
     return record
 
 
-async def owners(store: Store, *blobs: str) -> set[str]:
+async def owners(store: StorePorts, *blobs: str) -> set[str]:
     return {blob for blob in blobs if await store.owns_bytes(A, blob)}
 
 

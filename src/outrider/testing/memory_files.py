@@ -10,10 +10,11 @@ from outrider.ports.copies import FileChanges, FileCopy
 from outrider.ports.files import Announced, FileRecord, OutputRecord
 from outrider.ports.log import KeptAnswer, SessionKey, StoredAnswer
 from outrider.ports.records import Page
+from outrider.testing.memory_sessions import KnowsSessions
 from outrider.testing.paging import newest_first, one_stretch
 
 
-class MemoryFiles:
+class MemoryFiles(KnowsSessions):
     """Implements `FileRecords`."""
 
     def __init__(self) -> None:
@@ -53,10 +54,6 @@ class MemoryFiles:
             raise
         self._outputs.setdefault(key, {})[output.path] = output
         return None if kept is None or await self.owns_bytes(record.workspace, kept.blob or "") else kept.blob
-
-    def _epoch(self, key: SessionKey) -> int | None:
-        """Of the session's log; None without one."""
-        raise NotImplementedError
 
     async def renew_output(self, key: SessionKey, path: str, mark: str) -> None:
         kept = self._outputs.get(key, {})

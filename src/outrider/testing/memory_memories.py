@@ -20,13 +20,14 @@ from outrider.ports.memory import (
 )
 from outrider.ports.records import Page
 from outrider.ports.vaults import Change
+from outrider.testing.memory_sessions import KnowsSessions
 from outrider.testing.memory_vaults import MemoryVaults
 from outrider.testing.paging import one_page, within
 
 Place = tuple[str, str]
 
 
-class MemoryMemories(MemoryVaults):
+class MemoryMemories(MemoryVaults, KnowsSessions):
     """Implements `MemoryStores`; changes of stores stand beside those of vaults."""
 
     def __init__(self) -> None:
@@ -35,10 +36,6 @@ class MemoryMemories(MemoryVaults):
         self._memories: dict[Place, dict[str, MemoryRecord]] = {}
         self._versions: dict[Place, dict[str, MemoryVersion]] = {}
         self._attached: dict[Attachment, tuple[str, str | None]] = {}  # when, and when it was erased
-
-    def _epoch(self, key: SessionKey) -> int | None:
-        """Of the session's log; None without one."""
-        raise NotImplementedError
 
     async def create_memory_store(self, record: MemoryStoreRecord) -> None:
         place = (record.workspace, record.id)

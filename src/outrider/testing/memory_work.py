@@ -8,16 +8,17 @@ from dataclasses import replace
 from outrider.errors import NotFound
 from outrider.ports.access import ApiKey
 from outrider.ports.log import SessionKey
-from outrider.ports.records import Page, SessionRecord
+from outrider.ports.records import Page
 from outrider.ports.work import MOST_TRIES, Held, QueueStats, Verdict, WorkItem, next_heartbeat, verdict
 from outrider.testing.memory_access import MemoryAccess
+from outrider.testing.memory_sessions import KnowsSessions
 from outrider.testing.paging import one_stretch
 
 STOPPING_TTL = 60
 HELD = ("polled", "starting", "active", "stopping")
 
 
-class MemoryWork(MemoryAccess):
+class MemoryWork(MemoryAccess, KnowsSessions):
     """Implements `WorkQueues`; tokens are found as keys are."""
 
     def __init__(self) -> None:
@@ -25,9 +26,6 @@ class MemoryWork(MemoryAccess):
         self._work: dict[str, WorkItem] = {}
         self._tokens: dict[str, str] = {}
         self._pollers: dict[tuple[str, str, str], str] = {}
-
-    def _worked(self, key: SessionKey) -> SessionRecord | None:
-        raise NotImplementedError
 
     async def key_by_digest(self, digest: str) -> ApiKey | None:
         item = self._work.get(self._tokens.get(digest, ""))

@@ -8,8 +8,9 @@ from outrider.errors import InvalidRequest, NotFound, Overloaded
 from outrider.ports.log import KeptAnswer, StoredAnswer
 from outrider.ports.records import Page
 from outrider.ports.skills import SkillRecord, SkillVersion
+from outrider.ports.store import StorePorts
 from outrider.testing.files_suite import ALL, PLENTY, A, B, at
-from outrider.testing.store_trial import Contract, Store, Trial, refused
+from outrider.testing.store_trial import Contract, Trial, refused
 
 SKILLS_CONTRACTS: list[Contract] = []
 
@@ -27,12 +28,12 @@ def version(name: str = "skver_1", *, of: str = "skill_1", second: int = 0, size
     return SkillVersion(A, of, name, at(second), "greeting", f"described by {name}", size)
 
 
-async def announced(store: Store, made: SkillVersion) -> SkillVersion:
+async def announced(store: StorePorts, made: SkillVersion) -> SkillVersion:
     await store.announce_file(made.workspace, made.id, made.created_at)
     return made
 
 
-async def added(store: Store, name: str, first: str, *, second: int = 0) -> SkillRecord:
+async def added(store: StorePorts, name: str, first: str, *, second: int = 0) -> SkillRecord:
     record = skill(name, second=second, latest=first)
     made = await announced(store, version(first, of=name, second=second))
     await store.add_skill(record, made, most_bytes=PLENTY)

@@ -4,41 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from outrider.errors import OutriderError
-from outrider.ports.access import Access
-from outrider.ports.cold import ColdLogs
-from outrider.ports.deployments import Deployments
-from outrider.ports.files import FileRecords
 from outrider.ports.log import EventLog, Lease, NewEvent, Row, SessionKey
-from outrider.ports.memory import MemoryStores
-from outrider.ports.placements import Placements
-from outrider.ports.records import Records, SessionRecord
-from outrider.ports.skills import SkillRecords
-from outrider.ports.vaults import VaultRecords
-from outrider.ports.webhooks import WebhookRecords
-from outrider.ports.work import WorkQueues
+from outrider.ports.records import SessionRecord
+from outrider.ports.store import StorePorts
 
 THREAD = "sthr_primary"
-
-
-class Store(
-    EventLog,
-    Records,
-    VaultRecords,
-    FileRecords,
-    MemoryStores,
-    SkillRecords,
-    Deployments,
-    ColdLogs,
-    Placements,
-    Access,
-    WebhookRecords,
-    WorkQueues,
-    Protocol,
-):
-    """All ports on one set of data."""
 
 
 @dataclass
@@ -47,7 +19,7 @@ class Trial:
 
     commits: list[tuple[SessionKey, list[Row]]] = field(default_factory=list[tuple[SessionKey, list[Row]]])
     deletions: list[SessionKey] = field(default_factory=list[SessionKey])
-    opened: Store | None = None
+    opened: StorePorts | None = None
 
     def commit(self, key: SessionKey, rows: list[Row]) -> None:
         self.commits.append((key, rows))
@@ -56,7 +28,7 @@ class Trial:
         self.deletions.append(key)
 
     @property
-    def store(self) -> Store:
+    def store(self) -> StorePorts:
         assert self.opened is not None
         return self.opened
 
