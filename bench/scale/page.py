@@ -15,7 +15,7 @@ STORED = (
     "list by agent",
     "wake",
     "claim",
-    "housekeeping: what is stored",
+    "housekeeping: which of 100 live",
 )
 NAMES = {"sqlite": "SQLite", "postgres": "PostgreSQL"}
 

@@ -103,7 +103,7 @@ async def _in_the_store(database: Path, names: list[str], database_url: str | No
         return {
             "wake": await _timed(ROUNDS, lambda number: _wake(store, keys[number])),
             "claim": await _claims(store, keys),
-            "housekeeping: what is stored": await _timed(3, lambda _: store.session_ids()),
+            "housekeeping: which of 100 live": await _timed(ROUNDS, lambda _: store.living(names)),
         }
 
 

@@ -141,7 +141,7 @@ def test_every_query_names_the_workspace_or_a_log_or_says_why_not() -> None:
     """A query about one workspace's things must not be able to reach another's."""
     of_the_server = {
         "wake", "waiting_workspaces", "beat", "beats", "fence_off", "let_wait", "mark_buried", "owned", "unattended",
-        "heads", "runnable", "resting", "session_ids", "key_by_digest", "first_key",
+        "heads", "runnable", "resting", "living", "has_sessions", "places", "key_by_digest", "first_key",
         "forget_answers", "default_workspace", "insert_default_workspace", "insert_event", "secret_refs", "changes",
         "place", "placement", "placements", "unplace", "workspaces", "insert_workspace", "insert_key", "put_first_key",
         "drop_replaced_key", "access_revision", "raise_access_revision", "abandoned_files", "expired_files",

@@ -93,7 +93,8 @@ def test_every_query_names_the_workspace_or_a_log_or_says_why_not() -> None:
     """A query about one workspace's things must not be able to reach another's."""
     of_the_server = {
         "settled", "enrol", "settle", "resign", "forget_writers", "claim_waiting", "beat", "beats", "lock_owned_wakes",
-        "let_wait", "mark_buried", "tell_of_waiting", "runnable", "session_ids", "key_by_digest", "first_key",
+        "let_wait", "mark_buried", "tell_of_waiting", "runnable", "living", "has_sessions", "places",
+        "key_by_digest", "first_key",
         "forget_answers", "default_workspace", "insert_default_workspace", "changes", "secret_refs", "resting",
         "owned", "unattended", "place", "placement", "placements", "unplace", "workspaces",
         "insert_workspace", "insert_key", "put_first_key",

@@ -74,13 +74,10 @@ async def test_what_another_server_has_is_left_to_that_one(host: SandboxHost) ->
     await placements.place("sesn_2", "node-2")
     await store.delete_memory_store("w", "a", AT)
 
-    async def session_ids() -> set[str]:
-        return {"sesn_2"}
-
     async def alive(_node: str) -> bool:
         return True
 
     for node, left in (("node-1", 1), ("node-2", 0)):
-        sandboxes = HomedSandboxes(node, host.driver(), placements, session_ids, alive)
+        sandboxes = HomedSandboxes(node, host.driver(), placements, alive)
         await MemorySweep(cast(Any, store), sandboxes, ManualClock()).run()
         assert len(await store.orphans(9)) == left

@@ -67,11 +67,8 @@ async def test_a_remote_host_keeps_the_promise_that(check: Check, host: RemoteHo
 async def test_placed_sandboxes_keep_the_promise_that(check: Check, host: RemoteHost, authority: Authority) -> None:
     session = f"sesn_p_{check.__name__}"[:48]
 
-    async def session_ids() -> set[str]:
-        return {session}
-
     async with client(host, authority) as remote:
-        placed = PlacedSandboxes({"h1": remote}, MemoryPlacements(), session_ids, shared=False)
+        placed = PlacedSandboxes({"h1": remote}, MemoryPlacements(), shared=False)
         await check(placed, session)
         await placed.delete(session)
 
@@ -143,12 +140,9 @@ async def test_files_for_a_session_whose_host_is_away_wait_for_it_unless_storage
         "h2", ("127.0.0.1", 1), peers.client_context(authority.identity("me")), patience=0.2
     )  # fmt: skip
 
-    async def session_ids() -> set[str]:
-        return {session}
-
     await placements.place(session, "h2")
     async with client(host, authority) as here:
-        placed = PlacedSandboxes({"h1": here, "h2": away}, placements, session_ids, shared=shared)
+        placed = PlacedSandboxes({"h1": here, "h2": away}, placements, shared=shared)
         if shared:
             assert await bring(placed, session, a=b"x") == ["a"]
             assert await Hands(placed, session).bash("cat /mnt/session/uploads/a") == "x"
@@ -164,11 +158,8 @@ async def test_files_for_a_session_that_was_taken_off_its_host_come_anew_after_i
 ) -> None:
     session, placements = "sesn_files_moved", MemoryPlacements()
 
-    async def session_ids() -> set[str]:
-        return {session}
-
     async with client(host, authority) as here:
-        placed = PlacedSandboxes({"h1": here}, placements, session_ids, shared=False)
+        placed = PlacedSandboxes({"h1": here}, placements, shared=False)
         assert await bring(placed, session, a=b"x") == ["a"]
         await placements.place(session, given_up("h2"), instead_of="h1")
         told = await raises(SandboxUnavailable, bring(placed, session, a=b"x"))

@@ -43,13 +43,10 @@ async def test_the_driver_keeps_the_promise_that(check: Check, host: SandboxHost
 async def test_a_home_of_sessions_keeps_the_promise_that(check: Check, host: SandboxHost) -> None:
     session = f"sesn_h_{check.__name__}"[:48]
 
-    async def session_ids() -> set[str]:
-        return {session}
-
     async def nobody(_node: str) -> bool:
         return False
 
-    sandboxes = HomedSandboxes("node-1", host.driver(), MemoryPlacements(), session_ids, nobody)
+    sandboxes = HomedSandboxes("node-1", host.driver(), MemoryPlacements(), nobody)
     await check(sandboxes, session)
     await sandboxes.delete(session)
 

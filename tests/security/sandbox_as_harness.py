@@ -8,7 +8,7 @@ import time
 
 from outrider.errors import SandboxUnavailable
 from outrider.sandbox import driver
-from outrider.testing.sandbox_host import SandboxHost
+from outrider.testing.sandbox_host import SandboxHost, living
 from outrider.testing.sandbox_suite import Hands, raises
 
 HARNESS, STRANGER = 54321, 54322
@@ -18,7 +18,7 @@ async def _use(host: SandboxHost) -> None:
     sandboxes = host.driver()
     assert await Hands(sandboxes, "sesn_a").bash("echo kept > f; cat f") == "kept"
     assert await Hands(host.driver(), "sesn_a", epoch=2).bash("cat f") == "kept"
-    assert await sandboxes.sweep({"sesn_a"}) == []
+    assert await sandboxes.sweep(living("sesn_a")) == []
 
 
 async def _try(host: SandboxHost) -> None:

@@ -109,15 +109,12 @@ async def test_a_refresh_inside_the_vault_shows_its_expiry_and_a_refused_one_bec
 
 
 async def test_what_a_session_declared_goes_with_it_at_the_second_look_and_never_beside_an_empty_store() -> None:
-    declarations, sessions = MemoryDeclarations(), set[str]()
+    declarations, store = MemoryDeclarations(), MemoryStore()
     for session in ("sesn_1", "sesn_2"):
         await declarations.declare(Declaration("w", session, vaults=("vlt_1",)))
 
-    async def known() -> set[str]:
-        return sessions
-
-    withdrawal = Withdrawal(declarations, known)
+    withdrawal = Withdrawal(declarations, store)
     assert [await withdrawal.run(), await withdrawal.run()] == [0, 0]
-    sessions.add("sesn_1")
+    await store.create_session(record("sesn_1"), [], wake=False)
     assert [await withdrawal.run(), await withdrawal.run()] == [0, 1]
     assert {key.session for key in await declarations.declared()} == {"sesn_1"}

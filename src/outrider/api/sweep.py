@@ -7,7 +7,7 @@ it was found like that twice.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -73,7 +73,7 @@ class Sweep:
 
     async def _of_no_session(self, held: set[SecretRef]) -> set[SecretRef]:
         """Of sessions' resources; the same goes for records without a session."""
-        if not held or not await self._records.session_ids():
+        if not held or not await self._records.has_sessions():
             return set()
         return {ref for ref in held if not holds(await self._session(ref), ref)}
 
@@ -84,21 +84,27 @@ class Sweep:
 class Withdrawal:
     """Of what sessions declared that no longer exist. Like `Sweep`, it needs two runs: a session is declared first."""
 
-    def __init__(self, declarations: Declarations, sessions: Callable[[], Awaitable[Collection[str]]]) -> None:
+    def __init__(self, declarations: Declarations, records: Records) -> None:
         self._declarations = declarations
-        self._sessions = sessions
+        self._records = records
         self._strays: set[SessionKey] = set()
 
     async def run(self) -> int:
         """How many were withdrawn. Raises Overloaded when the vault does not answer."""
         declared = await self._declarations.declared()
-        known = set(await self._sessions()) if declared else set[str]()
-        strays = {key for key in declared if known and key.session not in known}
+        strays = await self._of_no_session(declared)
         gone = strays & self._strays
         for key in gone:
             await self._declarations.withdraw(key)
         self._strays = strays - gone
         return len(gone)
+
+    async def _of_no_session(self, declared: Collection[SessionKey]) -> set[SessionKey]:
+        """None beside records without a session: perhaps not those that the vault's declarations belong to."""
+        if not declared or not await self._records.has_sessions():
+            return set()
+        known = await self._records.living([key.session for key in declared])
+        return {key for key in declared if key.session not in known}
 
 
 async def take_notices(vaults: VaultRecords, secrets: Secrets, clock: Clock) -> None:

@@ -21,6 +21,7 @@ from outrider.links.frames import BEAT_SECONDS, VERSION, Frame, Frames, Gone, No
 from outrider.links.peers import dial
 from outrider.ports.sandbox import (
     Capabilities,
+    Living,
     NotMounted,
     Output,
     OutputChanged,
@@ -174,8 +175,9 @@ class RemoteSandboxes:
     async def delete(self, session: str) -> None:
         await self._ask({"op": "delete", "session": session}, ERASE_SECONDS)
 
-    async def sweep(self, live: set[str]) -> list[str]:
-        strays = sorted(set(await self.stored()) - live)
+    async def sweep(self, living: Living) -> list[str]:
+        stored = await self.stored()
+        strays = sorted(set(stored) - await living(stored))
         for session in strays:
             await self.delete(session)
         return strays

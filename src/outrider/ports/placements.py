@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Literal, Protocol
 
 _GIVEN_UP = "lost:"
@@ -45,8 +46,13 @@ class Placements(Protocol):
         """The session's host, if it has one."""
         ...
 
-    async def placements(self) -> dict[str, str]:
-        """The host of each session that has one, those of deleted sessions included until they are forgotten."""
+    async def places(self, sessions: Collection[str]) -> dict[str, str]:
+        """The hosts of those of these sessions that have one."""
+        ...
+
+    async def placements(self, after: str, limit: int) -> dict[str, str]:
+        """The hosts of the next `limit` sessions behind this id that have one, in the order of their ids; those of
+        deleted sessions included until they are forgotten."""
         ...
 
     async def unplace(self, session: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -139,8 +140,12 @@ class Records(Protocol):
         when the log's head is not `if_head`."""
         ...
 
-    async def session_ids(self) -> set[str]:
-        """The ids of all stored sessions, for sweeping what belongs to none."""
+    async def living(self, sessions: Collection[str]) -> set[str]:
+        """Which of these ids are of stored sessions, whatever their workspaces: for sweeping what belongs to none."""
+        ...
+
+    async def has_sessions(self) -> bool:
+        """Whether any session is stored."""
         ...
 
     async def answer(self, workspace: str, idempotency: str, *, not_before: str) -> StoredAnswer | None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from outrider.errors import Internal
+
+Living = Callable[[Collection[str]], Awaitable[set[str]]]
+"""Says which of these ids are of stored sessions."""
 
 Mount = tuple[str, bool]
 """A memory store's directory under /mnt/memory, and whether the agent may write there."""
@@ -160,8 +163,8 @@ class Sandboxes(Protocol):
         """End the sandbox and erase workspace, outputs, uploads and journal."""
         ...
 
-    async def sweep(self, live: set[str]) -> list[str]:
-        """Erase what belongs to sessions not in `live`; returns their ids."""
+    async def sweep(self, living: Living) -> list[str]:
+        """Erase what belongs to sessions that are not `living`; returns their ids."""
         ...
 
     async def close(self) -> None:

@@ -18,6 +18,7 @@ from outrider.ports.metrics import SANDBOX_STARTS
 from outrider.ports.mounted import is_erasure
 from outrider.ports.sandbox import (
     Capabilities,
+    Living,
     NotMounted,
     Output,
     OutputChanged,
@@ -198,10 +199,10 @@ class BubblewrapSandboxes:
             raise SandboxUnavailable(answer["message"])
         return answer["sessions"]
 
-    async def sweep(self, live: set[str]) -> list[str]:
+    async def sweep(self, living: Living) -> list[str]:
         stored = await self.stored()
-        in_use = {name for name, use in self._uses.items() if use.running or use.last}  # may be younger than `live`
-        strays = sorted(set(stored) - live - in_use)
+        in_use = {name for name, use in self._uses.items() if use.running or use.last}  # perhaps not stored yet
+        strays = sorted(set(stored) - await living(stored) - in_use)
         for session in strays:
             await self.delete(session)
         return strays

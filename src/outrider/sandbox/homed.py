@@ -14,7 +14,8 @@ from typing import Any, Protocol
 from outrider.errors import CallLost, SandboxUnavailable
 from outrider.ports.mounted import is_erasure
 from outrider.ports.placements import Placements, Whereabouts, given_up_host, moved_text
-from outrider.ports.sandbox import Capabilities, NotMounted, Output, Sandboxes, ToolCall, ToolOutcome, Upload
+from outrider.ports.sandbox import Capabilities, Living, NotMounted, Output, Sandboxes, ToolCall, ToolOutcome, Upload
+from outrider.sandbox.gone import GonePlacements
 
 
 class OwnSandboxes(Sandboxes, Protocol):
@@ -27,15 +28,14 @@ class OwnSandboxes(Sandboxes, Protocol):
 
 
 class HomedSandboxes:
-    """`node`: this server's name; `own`: its sandboxes. `alive` says whether a harness works on the node of that name,
-    `session_ids` gives all stored sessions. A node that is away is waited for, for `patience` seconds in all."""
+    """`node`: this server's name; `own`: its sandboxes. `alive` says whether a harness works on the node of that
+    name. A node that is away is waited for, for `patience` seconds in all."""
 
     def __init__(
         self,
         node: str,
         own: OwnSandboxes,
         placements: Placements,
-        session_ids: Callable[[], Awaitable[set[str]]],
         alive: Callable[[str], Awaitable[bool]],
         *,
         patience: float = 15.0,
@@ -44,7 +44,7 @@ class HomedSandboxes:
         self._node = node
         self._own = own
         self._placements = placements
-        self._session_ids = session_ids
+        self._places_of_gone = GonePlacements(placements)
         self._alive = alive
         self._patience = patience
         self._monotonic = monotonic
@@ -121,16 +121,15 @@ class HomedSandboxes:
         await self._own.delete(session)
         await self._placements.unplace(session)
 
-    async def sweep(self, live: set[str]) -> list[str]:
-        """Erase what this server has of sessions that are gone, or that live elsewhere by now. `live` may be too old
-        to judge by: our disk is looked at first, and the store after."""
+    async def sweep(self, living: Living) -> list[str]:
+        """Erase what this server has of sessions that are gone, or that live elsewhere by now. Our disk is looked at
+        first, and the store after."""
         stored = await self._own.stored()
-        placements, alive = await self._placements.placements(), await self._session_ids()
-        strays = [name for name in stored if name not in alive or placements.get(name, self._node) != self._node]
+        places, alive = await self._placements.places(stored), await living(stored)
+        strays = [name for name in stored if name not in alive or places.get(name, self._node) != self._node]
         for session in strays:
             await self._own.delete(session)
-        for session in placements.keys() - alive:
-            await self._placements.unplace(session)
+        await self._places_of_gone.forget(living, lambda _: True)
         return sorted(strays)
 
     async def close(self) -> None:

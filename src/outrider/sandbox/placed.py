@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -18,7 +18,17 @@ from outrider.links.frames import BEAT_SECONDS
 from outrider.links.sandboxes import HostUnreachable, RemoteSandboxes
 from outrider.ports.mounted import is_erasure
 from outrider.ports.placements import Placements, given_up_host, moved_text
-from outrider.ports.sandbox import Capabilities, NotMounted, Output, OutputChanged, ToolCall, ToolOutcome, Upload
+from outrider.ports.sandbox import (
+    Capabilities,
+    Living,
+    NotMounted,
+    Output,
+    OutputChanged,
+    ToolCall,
+    ToolOutcome,
+    Upload,
+)
+from outrider.sandbox.gone import GonePlacements
 
 log = logging.getLogger("outrider.sandbox")
 
@@ -31,13 +41,12 @@ class PlacedSandboxes:
         self,
         hosts: Mapping[str, RemoteSandboxes],
         placements: Placements,
-        session_ids: Callable[[], Awaitable[set[str]]],
         *,
         shared: bool,
     ) -> None:
         self._hosts = hosts
         self._placements = placements
-        self._session_ids = session_ids
+        self._places_of_gone = GonePlacements(placements)
         self._shared = shared
         self._placing: Counter[str] = Counter()  # what a host's own count does not show yet
         self._beginning = asyncio.Lock()
@@ -202,11 +211,12 @@ class PlacedSandboxes:
             await host.delete(session)
             await self._placements.unplace(session)
 
-    async def sweep(self, live: set[str]) -> list[str]:
-        """Erase what a host has of sessions that are gone, or that live elsewhere. `live` may be too old to judge by:
-        other processes place sessions, so hosts are asked first, and the store after."""
+    async def sweep(self, living: Living) -> list[str]:
+        """Erase what a host has of sessions that are gone, or that live elsewhere. Other processes place sessions, so
+        hosts are asked first, and the store after."""
         stored = {name: found for name in self._hosts if (found := await self._stored(name)) is not None}
-        placements, alive = await self._placements.placements(), await self._session_ids()
+        held = {session for sessions in stored.values() for session in sessions}
+        placements, alive = await self._placements.places(held), await living(held)
         strays: set[str] = set()
         for name, sessions in stored.items():
             for session in sessions:
@@ -215,9 +225,7 @@ class PlacedSandboxes:
                     strays.add(session)
                     with suppress(SandboxUnavailable):
                         await self._hosts[name].delete(session)
-        for session, name in placements.items():
-            if session not in alive and (name in stored or given_up_host(name) is not None):
-                await self._placements.unplace(session)
+        await self._places_of_gone.forget(living, lambda name: name in stored or given_up_host(name) is not None)
         return sorted(strays)
 
     async def close(self) -> None:

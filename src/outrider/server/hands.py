@@ -89,7 +89,7 @@ def sandboxes(
         if not store.shared:
             return own
         name, patience = node(settings.node_file), settings.sandbox_host_patience
-        return HomedSandboxes(name, own, store, store.session_ids, partial(works, store), patience=patience)
+        return HomedSandboxes(name, own, store, partial(works, store), patience=patience)
     context = peers.client_context(identity)
 
     async def still_ours() -> bool:
@@ -105,7 +105,7 @@ def sandboxes(
         )
         for name, url in settings.sandbox_hosts.items()
     }
-    return PlacedSandboxes(hosts, store, store.session_ids, shared=settings.shared_workspaces)
+    return PlacedSandboxes(hosts, store, shared=settings.shared_workspaces)
 
 
 def whereabouts(sandboxes: AnySandboxes) -> Callable[[str], Awaitable[Whereabouts]]:

@@ -51,7 +51,7 @@ async def housekeeping(
         try:
             await store.forget_answers(rfc3339(datetime.now(UTC) - ANSWERS_KEPT))
             await store.forget_told(rfc3339(datetime.now(UTC) - DELIVERIES_KEPT))
-            await sandboxes.sweep(await store.session_ids())
+            await sandboxes.sweep(store.living)
             await upkeep.when_due()
             await sweep.run()
             await withdrawal.run()

@@ -129,7 +129,7 @@ async def wired(
                 going_on(
                     housekeeping(
                         *(store, sandboxes, upkeep, telemetry.meter),
-                        *(Sweep(store, store, store, secrets, clock), Withdrawal(declarations, store.session_ids)),
+                        *(Sweep(store, store, store, secrets, clock), Withdrawal(declarations, store)),
                         MemorySweep(store, sandboxes, clock),
                     )
                 )

@@ -16,8 +16,9 @@ class StoredPlacements(Recorded):
     async def placement(self, session: str) -> str | None:
         return await self._reads.one("placement", {"session": session}, lambda found: found[0][0] if found else None)
 
-    async def placements(self) -> dict[str, str]:
-        return await self._reads.fetch("placements", {}, lambda found: {row[0]: row[1] for row in found})
+    async def placements(self, after: str, limit: int) -> dict[str, str]:
+        values = {"after": after, "limit": limit}
+        return await self._reads.fetch("placements", values, lambda found: {row[0]: row[1] for row in found})
 
     async def unplace(self, session: str) -> None:
         await self._walks.walk(partial(run, "unplace", {"session": session}))

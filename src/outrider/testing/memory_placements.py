@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 
 class MemoryPlacements:
     """Implements `Placements`; nothing survives the process."""
@@ -18,8 +20,12 @@ class MemoryPlacements:
     async def placement(self, session: str) -> str | None:
         return self._hosts.get(session)
 
-    async def placements(self) -> dict[str, str]:
-        return dict(self._hosts)
+    async def places(self, sessions: Collection[str]) -> dict[str, str]:
+        return {name: self._hosts[name] for name in sessions if name in self._hosts}
+
+    async def placements(self, after: str, limit: int) -> dict[str, str]:
+        behind = sorted(name for name in self._hosts if name > after)
+        return {name: self._hosts[name] for name in behind[:limit]}
 
     async def unplace(self, session: str) -> None:
         self._hosts.pop(session, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 from outrider.errors import AlreadyAnswered, Conflict, NotFound
@@ -132,8 +133,11 @@ class MemoryRecords(MemoryDeployments, MemoryWebhooks, MemorySkills, MemoryWork)
 
         return one_page((kept.record for kept in self._kept.values() if wanted(kept.record)), page)
 
-    async def session_ids(self) -> set[str]:
-        return {key.session for key in self._kept}
+    async def living(self, sessions: Collection[str]) -> set[str]:
+        return {key.session for key in self._kept}.intersection(sessions)
+
+    async def has_sessions(self) -> bool:
+        return bool(self._kept)
 
     async def answer(self, workspace: str, idempotency: str, *, not_before: str) -> StoredAnswer | None:
         at, answer = self._answers.get((workspace, idempotency), ("", None))

@@ -11,6 +11,7 @@ from outrider.errors import CallLost, Fenced
 from outrider.ports.mounted import is_erasure
 from outrider.ports.sandbox import (
     Capabilities,
+    Living,
     NotMounted,
     Output,
     OutputChanged,
@@ -105,8 +106,8 @@ class MemorySandboxes:
     async def delete(self, session: str) -> None:
         self._epochs.pop(session, None)
 
-    async def sweep(self, live: set[str]) -> list[str]:
-        strays = sorted(self._epochs.keys() - live)
+    async def sweep(self, living: Living) -> list[str]:
+        strays = sorted(self._epochs.keys() - await living(self._epochs))
         for session in strays:
             await self.delete(session)
         return strays

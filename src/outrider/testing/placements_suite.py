@@ -38,10 +38,13 @@ async def all_places_are_listed_until_they_are_forgotten(trial: Trial) -> None:
     placements = trial.store
     await placements.place("sesn_1", "h1")
     await placements.place("sesn_2", "h2")
-    assert await placements.placements() == {"sesn_1": "h1", "sesn_2": "h2"}
+    assert await placements.placements("", 9) == {"sesn_1": "h1", "sesn_2": "h2"}
+    assert await placements.placements("", 1) == {"sesn_1": "h1"}
+    assert await placements.placements("sesn_1", 9) == {"sesn_2": "h2"}
+    assert await placements.places(["sesn_2", "sesn_3"]) == {"sesn_2": "h2"}
     await placements.unplace("sesn_1")
     await placements.unplace("sesn_3")
-    assert await placements.placements() == {"sesn_2": "h2"}
+    assert await placements.placements("", 9) == await placements.places(["sesn_1", "sesn_2"]) == {"sesn_2": "h2"}
     assert await placements.place("sesn_1", "h3") == "h3"
 
 

@@ -263,12 +263,14 @@ async def a_deleted_sessions_id_starts_anew(trial: Trial) -> None:
 
 
 @contract
-async def every_sessions_id_is_known_to_the_sweeper(trial: Trial) -> None:
+async def the_sweeper_hears_which_sessions_live(trial: Trial) -> None:
+    store, names = trial.store, ["sesn_1", "sesn_2", "sesn_9"]
+    assert (await store.living(names), await store.has_sessions()) == (set(), False)
     one = await trial.session("sesn_1", workspace=A)
     await trial.session("sesn_2", workspace=B)
-    assert await trial.store.session_ids() == {"sesn_1", "sesn_2"}
-    await trial.store.delete_session(one, if_head=0)
-    assert await trial.store.session_ids() == {"sesn_2"}
+    assert (await store.living(names), await store.has_sessions()) == ({"sesn_1", "sesn_2"}, True)
+    await store.delete_session(one, if_head=0)
+    assert (await store.living(names), await store.living([])) == ({"sesn_2"}, set())
 
 
 @contract

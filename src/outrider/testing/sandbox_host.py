@@ -10,9 +10,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 
 from outrider.config import Limits
+from outrider.ports.sandbox import Living
 from outrider.sandbox import cgroups, zygote
 from outrider.sandbox.driver import BubblewrapSandboxes
 from outrider.sandbox.options import ZygoteOptions
@@ -23,6 +25,15 @@ _BOOT = (
     "import json, sys; sys.path[:0] = json.loads(sys.argv[3]);"
     "from outrider.sandbox import zygote; zygote.main(sys.argv[1], json.loads(sys.argv[2]))"
 )
+
+
+def living(*sessions: str) -> Living:
+    """These are stored, and no others."""
+
+    async def which(asked: Collection[str]) -> set[str]:
+        return set(sessions).intersection(asked)
+
+    return which
 
 
 class SandboxHost:
@@ -88,7 +99,7 @@ class SandboxHost:
         """Erase every session, end the zygote, remove the directories."""
         try:
             async with asyncio.timeout(30):
-                await self.driver().sweep(set())
+                await self.driver().sweep(living())
         finally:
             self.end()
             shutil.rmtree(self.place)

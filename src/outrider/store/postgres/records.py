@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import partial
 from typing import Literal
 
@@ -76,8 +77,16 @@ class PostgresRecords:
         job = partial(sessions.delete_session, key=key, if_head=if_head, opened_by=opened_by, at=at)
         await self._writer.run(job, erases=key)
 
-    async def session_ids(self) -> set[str]:
-        return await self._readers.fetch("session_ids", {}, lambda found: {row["id"] for row in found})
+    async def living(self, sessions: Collection[str]) -> set[str]:
+        values = {"ids": list(sessions)}
+        return await self._readers.fetch("living", values, lambda found: {row["id"] for row in found})
+
+    async def places(self, sessions: Collection[str]) -> dict[str, str]:
+        values = {"ids": list(sessions)}
+        return await self._readers.fetch("places", values, lambda found: {row[0]: row[1] for row in found})
+
+    async def has_sessions(self) -> bool:
+        return await self._readers.fetch("has_sessions", {}, bool)
 
     async def answer(self, workspace: str, idempotency: str, *, not_before: str) -> StoredAnswer | None:
         values = {"workspace": workspace, "idempotency": idempotency, "not_before": not_before}

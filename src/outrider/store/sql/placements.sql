@@ -8,8 +8,8 @@ ON CONFLICT (session) DO UPDATE SET host = excluded.host WHERE placements.host =
 SELECT host FROM placements WHERE session = :session;
 
 -- name: placements
--- All of them.
-SELECT session, host FROM placements;
+-- Some of them, by their sessions' ids.
+SELECT session, host FROM placements WHERE session > :after ORDER BY session LIMIT :limit;
 
 -- name: unplace
 -- The session's files are gone from its host.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Collection
 from functools import partial
 from typing import Any, Literal
 
@@ -79,8 +81,16 @@ class SqliteRecords:
         job = partial(sessions.delete_session, key=key, if_head=if_head, opened_by=opened_by, at=at)
         await self._writer.run(job)
 
-    async def session_ids(self) -> set[str]:
-        return await self._readers.fetch("session_ids", {}, lambda found: {row[0] for row in found})
+    async def living(self, sessions: Collection[str]) -> set[str]:
+        values = {"ids": json.dumps(list(sessions))}
+        return await self._readers.fetch("living", values, lambda found: {row[0] for row in found})
+
+    async def places(self, sessions: Collection[str]) -> dict[str, str]:
+        values = {"ids": json.dumps(list(sessions))}
+        return await self._readers.fetch("places", values, lambda found: {row[0]: row[1] for row in found})
+
+    async def has_sessions(self) -> bool:
+        return await self._readers.one("has_sessions", {}, bool)
 
     async def answer(self, workspace: str, idempotency: str, *, not_before: str) -> StoredAnswer | None:
         values = {"workspace": workspace, "idempotency": idempotency, "not_before": not_before}

@@ -144,9 +144,17 @@ WHERE workspace = :workspace AND (created_at, id) > (:after_time, :after_id)
   AND status = :status AND status <> 'idle'
 ORDER BY created_at, id LIMIT :limit;
 
--- name: session_ids
--- Every stored session, whatever its workspace.
-SELECT id FROM sessions;
+-- name: living
+-- Which of these are stored, whatever their workspaces.
+SELECT id FROM sessions WHERE id = ANY (:ids::text[]);
+
+-- name: places
+-- The hosts of these.
+SELECT session, host FROM placements WHERE session = ANY (:ids::text[]);
+
+-- name: has_sessions
+-- One of the stored sessions.
+SELECT 1 AS found FROM sessions LIMIT 1;
 
 -- name: erase_session
 -- The record itself.

@@ -164,9 +164,17 @@ UPDATE sessions SET details = :details, agent = :agent, updated_at = :updated_at
 -- Archive a session.
 UPDATE sessions SET archived_at = :archived_at, status = :status, updated_at = :updated_at WHERE log = :log;
 
--- name: session_ids
--- Every stored session, whatever its workspace.
-SELECT id FROM sessions;
+-- name: living
+-- Which of these are stored, whatever their workspaces.
+SELECT id FROM sessions WHERE id IN (SELECT value FROM json_each(:ids));
+
+-- name: places
+-- The hosts of these.
+SELECT session, host FROM placements WHERE session IN (SELECT value FROM json_each(:ids));
+
+-- name: has_sessions
+-- One of the stored sessions.
+SELECT 1 AS found FROM sessions LIMIT 1;
 
 -- name: erase_session
 -- The record itself.
