@@ -103,6 +103,18 @@ def test_a_stream_opened_right_after_a_send_starts_at_that_event(play: Play) -> 
     assert reader.events[0].id == sent.id
 
 
+@requirement("streaming:no-replay")
+def test_streams_that_are_opened_before_each_of_several_quick_turns_show_that_turn_alone(play: Play) -> None:
+    talk = play(Turn("One."), Turn("Two."), Turn("Three."))
+    told: list[list[str]] = []
+    for text in ("first", "second", "third"):
+        with talk.stream() as reader:
+            talk.say(text)
+            reader.idle("end_turn")
+        told.append([text_of(event) for event in every(reader.events, "agent.message")])
+    assert told == [["One."], ["Two."], ["Three."]]
+
+
 @requirement("streaming:reconnect", "helpers:history-then-stream")
 def test_a_stream_then_the_history_then_the_stream_tell_all(play: Play, stage: Stage, model_name: str) -> None:
     barrier = f"mid-{model_name}"

@@ -89,6 +89,22 @@ async def test_a_stream_whose_start_is_replayed_shows_no_preview_after_its_messa
     stream.close()
 
 
+async def test_what_was_sent_while_nobody_read_is_shown_to_one_late_stream(room: Room) -> None:
+    await room.say("hi")
+    room.feed.note_client(KEY, 2)
+    late = await room.feed.subscribe(KEY, previews=PREVIEWS)
+    again = await room.feed.subscribe(KEY, previews=PREVIEWS)
+    await write(room, "span.model_request_start")
+    room.feed.note_client(KEY, 4)
+    later = await room.feed.subscribe(KEY, previews=PREVIEWS)
+    await write(room, "session.usage")
+    told = [await types_until(stream.frames(), "session.usage") for stream in (late, again, later)]
+    assert told[0][0] == "user.message"
+    assert told[1:] == [["span.model_request_start", "session.usage"], ["session.usage"]]
+    for stream in (late, again, later):
+        stream.close()
+
+
 async def test_a_reader_that_the_ring_has_left_behind_gets_every_row_and_no_preview_of_the_past(
     room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:

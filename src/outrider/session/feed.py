@@ -101,7 +101,10 @@ class Feed:
             hub.tell()
 
     def note_client(self, key: SessionKey, seq: int) -> None:
-        """A client's request has just appended rows from `seq` on: streams opened soon start there."""
+        """A client's request has just appended rows from `seq` on. If nobody reads, the next stream starts there, if it
+        is opened soon; where a stream is open, another that follows it would be told of a turn that is over."""
+        if key in self._hubs:
+            return
         now = self._clock.monotonic()
         self._recent[key] = (seq, now)
         if len(self._recent) > 1024:
@@ -172,7 +175,7 @@ class Feed:
             raise
         hub.begin(head)
         self._catch_up(key, hub)
-        seq, at = self._recent.get(key, (head + 1, 0.0))
+        seq, at = self._recent.pop(key, (head + 1, 0.0))
         recent = self._clock.monotonic() - at < self._replay_window
         start = min(head, seq - 1) if recent else head
         behind = start < max(head, hub.floor)

@@ -42,8 +42,8 @@ LEDGER = (
         "Only events after the opening are delivered, without the present status.",
         docs("Session event stream"),
         (
-            "a stream opened within 2 s of a client's last accepted event starts from that event, so that a client "
-            "that posts first and streams next misses nothing"
+            "the first stream opened within 2 s of a client's event that no open stream saw starts from that event, so "
+            "that a client that posts first and streams next misses nothing"
         ),
     ),
     met(
