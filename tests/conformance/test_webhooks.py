@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 from anthropic import Anthropic
 from anthropic.types.beta.beta_webhook_event import BetaWebhookEvent
+from click.testing import CliRunner
 from live_server import Server, Stage, data_directory, serving
 from standardwebhooks import WebhookVerificationError
 from webhook_receiver import Came, Receiver, ask, delivery
 
 from conformance.requirements import requirement
+from outrider.cli import cli
 from outrider.models.scripted.script import ToolUse, Turn, Usage
 from outrider.resources.webhooks import EVENTS, NEVER
 from outrider.testing.strict import strict_parse
@@ -353,3 +355,58 @@ def test_deleting_an_endpoint_forgets_it(hook: Any) -> None:
     assert endpoint.ask("DELETE", f"/{endpoint.id}") == {"id": endpoint.id, "type": "webhook_endpoint_deleted"}
     for path in ("", "/deliveries"):
         endpoint.ask("GET", f"/{endpoint.id}{path}", status=404)
+
+
+# -- from the terminal
+
+
+def terminal(server: Server, *words: str, fails: bool = False) -> tuple[str, str]:
+    """What `outrider webhooks ...` says on standard output, and on standard error."""
+    of = ["webhooks", *words, "--data", str(server.data)]
+    said = CliRunner().invoke(cli, of, env={"OUTRIDER_API_KEY": server.key})
+    assert (said.exit_code != 0) == fails, said.output
+    return said.stdout, said.stderr
+
+
+@requirement("webhooks:endpoint")
+def test_an_endpoint_is_kept_from_the_terminal(server: Server, client: Anthropic, receiver: Receiver) -> None:
+    path = f"/hook-{next(_numbers)}"
+    url = receiver.answer(path, 400, 400, 400)
+    secret, said_of = terminal(server, "create", url, "--event", "vault.created", "--name", "mine")
+    id = said_of.partition(":")[0]
+    assert terminal(server, "list")[0].splitlines()[0] == f"{id}  enabled  1 event types  {url}  mine"
+    client.beta.vaults.create(display_name="Ada")
+    (failed,) = delivery(server.url, server.key, id, lambda found: [one["state"] for one in found] == ["failed"])
+    line = f"{failed['id']}  {failed['created_at']}  vault.created"
+    assert terminal(server, "deliveries", id, "--state", "failed")[0] == (
+        f"{line}  failed after 3: 400, it did not answer with a 2xx\n"
+    )
+    terminal(server, "resend", id, failed["id"])
+    came = receiver.wait(path, lambda came: len(came) == 4)
+    assert verified(client, came[3], secret.strip()).id == failed["event_id"]
+    delivery(server.url, server.key, id, lambda found: [one["state"] for one in found] == ["delivered"])
+    fresh, _ = terminal(server, "secret", id)
+    terminal(server, "update", id, "--event", "vault.archived", "--event", "vault.created", "--description", "d")
+    vault = client.beta.vaults.create(display_name="Bea")
+    assert verified(client, receiver.wait(path, lambda came: len(came) == 5)[4], fresh.strip()).data.id == vault.id
+    terminal(server, "disable", id)
+    shown, _ = terminal(server, "show", id)
+    assert [line.split() for line in shown.splitlines()[3:5]] == [["description", "d"], ["state", "disabled"]]
+    assert shown.splitlines()[-2:] == [f"{'events':<12} vault.archived", f"{'':<12} vault.created"]
+    assert "enable it first" in terminal(server, "resend", id, failed["id"], fails=True)[1]
+    terminal(server, "enable", id)
+    terminal(server, "delete", id)
+    assert f"Webhook {id} not found" in terminal(server, "show", id, fails=True)[1]
+
+
+def test_every_event_type_can_be_asked_for_from_the_terminal(server: Server, receiver: Receiver) -> None:
+    url = receiver.answer(f"/hook-{next(_numbers)}")
+    known = CliRunner().invoke(cli, ["webhooks", "events"]).stdout
+    assert known.split() == sorted(EVENTS)
+    _, said_of = terminal(server, "create", url, "--all")
+    assert f"told {len(EVENTS)} event types" in said_of
+    terminal(server, "delete", said_of.partition(":")[0])
+    for wrong in ([], ["--all", "--event", "vault.created"]):
+        assert "--event" in terminal(server, "create", url, *wrong, fails=True)[1]
+    assert "no event type" in terminal(server, "create", url, "--event", "vault.opened", fails=True)[1]
+    assert "what is to be changed" in terminal(server, "update", "whk_1", fails=True)[1]

@@ -17,6 +17,7 @@ COMMANDS = {
     "env": "outrider.cli.env:env",
     "keys": "outrider.cli.keys:keys",
     "workspaces": "outrider.cli.workspaces:workspaces",
+    "webhooks": "outrider.cli.webhooks:webhooks",
     "drill": "outrider.cli.drill:drill",
     "session": "outrider.cli.session:session",
     "backup": "outrider.cli.backup:backup",
