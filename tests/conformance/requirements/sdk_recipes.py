@@ -45,4 +45,14 @@ LEDGER = (
         "The SDK's worker runs tools against this server.",
         SDK,
     ),
+    met(
+        "helpers:both-clients",
+        "Every resource goes from its making to its end by the synchronous and the asynchronous client alike.",
+        SDK,
+    ),
+    met(
+        "helpers:typescript",
+        "Every method of the official TypeScript SDK works, or is refused with a reason.",
+        SDK,
+    ),
 )
