@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import re
+import subprocess
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
+from anthropic import Anthropic
 from live_server import Server, Stage, data_directory, serving
-from programs import lines_of
+from programs import SECONDS, lines_of
+from workers import environment_of, key_of, own_mnt
 
+from conformance.requirements import requirement
+from outrider.models.scripted.builtin import SCRIPTS
 from outrider.models.scripted.script import Answer, Request, Text, ToolUse, Turn
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -21,7 +30,7 @@ def run(server: Server, name: str, **environment: str) -> list[str]:
 
 def test_no_example_is_without_a_test() -> None:
     programs = {path.name for path in EXAMPLES.glob("*.py")}
-    assert programs == set(re.findall(r'run\(server, "(\w+\.py)"', Path(__file__).read_text()))
+    assert programs == set(re.findall(r'(?:run|started)\(server, "(\w+\.py)"', Path(__file__).read_text()))
 
 
 def test_the_first_session_shows_each_step_of_the_work(server: Server, stage: Stage, model_name: str) -> None:
@@ -112,3 +121,35 @@ models = ["beta"]
         assert len(first.requests("alpha")) == len(second.requests("beta")) == 1
         assert not first.requests("beta")
         assert not second.requests("alpha")
+
+
+@contextmanager
+def started(server: Server, name: str, *before: str, **environment: str) -> Generator[None]:
+    """The example in the background, by way of the program `before`, until the block ends."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("OUTRIDER_", "ANTHROPIC_"))}
+    process = subprocess.Popen(
+        [*before, sys.executable, str(EXAMPLES / name)], env=clean | {"ANTHROPIC_BASE_URL": server.url} | environment
+    )
+    try:
+        yield
+        assert process.poll() is None, "it ended by itself"
+    finally:
+        process.kill()
+        process.wait(SECONDS)
+
+
+@requirement("helpers:environment-worker")
+def test_the_worker_serves_a_session_with_a_skill_memory_and_a_tool_of_its_own(
+    server: Server, stage: Stage, client: Anthropic, model_name: str, tmp_path: Path
+) -> None:
+    """Where it may make the directories of memory stores: a `/mnt` of its own."""
+    stage.put(model_name, decide=SCRIPTS["tools"])
+    environment = environment_of(client)
+    place = {"ANTHROPIC_ENVIRONMENT_ID": environment}
+    own = {"ANTHROPIC_ENVIRONMENT_KEY": key_of(client, environment), "WORKER_DIRECTORY": str(tmp_path)}
+    with started(server, "worker.py", *own_mnt(), **place, **own, WORKER_MAX_IDLE="0.2"):
+        lines = run(server, "self_hosted_session.py", EXAMPLE_MODEL=model_name, **place)
+    assert lines[:4] == ["agent: Calling 3 tool(s).", "calls: read", "calls: machine", "calls: bash"]
+    assert "Say good morning, and write down for whom." in "\n".join(lines)
+    assert f"machine said: {platform.system()} on {platform.machine()}" in lines
+    assert lines[-3:] == ["bash said: Ada likes to be greeted first.", "done: end_turn", "remembered: /today.md"]

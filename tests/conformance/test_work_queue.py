@@ -124,6 +124,28 @@ def test_each_heartbeat_follows_the_one_before(queue: Queue) -> None:
     assert retried.last_heartbeat == second.last_heartbeat
 
 
+@requirement("work:heartbeat:precondition")
+def test_a_holder_that_did_not_hear_the_answer_to_a_heartbeat_may_ask_again(queue: Queue, server: Server) -> None:
+    """Later, and unmarked, as the SDK's worker does when its attempts were in vain. A second holder can't join so."""
+    item = queue.taken()
+    with server.client() as base:
+        holder = base.with_options(api_key=token_of(item)).beta.environments.work
+
+        def beat(expected: str) -> Any:
+            return holder.heartbeat(item.id, environment_id=queue.id, expected_last_heartbeat=expected)
+
+        first = beat(NO_HEARTBEAT)
+        with refused(412):
+            beat(NO_HEARTBEAT)
+        second = beat(first.last_heartbeat)
+        assert beat(first.last_heartbeat).last_heartbeat == second.last_heartbeat
+        with refused(412):
+            queue.beat(item, first.last_heartbeat)
+        assert beat(second.last_heartbeat).last_heartbeat != second.last_heartbeat
+        with refused(412):
+            beat(first.last_heartbeat)
+
+
 @requirement("work:stop:graceful", "work:stop:force")
 def test_a_graceful_stop_is_heard_of_at_the_next_heartbeat(queue: Queue, client: Anthropic) -> None:
     item = queue.taken()

@@ -12,6 +12,7 @@ import pytest
 from anthropic import Anthropic, AsyncAnthropic, beta_async_tool
 from anthropic.lib.tools.agent_toolset import AgentToolContext, beta_agent_toolset_20260401
 from conftest_types import CUSTOM, Play
+from cutting_proxy import CuttingProxy
 from live_server import Server
 from session_talk import Talk, confirm
 from strict_wire import Inspector, StrictAsyncTransport
@@ -169,7 +170,7 @@ async def test_two_workers_share_a_queue_and_serve_nothing_twice(
     first = play(decide=_once_each, tools=[TOOLSET], environment_id=place[0])
     agent = client.beta.sessions.retrieve(first.id).agent.id
     talks = [first]
-    talks += [Talk(client, client.beta.sessions.create(agent=agent, environment_id=place[0]).id) for _ in range(7)]
+    talks += [Talk(client, client.beta.sessions.create(agent=agent, environment_id=place[0]).id) for _ in range(11)]
     for talk in talks:
         talk.say("go")
     served: list[tuple[int, str]] = []
@@ -184,6 +185,23 @@ async def test_two_workers_share_a_queue_and_serve_nothing_twice(
     assert {worker for worker, _ in served} == {1, 2}
     for talk in talks:
         assert len(every(talk.history(), "user.tool_result")) == 1
+
+
+@requirement("helpers:repeats-harmless")
+@pytest.mark.parametrize("retries", [2, 0], ids=["sent again by the client", "sent again by the runner"])
+async def test_a_result_whose_answer_was_lost_is_sent_again_and_taken_once(
+    play: Play, client: Anthropic, server: Server, place: tuple[str, str], tmp_path: Path, retries: int
+) -> None:
+    noting = ToolUse("bash", {"command": "echo ran >> ran.txt; cat ran.txt"})
+    talk = play(Turn(noting), Turn(noting), Turn("Done."), tools=[TOOLSET], environment_id=place[0])
+    talk.say("go")
+    async with CuttingProxy(int(server.url.rpartition(":")[2])).open() as proxy:
+        proxy.cut_after(b'"user.tool_result"')
+        async with working(f"http://127.0.0.1:{proxy.port}", *place, tmp_path / "w", max_retries=retries):
+            await answered(talk, "Done.")
+            await until_no_work(client, place[0])
+        assert proxy.cuts == 1
+    assert [text_of(one).split() for one in every(talk.history(), "user.tool_result")] == [["ran"], ["ran", "ran"]]
 
 
 def _noting(worker: int, served: list[tuple[int, str]]) -> Callable[[AgentToolContext], list[Any]]:

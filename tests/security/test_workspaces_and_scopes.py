@@ -18,6 +18,7 @@ from live_server import Server, Stage, data_directory, serving
 from people import done, headers
 from sdk_clients import sdk_client
 from session_talk import Talk, result
+from turns import refused
 from webhook_receiver import ask as ask_of_webhooks
 from webhook_receiver import delivery as delivered
 from workers import environment_of, key_of, live_work, token_of
@@ -367,6 +368,25 @@ def test_an_environments_key_reaches_the_sessions_of_that_environment_alone(
             ids = scene.ids | {"session_id": other}
             body = RESULT if method == "POST" else None
             assert scene.ask(keys["environment"], method, filled(path, ids), body).status_code == 404
+
+
+def test_a_worker_may_bring_the_skills_of_its_environments_sessions_and_no_others(scene: Scene) -> None:
+    client = sdk_client(scene.server.url, scene.first)
+    other = client.beta.skills.create(files=[("b/SKILL.md", b"---\nname: other\ndescription: Another.\n---\n")])
+    skilled: Any = [{"type": "custom", "skill_id": scene.ids["skill_id"]}]
+    tools: Any = [{"type": "agent_toolset_20260401"}]
+    agent = client.beta.agents.create(name="skilled", model="any-model", tools=tools, skills=skilled).id
+    environment = environment_of(client)
+    versions = sdk_client(scene.server.url, key_of(client, environment)).beta.skills.versions
+    with refused(404, scene.ids["skill_id"]):
+        versions.retrieve("latest", skill_id=scene.ids["skill_id"])
+    client.beta.sessions.create(agent=agent, environment_id=environment)
+    found = versions.retrieve("latest", skill_id=scene.ids["skill_id"])
+    assert versions.download(found.id, skill_id=scene.ids["skill_id"]).read()
+    with refused(404, other.id):
+        versions.retrieve("latest", skill_id=other.id)
+    with refused(404, other.id):
+        versions.download(str(other.latest_version_id), skill_id=other.id)
 
 
 RESULT: Any = {"events": [result("sevt_unknown", "of a worker")]}

@@ -30,6 +30,10 @@ class CuttingProxy:
         """The answer to the next request that holds this word is lost."""
         self._word = word
 
+    def towards(self, port: int) -> None:
+        """New connections lead to another server."""
+        self._target = port
+
     def refuse(self, refuses: bool) -> None:
         """As if the server were gone: all connections break, and new ones do at once."""
         self._refuses = refuses

@@ -6,19 +6,24 @@ import asyncio
 import base64
 import json
 import os
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import anyio
 import httpx2
+import worker_process
 from anthropic import Anthropic, AsyncAnthropic
 from anthropic.lib.environments import EnvironmentWorker
 
-SECONDS = 60.0
+from outrider.sandbox import launcher
+
+SECONDS = 40.0
 MAX_IDLE = 0.2
 
 
@@ -41,13 +46,34 @@ async def working(
     """One worker that polls while the block runs."""
     os.makedirs(workdir, exist_ok=True)
     options: dict[str, Any] = {"max_idle": MAX_IDLE} | more
-    http = options.pop("http_client", None)
-    async with AsyncAnthropic(base_url=url, api_key="not-a-key", http_client=http) as client:
+    http, retries = options.pop("http_client", None), options.pop("max_retries", 2)
+    async with AsyncAnthropic(base_url=url, api_key="not-a-key", http_client=http, max_retries=retries) as client:
         worker = EnvironmentWorker(client, environment_id=environment, environment_key=key, workdir=workdir, **options)
         async with anyio.create_task_group() as group:
             group.start_soon(worker.run)
             yield worker
             group.cancel_scope.cancel()
+
+
+@contextmanager
+def worker_apart(
+    url: str, environment: str, key: str, workdir: Path, *, before: tuple[str, ...] = ()
+) -> Generator[subprocess.Popen[bytes]]:
+    """One in a process of its own while the block runs, started by way of the program `before`."""
+    workdir.mkdir(exist_ok=True)
+    process = subprocess.Popen([*before, sys.executable, worker_process.__file__, url, environment, key, str(workdir)])
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(SECONDS)
+
+
+def own_mnt() -> tuple[str, ...]:
+    """Runs a program where it may make `/mnt/memory`, the place of memory stores, and leaves none behind."""
+    bwrap, problem = launcher.find()
+    assert bwrap is not None, problem
+    return (bwrap, "--dev-bind", "/", "/", "--tmpfs", "/mnt", "--die-with-parent")
 
 
 def token_of(item: Any) -> str:
@@ -63,10 +89,10 @@ def live_work(client: Anthropic, environment: str) -> list[Any]:
 
 async def until(true: Callable[[], bool]) -> None:
     """Look again and again, in a thread, until it is true."""
-    await asyncio.to_thread(_until, true)
+    await asyncio.to_thread(until_now, true)
 
 
-def _until(true: Callable[[], bool]) -> None:
+def until_now(true: Callable[[], bool]) -> None:
     deadline = time.monotonic() + SECONDS
     while not true():
         assert time.monotonic() < deadline, "it did not become true"
@@ -74,4 +100,8 @@ def _until(true: Callable[[], bool]) -> None:
 
 
 async def until_no_work(client: Anthropic, environment: str) -> None:
-    await until(lambda: not live_work(client, environment))
+    await asyncio.to_thread(without_work, client, environment)
+
+
+def without_work(client: Anthropic, environment: str) -> None:
+    until_now(lambda: not live_work(client, environment))

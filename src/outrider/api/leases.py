@@ -1,13 +1,15 @@
 """What this process has seen of the items that workers hold, and for how long each stood unchanged.
 
-By this process's own steady clock, so that nobody's time is compared with anybody else's: a process that has just
-started gives every holder its whole time again. What follows from it is decided in the store, which changes an item
-only if it still stands as it was seen.
+By this process's own steady clock, so that nobody's time is compared with anybody else's. How long it stood is noted in
+the store each quarter of its lease, so that a process that has just started goes on from there. What follows from it is
+decided in the store, which changes an item only if it still stands as it was seen.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from outrider.clock import Clock
 from outrider.ports.work import Held
@@ -16,6 +18,16 @@ Place = tuple[str, str]
 """A workspace and one of its environments."""
 POLLERS_KNOWN = 10_000
 NOTED_SECONDS = 3.0
+NOTED_PART = 4  # of a lease's time
+
+
+@dataclass(slots=True)
+class _Seen:
+    """An item, since when this process knows that it stands like that, and how much of that is noted."""
+
+    held: Held
+    since: float
+    noted: int
 
 
 class Leases:
@@ -23,29 +35,48 @@ class Leases:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._seen: dict[Place, dict[str, tuple[Held, float]]] = {}
+        self._seen: dict[Place, dict[str, _Seen]] = {}
         self._noted: dict[tuple[str, str, str], float] = {}
 
     def look(self, place: Place, held: list[Held]) -> None:
         """All that is held now."""
-        before, now = self._seen.pop(place, {}), self._clock.monotonic()
-        found: dict[str, tuple[Held, float]] = {}
-        for one in held:
-            known = before.get(one.id)
-            found[one.id] = known if known is not None and known[0] == one else (one, now)
-        if found:
-            self._seen[place] = found
+        before = self._seen.pop(place, {})
+        if held:
+            self._seen[place] = {one.id: self._look_at(one, before.get(one.id)) for one in held}
+
+    def look_everywhere(self, held: Iterable[tuple[str, str, Held]]) -> list[Place]:
+        """The same of all places; those at which something is held."""
+        places: dict[Place, list[Held]] = {place: [] for place in self._seen}
+        for workspace, environment, one in held:
+            places.setdefault((workspace, environment), []).append(one)
+        for place, found in places.items():
+            self.look(place, found)
+        return list(self._seen)
+
+    def _look_at(self, found: Held, known: _Seen | None) -> _Seen:
+        held, since = replace(found, stood=0), self._clock.monotonic() - found.stood
+        if known is None or known.held != held:
+            return _Seen(held, since, found.stood)
+        return _Seen(held, min(since, known.since), found.stood)
 
     def unacknowledged(self, place: Place, seconds: float) -> list[tuple[str, int]]:
         """(id, round) of what was handed out so long ago, without a word since."""
         return [(one.id, one.round) for one, age in self._ages(place) if one.state == "polled" and age >= seconds]
 
     def lapsed(self, place: Place) -> list[Held]:
-        return [one for one, age in self._ages(place) if one.state != "polled" and age >= one.ttl]
+        return [one for one, age in self._ages(place) if age >= one.ttl]
+
+    def to_note(self, place: Place) -> list[Held]:
+        """Those that have stood for longer than the store knows, by enough to be noted."""
+        now = self._clock.monotonic()
+        seen = [(one, int(now - one.since)) for one in self._seen.get(place, {}).values()]
+        return [
+            replace(one.held, stood=age) for one, age in seen if age - one.noted >= max(1, one.held.ttl // NOTED_PART)
+        ]
 
     def _ages(self, place: Place) -> list[tuple[Held, float]]:
         now = self._clock.monotonic()
-        return [(one, now - since) for one, since in self._seen.get(place, {}).values()]
+        return [(one.held, now - one.since) for one in self._seen.get(place, {}).values()]
 
     def should_note(self, place: Place, worker: str) -> bool:
         """Whether to write down that this worker polled: not each time."""

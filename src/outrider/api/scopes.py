@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from outrider.errors import NotFound, PermissionDenied
 from outrider.ports.access import ApiKey, Role
 from outrider.ports.log import SessionKey
-from outrider.resources.mounts import resources_of
+from outrider.resources.memory_mounts import attached
 from outrider.session.events import decode
 from outrider.session.inbox import RESULTS
 
@@ -50,8 +50,8 @@ def require(key: ApiKey, scopes: Set[Role], what: str = "do this") -> None:
 
 
 async def require_own(records: Records, key: ApiKey, path: Mapping[str, str]) -> None:
-    """To an environment's key the sessions of other environments are unknown, and to a work item's token all but its
-    session and the memory stores of that. Raises NotFound."""
+    """To an environment's key the sessions of other environments are unknown, and skills that none of its own has; to a
+    work item's token all but its session, and the skills and memory stores of that. Raises NotFound."""
     if key.environment is None:
         return
     environment = path.get("environment_id", key.environment)
@@ -59,10 +59,14 @@ async def require_own(records: Records, key: ApiKey, path: Mapping[str, str]) ->
         raise NotFound(f"Environment {environment} not found.", error_code="environment_not_found")
     if key.session is not None:
         await _require_of_token(records, key, path)
-    elif "session_id" in path:
+        return
+    if "session_id" in path:
         record = await records.session(SessionKey(key.workspace, path["session_id"]))
         if record is None or record.environment_id != key.environment:
             raise NotFound(f"Session {path['session_id']} not found.")
+    skill = path.get("skill_id")
+    if skill is not None and not await records.uses_skill(key.workspace, environment, skill):
+        raise NotFound(f"Skill {skill} not found.")
 
 
 async def _require_of_token(records: Records, key: ApiKey, path: Mapping[str, str]) -> None:
@@ -87,8 +91,8 @@ async def _skills(records: Records, key: ApiKey) -> set[str]:
 async def memory_access(records: Records, key: ApiKey, store: str) -> str | None:
     """How a token's session has this memory store: `read_only`, `read_write`, or not at all."""
     record = await records.session(SessionKey(key.workspace, key.session or ""))
-    mounted = [] if record is None else resources_of(record)
-    found = next((one for one in mounted if one.get("memory_store_id") == store), None)
+    mounted = [] if record is None else attached(record)
+    found = next((one for one in mounted if one["memory_store_id"] == store), None)
     return None if found is None else found["access"]
 
 

@@ -148,6 +148,10 @@ class Records(Protocol):
         """Whether any session is stored."""
         ...
 
+    async def uses_skill(self, workspace: str, environment_id: str, skill: str) -> bool:
+        """Whether the agent of any session in this environment has the skill."""
+        ...
+
     async def answer(self, workspace: str, idempotency: str, *, not_before: str) -> StoredAnswer | None:
         """The answer stored under this key at or after `not_before` (RFC 3339)."""
         ...

@@ -48,13 +48,15 @@ class WorkItem:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """An item that somebody was given, as it stands: whoever sees it unchanged for long enough may take it away."""
+    """An item that somebody was given, as it stands: whoever sees it unchanged for long enough may take it away.
+    `stood` is for how many seconds it did so at least, as somebody who saw it has noted."""
 
     id: str
     round: int
     beats: int
     state: WorkState
     ttl: int
+    stood: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,8 @@ class WorkQueues(Protocol):
     async def beat_work(
         self, workspace: str, environment: str, id: str, *, expected: str | None, ttl: int | None, at: str, retry: bool
     ) -> tuple[Verdict, WorkItem]:
-        """Record a heartbeat if its `verdict` says so. `ttl` None keeps it. Raises NotFound."""
+        """Record a heartbeat if its `verdict` says so. `ttl` None keeps it; `retry`: it may be the latest one, sent
+        again. Raises NotFound."""
         ...
 
     async def stop_work(
@@ -145,6 +148,14 @@ class WorkQueues(Protocol):
 
     async def held_work(self, workspace: str, environment: str) -> list[Held]:
         """All that were handed out and are not stopped."""
+        ...
+
+    async def all_held_work(self) -> list[tuple[str, str, Held]]:
+        """The same of all workspaces and environments, which it names."""
+        ...
+
+    async def note_standing(self, workspace: str, environment: str, held: Held) -> None:
+        """Note for how long it has stood, if it still stands as it was seen and nobody has noted more."""
         ...
 
     async def work(self, workspace: str, environment: str, id: str) -> WorkItem | None: ...

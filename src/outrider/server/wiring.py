@@ -16,6 +16,7 @@ import httpx2
 
 from outrider.api.health import Readiness
 from outrider.api.keyring import KeyRing
+from outrider.api.lapsing import Lapsing
 from outrider.api.leases import Leases, WorkBell
 from outrider.api.scheduler import Scheduler
 from outrider.api.services import Services, nothing_kept
@@ -171,11 +172,11 @@ async def wired(
 
 @asynccontextmanager
 async def _scheduling(services: Services) -> AsyncGenerator[Services]:
-    """Deployments fire in each process with an API."""
+    """Deployments fire, and leases of work lapse, in each process with an API."""
     if "api" not in services.settings.roles:
         yield services
         return
-    async with going_on(Scheduler(services).run()):
+    async with going_on(Scheduler(services).run()), going_on(Lapsing(services).run()):
         yield services
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -69,6 +70,14 @@ class StoredWork(Recorded):
         names = {"workspace": workspace, "environment": environment}
         return await self._reads.fetch("held_work", names, lambda found: [Held(*row) for row in found])
 
+    async def all_held_work(self) -> list[tuple[str, str, Held]]:
+        return await self._reads.fetch("all_held_work", {}, _places)
+
+    async def note_standing(self, workspace: str, environment: str, held: Held) -> None:
+        names = {"workspace": workspace, "environment": environment, **asdict(held)}
+        del names["ttl"]
+        await self._walks.walk(partial(run, "note_standing", names))
+
     async def work(self, workspace: str, environment: str, id: str) -> WorkItem | None:
         names = {"workspace": workspace, "environment": environment, "id": id}
         return next(iter(await self._reads.one("work", names, _items)), None)
@@ -90,6 +99,10 @@ class StoredWork(Recorded):
         depth, pending, oldest = await self._reads.fetch("work_counts", names, lambda found: tuple(found[0]))
         polling = await self._reads.fetch("workers_polling", names, lambda found: found[0][0])
         return QueueStats(depth, pending, oldest, polling)
+
+
+def _places(found: list[Any]) -> list[tuple[str, str, Held]]:
+    return [(workspace, environment, Held(*held)) for workspace, environment, *held in found]
 
 
 def _items(found: list[Any]) -> list[WorkItem]:

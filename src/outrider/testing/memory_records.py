@@ -139,6 +139,11 @@ class MemoryRecords(MemoryDeployments, MemoryWebhooks, MemorySkills, MemoryWork)
     async def has_sessions(self) -> bool:
         return bool(self._kept)
 
+    async def uses_skill(self, workspace: str, environment_id: str, skill: str) -> bool:
+        place, named = (workspace, environment_id), f'"skill_id":"{skill}"'.encode()
+        records = [kept.record for kept in self._kept.values()]
+        return any((one.workspace, one.environment_id) == place and named in one.agent for one in records)
+
     async def answer(self, workspace: str, idempotency: str, *, not_before: str) -> StoredAnswer | None:
         at, answer = self._answers.get((workspace, idempotency), ("", None))
         return answer if at >= not_before else None

@@ -26,6 +26,7 @@ class MemoryWork(MemoryAccess, KnowsSessions):
         self._work: dict[str, WorkItem] = {}
         self._tokens: dict[str, str] = {}
         self._pollers: dict[tuple[str, str, str], str] = {}
+        self._stood: dict[Held, int] = {}
 
     async def key_by_digest(self, digest: str) -> ApiKey | None:
         item = self._work.get(self._tokens.get(digest, ""))
@@ -137,7 +138,7 @@ class MemoryWork(MemoryAccess, KnowsSessions):
 
     async def lapse_work(self, workspace: str, environment: str, held: Held, *, at: str, successor: str) -> bool:
         item = self._work_item(workspace, environment, held.id)
-        if (item.round, item.beats) != (held.round, held.beats) or item.state not in HELD[1:]:
+        if (item.round, item.beats) != (held.round, held.beats) or item.state not in HELD:
             return False
         if item.state != "stopping" and self._needs_somebody(item):
             anew = {"acknowledged_at": None, "started_at": None, "heartbeat": None, "expected": None}
@@ -150,7 +151,21 @@ class MemoryWork(MemoryAccess, KnowsSessions):
     async def held_work(self, workspace: str, environment: str) -> list[Held]:
         held = [one for one in self._work_of(workspace, environment) if one.state in HELD]
         held.sort(key=lambda one: (one.queued_at, one.id))
-        return [Held(one.id, one.round, one.beats, one.state, one.ttl) for one in held]
+        return [self._held(one) for one in held]
+
+    def _held(self, item: WorkItem) -> Held:
+        held = Held(item.id, item.round, item.beats, item.state, item.ttl)
+        return replace(held, stood=self._stood.get(held, 0))
+
+    async def all_held_work(self) -> list[tuple[str, str, Held]]:
+        places = sorted({(one.workspace, one.environment) for one in self._work.values()})
+        return [(*place, held) for place in places for held in await self.held_work(*place)]
+
+    async def note_standing(self, workspace: str, environment: str, held: Held) -> None:
+        for now in await self.held_work(workspace, environment):
+            seen = replace(now, stood=0)
+            if seen == replace(held, stood=0) and now.stood < held.stood:
+                self._stood[seen] = held.stood
 
     async def work(self, workspace: str, environment: str, id: str) -> WorkItem | None:
         item = self._work.get(id)

@@ -274,6 +274,20 @@ async def the_sweeper_hears_which_sessions_live(trial: Trial) -> None:
 
 
 @contract
+async def a_skill_is_used_where_a_session_of_the_environment_has_it(trial: Trial) -> None:
+    store = trial.store
+    agent = b'{"skills":[{"type":"custom","skill_id":"skill_1","version":"skver_1"}]}'
+    made = replace(record("sesn_1", workspace=A), agent=agent)
+    await store.create_session(made, [], wake=False)
+    place = made.environment_id
+    assert await store.uses_skill(A, place, "skill_1")
+    assert not await store.uses_skill(A, place, "skill_")
+    assert not await store.uses_skill(A, place, "skill_2")
+    assert not await store.uses_skill(A, "env_other", "skill_1")
+    assert not await store.uses_skill(B, place, "skill_1")
+
+
+@contract
 async def an_answer_is_kept_until_it_is_too_old(trial: Trial) -> None:
     store, answer = trial.store, StoredAnswer(200, b"{}")
     assert await store.answer(A, "once", not_before=at(0)) is None

@@ -247,6 +247,33 @@ async def a_lapsed_item_is_queued_anew_only_as_it_was_seen(trial: Trial) -> None
     assert (await beat(trial, NO_HEARTBEAT))[0] == "beat"
 
 
+async def how_long_an_item_stood_is_noted_until_it_moves(trial: Trial) -> None:
+    store, item = trial.store, await active(trial)
+    (held,) = await store.held_work(W, E)
+    await store.note_standing(W, E, replace(held, stood=75))
+    await store.note_standing(W, E, replace(held, stood=60))
+    assert await store.all_held_work() == [(W, E, replace(held, stood=75))]
+    assert await store.held_work(W, E) == [replace(held, stood=75)]
+    await beat(trial, item.heartbeat)
+    await store.note_standing(W, E, replace(held, stood=90))
+    (held,) = await store.held_work(W, E)
+    assert (held.beats, held.stood) == (2, 0)
+    await store.note_standing("wrkspc_b", E, replace(held, stood=90))
+    assert await store.held_work(W, E) == [held]
+    await store.note_standing(W, E, replace(held, stood=90))
+    await stopped(trial)
+    assert await store.all_held_work() == []
+
+
+async def an_item_that_was_never_acknowledged_lapses_like_any_other(trial: Trial) -> None:
+    await queued(trial)
+    await polled(trial)
+    (held,) = await trial.store.held_work(W, E)
+    assert await trial.store.lapse_work(W, E, held, at=at(5), successor="work_2")
+    assert await trial.store.key_by_digest("token_1") is None
+    assert await live(trial) == [("work_1", "queued")]
+
+
 async def a_lapsed_item_is_stopped_when_it_was_stopping_or_nobody_is_needed(trial: Trial) -> None:
     await active(trial)
     await stopped(trial, force=False)
@@ -328,6 +355,8 @@ WORK_CONTRACTS: tuple[Contract, ...] = (
     an_item_of_a_session_that_needs_nobody_is_not_handed_out,
     items_that_end_without_progress_are_not_made_for_ever,
     a_lapsed_item_is_queued_anew_only_as_it_was_seen,
+    how_long_an_item_stood_is_noted_until_it_moves,
+    an_item_that_was_never_acknowledged_lapses_like_any_other,
     a_lapsed_item_is_stopped_when_it_was_stopping_or_nobody_is_needed,
     a_deleted_session_takes_its_items_and_tokens_with_it,
     metadata_is_replaced_only_as_it_was_read,

@@ -42,5 +42,7 @@ LEDGER = (
     ),
     met("memory:session:shared", "Sessions see what others wrote with their next call.", docs("Self-hosted sandboxes")),
     met("memory:session:limits", "Writes over a limit, or to an archived store, are errors of the call.", MEMORY),
+    met("memory:session:worker", "A worker brings the stores; what the agent wrote comes back by the session.", SDK),
+    met("memory:session:worker:access", "A work item's token has its session's stores, each with its access.", SDK),
     met("memory:session:prompt", "The system prompt has a section for each store.", MEMORY),
 )

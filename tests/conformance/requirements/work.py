@@ -26,6 +26,10 @@ LEDGER = (
     met("work:stats", "`GET .../work/stats` counts what waits, what was polled, and who polls.", SDK),
     met("work:session:deleted", "A deleted session takes its work items with it.", INFERRED),
     met("work:twice", "Two workers share a queue without serving an item twice.", SDK),
+    met(
+        "work:server-restart", "A worker's call outlives its server: its result is taken once the server is back.", SDK
+    ),
+    met("work:lease:lost", "A worker that lost its item answers nothing twice, and goes on with other items.", SDK),
     met("work:none-left", "Twenty sessions in a row leave no work item behind.", SDK),
     met("work:rates", "Polls and heartbeats don't count against a workspace's rates.", INFERRED),
     met("work:sends", "An environment's key and a token may send results, and nothing else.", INFERRED),

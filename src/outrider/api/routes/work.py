@@ -7,12 +7,13 @@ from datetime import UTC, datetime, timedelta
 
 from outrider import faults
 from outrider.api.endpoint import Call, Reply
+from outrider.api.lapsing import lapse
 from outrider.api.leases import Place
 from outrider.api.lists import ORDER_OF_LISTS, mark_created, page_of
 from outrider.api.lookup import environment_record
 from outrider.clock import rfc3339
 from outrider.errors import InvalidRequest, NotFound, Overloaded
-from outrider.ports.work import WorkItem
+from outrider.ports.work import NO_HEARTBEAT, WorkItem
 from outrider.resources.environments import environment_object, is_self_hosted
 from outrider.resources.keys import digest, new_value
 from outrider.resources.work import (
@@ -69,12 +70,8 @@ async def _note(call: Call, place: Place) -> None:
 
 async def _look(call: Call, place: Place) -> None:
     """See who holds what, and take from the dead what they hold."""
-    services = call.services
-    services.leases.look(place, await services.work.held_work(*place))
-    for held in services.leases.lapsed(place):
-        faults.point("work.lapse.before")
-        await services.work.lapse_work(*place, held, at=services.clock.now(), successor=services.ids.new("work"))
-        faults.point("work.lapse.after")
+    call.services.leases.look(place, await call.services.work.held_work(*place))
+    await lapse(call.services, place)
 
 
 async def _hand_out(call: Call, place: Place, older: float) -> dict[str, object] | None:
@@ -100,15 +97,26 @@ async def heartbeat(call: Call) -> Reply:
     """Never answered from memory: what is asked is not in the body, and each is another."""
     query, place = Query(call.query), await _place(call)
     expected, ttl = query.text("expected_last_heartbeat"), clamped_ttl(query.integer("desired_ttl_seconds", least=1))
-    retry, now = call.headers.get("x-stainless-retry-count", "0") != "0", call.services.clock.now()
     faults.point("work.beat.before")
     judged, item = await call.services.work.beat_work(
-        *place, call.path["work_id"], expected=expected, ttl=ttl, at=now, retry=retry
+        *place,
+        call.path["work_id"],
+        expected=expected,
+        ttl=ttl,
+        at=call.services.clock.now(),
+        retry=_may_be_repeated(call, expected),
     )
     faults.point("work.beat.after")
     if judged == "refused":
         raise refused_heartbeat(item, expected)
     return Reply(heartbeat_object(item), kept=True)
+
+
+def _may_be_repeated(call: Call, expected: str | None) -> bool:
+    """The SDKs mark what they send again at once. A worker that heard nothing for long asks anew, unmarked: one that
+    holds the item's token and knows its heartbeats is the same one."""
+    marked = call.headers.get("x-stainless-retry-count", "0") != "0"
+    return marked or (call.key.session is not None and expected != NO_HEARTBEAT)
 
 
 async def stop(call: Call) -> Reply:

@@ -88,6 +88,10 @@ class PostgresRecords:
     async def has_sessions(self) -> bool:
         return await self._readers.fetch("has_sessions", {}, bool)
 
+    async def uses_skill(self, workspace: str, environment_id: str, skill: str) -> bool:
+        values = {"workspace": workspace, "environment_id": environment_id, "named": f'"skill_id":"{skill}"'}
+        return await self._readers.fetch("uses_skill", values, bool)
+
     async def answer(self, workspace: str, idempotency: str, *, not_before: str) -> StoredAnswer | None:
         values = {"workspace": workspace, "idempotency": idempotency, "not_before": not_before}
         return await self._readers.fetch("answer", values, lambda found: StoredAnswer(*found[0]) if found else None)

@@ -25,23 +25,23 @@ ORDER BY queued_at, id LIMIT 1;
 
 -- name: hand_out_work
 -- Give a waiting item to a worker.
-UPDATE work_items SET state = 'polled', round = round + 1, token = :token
+UPDATE work_items SET state = 'polled', round = round + 1, token = :token, stood = 0
 WHERE workspace = :workspace AND environment = :environment AND id = :id AND state = 'queued';
 
 -- name: hand_out_work_again
 -- Give one that was not acknowledged to another worker.
-UPDATE work_items SET round = round + 1, token = :token
+UPDATE work_items SET round = round + 1, token = :token, stood = 0
 WHERE workspace = :workspace AND environment = :environment AND id = :id AND state = 'polled' AND round = :round;
 
 -- name: acknowledge_work
 -- It was received.
-UPDATE work_items SET state = 'starting', acknowledged_at = :at
+UPDATE work_items SET state = 'starting', acknowledged_at = :at, stood = 0
 WHERE workspace = :workspace AND environment = :environment AND id = :id AND state = 'polled';
 
 -- name: beat_work
 -- Record a heartbeat, if none came since it was judged.
 UPDATE work_items
-SET state = :state, beats = beats + 1, heartbeat = :heartbeat, expected = :expected, ttl = :ttl,
+SET state = :state, beats = beats + 1, heartbeat = :heartbeat, expected = :expected, ttl = :ttl, stood = 0,
     started_at = coalesce(started_at, :at)
 WHERE workspace = :workspace AND environment = :environment AND id = :id AND round = :round AND beats = :beats
   AND state IN ('starting', 'active', 'stopping');
@@ -54,11 +54,17 @@ UPDATE work_items SET tries = tries WHERE workspace = :workspace AND environment
 -- The same, only if it stands as it was seen.
 UPDATE work_items SET tries = tries
 WHERE workspace = :workspace AND environment = :environment AND id = :id AND round = :round AND beats = :beats
-  AND state IN ('starting', 'active', 'stopping');
+  AND state IN ('polled', 'starting', 'active', 'stopping');
+
+-- name: note_standing
+-- For how long it has stood like that, in seconds.
+UPDATE work_items SET stood = :stood
+WHERE workspace = :workspace AND environment = :environment AND id = :id AND round = :round AND beats = :beats
+  AND state = :state AND stood < :stood;
 
 -- name: ask_work_to_stop
 -- Its holder hears of it at its next heartbeat.
-UPDATE work_items SET state = 'stopping', stop_requested_at = coalesce(stop_requested_at, :at), ttl = :ttl
+UPDATE work_items SET state = 'stopping', stop_requested_at = coalesce(stop_requested_at, :at), ttl = :ttl, stood = 0
 WHERE workspace = :workspace AND environment = :environment AND id = :id;
 
 -- name: end_work
@@ -75,9 +81,15 @@ WHERE workspace = :workspace AND environment = :environment AND id = :id;
 
 -- name: held_work
 -- All that workers were given and that aren't stopped.
-SELECT id, round, beats, state, ttl FROM work_items
+SELECT id, round, beats, state, ttl, stood FROM work_items
 WHERE workspace = :workspace AND environment = :environment AND state IN ('polled', 'starting', 'active', 'stopping')
 ORDER BY queued_at, id;
+
+-- name: all_held_work
+-- The same everywhere.
+SELECT workspace, environment, id, round, beats, state, ttl, stood FROM work_items
+WHERE state <> 'stopped' AND state IN ('polled', 'starting', 'active', 'stopping')
+ORDER BY workspace, environment, queued_at, id;
 
 -- name: work
 -- One item.

@@ -156,6 +156,13 @@ SELECT session, host FROM placements WHERE session = ANY (:ids::text[]);
 -- One of the stored sessions.
 SELECT 1 AS found FROM sessions LIMIT 1;
 
+-- name: uses_skill
+-- A session of an environment whose agent names a skill like that.
+SELECT 1 FROM sessions
+WHERE workspace = :workspace AND environment_id = :environment_id
+  AND position(convert_to(CAST(:named AS text), 'UTF8') IN agent) > 0
+LIMIT 1;
+
 -- name: erase_session
 -- The record itself.
 DELETE FROM sessions WHERE log = :log;

@@ -176,6 +176,12 @@ SELECT session, host FROM placements WHERE session IN (SELECT value FROM json_ea
 -- One of the stored sessions.
 SELECT 1 AS found FROM sessions LIMIT 1;
 
+-- name: uses_skill
+-- A session of an environment whose agent names a skill like that.
+SELECT 1 FROM sessions
+WHERE workspace = :workspace AND environment_id = :environment_id AND instr(agent, CAST(:named AS BLOB)) > 0
+LIMIT 1;
+
 -- name: erase_session
 -- The record itself.
 DELETE FROM sessions WHERE log = :log;
