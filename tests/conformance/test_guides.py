@@ -25,7 +25,7 @@ NOT_RUN = {
     "docs/how-to/connect-the-sdk.md": "makes a client by an address and a key, as every test does",
     "docs/how-to/mcp.md": "its agent needs a model and an MCP server of the reader's: test_mcp.py",
     "docs/how-to/models.md": "its program is one of a test's: test_model_scripted.py",
-    "docs/how-to/workers.md": "its worker runs until it is stopped: test_workers.py",
+    "docs/how-to/workers.md": "its worker runs until it is stopped: test_examples.py",
 }
 SECRET = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 
