@@ -63,7 +63,7 @@ class Append:
     @property
     def alone(self) -> bool:
         """Whether it is more than the one statement that a batch is."""
-        return self.files != NO_CHANGES
+        return self.files is not NO_CHANGES and self.files != NO_CHANGES
 
 
 @dataclass(frozen=True, slots=True)
