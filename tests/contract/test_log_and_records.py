@@ -13,6 +13,7 @@ from outrider.store.cold import Freezer
 from outrider.store.deep import deepen
 from outrider.store.sqlite import SqliteStore
 from outrider.testing.access_suite import ACCESS_CONTRACTS
+from outrider.testing.answers_suite import ANSWERS_CONTRACTS
 from outrider.testing.cold_suite import COLD_CONTRACTS
 from outrider.testing.deployments_suite import DEPLOYMENT_CONTRACTS
 from outrider.testing.files_suite import FILES_CONTRACTS
@@ -38,6 +39,7 @@ CONTRACTS = [
     *WORKER_CONTRACTS,
     *HISTORY_CONTRACTS,
     *RECORDS_CONTRACTS,
+    *ANSWERS_CONTRACTS,
     *VAULTS_CONTRACTS,
     *FILES_CONTRACTS,
     *MEMORIES_CONTRACTS,

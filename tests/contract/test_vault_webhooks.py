@@ -83,6 +83,7 @@ async def test_a_webhook_carries_what_its_receiver_verifies(scene: Scene, receiv
     assert scene.asked == ["hooks.example.com"]
     noted = json.loads((scene.place / "audit.jsonl").read_text())
     assert (noted["credential"], noted["action"], noted["outcome"]) == ("whk_1", "webhook", "204")
+    assert noted["upstream"] == f"http://hooks.example.com:{receiver.port}"
     assert SECRET.removeprefix("whsec_") not in (scene.place / "audit.jsonl").read_text()
 
 

@@ -40,6 +40,7 @@ MEMORY = frozenset({"memory.mount", "memory.write", "memory.settle", "shim.settl
 TELLS = frozenset({"api.webhook", "webhook.fan_out", "webhook.send", "webhook.settle", "vault.webhook"})
 WORK = frozenset(f"work.{what}" for what in ("enlist", "claim", "ack", "beat", "stop", "lapse"))
 RUNS = frozenset({"run.add", "run.fire", "run.end"})
+DOOMS = frozenset(f"workspace.{what}" for what in ("mark", "session", "bytes", "rows"))
 KILLED_IN = {
     "test_log_size_kill.py": MOVES,
     "test_vault_kill.py": KEEPS,
@@ -50,6 +51,7 @@ KILLED_IN = {
     "test_webhook_kill.py": TELLS,
     "test_work_kill.py": WORK,
     "test_deployment_kill.py": RUNS,
+    "test_workspace_kill.py": DOOMS,
 }
 """Places that the matrix's session does not come to, by the test that kills there."""
 ELSEWHERE = frozenset[str]().union(*KILLED_IN.values())

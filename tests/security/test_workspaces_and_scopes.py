@@ -91,6 +91,7 @@ MAY: list[tuple[str, str, set[Role]]] = [
     ("GET", r"/outrider/v1/(host|folders|openapi.json)", USING),
     ("POST", r"/outrider/v1/sessions", USING),
     ("GET|POST|DELETE", r"/outrider/v1/webhooks.*", ADMIN),
+    ("DELETE", r"/outrider/v1/workspaces/{workspace_id}", ADMIN),
     ("GET|POST", r"/outrider/v1/(keys.*|sessions/{session_id}/(move|repair|requests))", ADMIN),
 ]
 """Written down a second time, on purpose: who may do what is said here and in the app's table."""
@@ -144,7 +145,9 @@ def things(server: Server, stage: Stage) -> dict[str, str]:
     webhook = made_webhook(server)
     delivery = delivered(server.url, server.key, webhook, bool)[0]
     hosted = environment_of(client)
+    own = httpx2.get(f"{server.url}/v1/agents", headers=headers(server.key)).headers["anthropic-workspace-id"]
     return {
+        "workspace_id": own,
         "hosted_id": hosted,
         "work_id": waiting_work(client, stage, hosted),
         "webhook_id": webhook,

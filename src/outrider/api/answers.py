@@ -3,7 +3,8 @@
 With `Idempotency-Key`, for 24 hours. Without, when the SDK says by its retry count that it asks again, for 10 minutes
 and the same key, path and body. A first attempt is never taken for a repeat; but one that was held up while its retry
 was taken (at another server, say) is not taken once more. Of a body only a digest is kept, keyed with the caller's own
-key, which is stored nowhere: what was in the body can't be guessed from it.
+key, which is stored nowhere: what was in the body can't be guessed from it. An answer goes with what it is about:
+whatever the path names, and what the answer itself is.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ class Answers:
         name = session_of(request.url.path) + _name(
             key.id, request.url.path, keyed.encode() if keyed else content, keyed=bool(keyed)
         )
-        place = _Place(key.workspace, name, content)
+        place = _Place(key.workspace, name, content, tuple(request.path_params.values()))
         if keyed or request.headers.get("x-stainless-retry-count", "0") != "0":
             await self._first_attempt(name)
             since = rfc3339(datetime.now(UTC) - (KEYED if keyed else RETRIED))
@@ -123,7 +124,7 @@ class Answers:
         try:
             result = await answer(keep)
             if isinstance(result, Reply) and not result.kept and (kept := keep(result.bytes())) is not None:
-                await self._records.put_answer(place.workspace, place.name, kept.at, kept.answer)
+                await self._records.put_answer(place.workspace, kept)
             return result
         except OutriderError as error:
             stored = await self._meanwhile(place, error)
@@ -146,18 +147,36 @@ class Answers:
 @dataclass(frozen=True, slots=True)
 class _Place:
     """Where a request's answer is kept, and what may not stand there by then: an answer of `since` or later if it may
-    be a repeat; for a first attempt, one to a retry beyond `retries`."""
+    be a repeat; for a first attempt, one to a retry beyond `retries`. `named`: the ids in the path."""
 
     workspace: str
     name: str
     content: bytes
+    named: tuple[str, ...] = ()
     since: str | None = None
     retries: int | None = None
 
     def kept(self, at: str, body: bytes) -> KeptAnswer:
         answer = StoredAnswer(200, self.content + body)
-        retry = self.since is not None
-        return KeptAnswer(self.name, at, answer, retry=retry, if_none_since=self.since, if_retries=self.retries)
+        retry, conditions = self.since is not None, (self.since, self.retries)
+        return KeptAnswer(self.name, at, answer, retry, *conditions, about=self._about(body))
+
+    def _about(self, body: bytes) -> tuple[str, ...]:
+        """Wholes before their parts. Answers to a session's own requests are found by their names, too."""
+        if "/" in self.name:
+            return self.named[:1]
+        made = _decode(body) if body else _Made()
+        return tuple(dict.fromkeys(one for one in (*self.named, made.id, made.memory_version_id) if one))
+
+
+class _Made(msgspec.Struct):
+    """What an answer is, and the version of a memory whose text it may hold."""
+
+    id: str = ""
+    memory_version_id: str = ""
+
+
+_decode = msgspec.json.Decoder(_Made).decode
 
 
 def session_of(path: str) -> str:

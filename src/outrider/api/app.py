@@ -42,6 +42,7 @@ from outrider.api.routes import (
     vaults,
     webhooks,
     work,
+    workspaces,
 )
 from outrider.api.scopes import ADMINISTER, ANY, DEFINE, HOLD, MEMORIES, POLL, QUEUE, USE, WORK
 from outrider.api.services import Services
@@ -176,6 +177,7 @@ ROUTES: tuple[Route, ...] = (  # looked through in order: what is asked most com
     Route("GET", "/outrider/v1/keys", keys.list_keys, ADMINISTER, READ, betas=NO_BETA),
     Route("GET", "/outrider/v1/keys/{key_id}", keys.get, ADMINISTER, READ, betas=NO_BETA),
     Route("POST", "/outrider/v1/keys/{key_id}/revoke", keys.revoke, ADMINISTER, CHANGE, betas=NO_BETA),
+    Route("DELETE", "/outrider/v1/workspaces/{workspace_id}", workspaces.delete, ADMINISTER, CHANGE, betas=NO_BETA),
     Route("POST", "/outrider/v1/webhooks", webhooks.create, ADMINISTER, CREATE, betas=NO_BETA),
     Route("GET", "/outrider/v1/webhooks", webhooks.list_webhooks, ADMINISTER, READ, betas=NO_BETA),
     Route("GET", W, webhooks.get, ADMINISTER, READ, betas=NO_BETA),

@@ -45,12 +45,17 @@ async def nothing_kept(_asked: Asked) -> list[dict[str, Any]]:
     raise NotSupported("This server can't see what sandboxes asked: ask one with the role harness.")
 
 
+def left_to_others() -> None:
+    """A harness elsewhere looks now and then."""
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """`forget` erases what a deleted session has outside the store (its sandbox and files); `has_room` says whether the
     log's disk has its reserve left; `probe` what the sandboxes of this host can do; `ring` holds the keys;
     `reaches` whether a session's place can be reached now (None: it can't be seen from here); `driving` the sessions
-    that this process works on; `leases` is what it saw of work items, and `bell` rings when it queued one."""
+    that this process works on; `leases` is what it saw of work items, and `bell` rings when it queued one;
+    `erase_soon` is told when a workspace was deleted."""
 
     settings: Settings
     log: EventLog
@@ -81,5 +86,6 @@ class Services:
     reaches: Callable[[str], Awaitable[bool | None]] = nobody_knows
     driving: Callable[[], Collection[str]] = tuple[str, ...]
     requests: Requests = nothing_kept
+    erase_soon: Callable[[], None] = left_to_others
     intake: Intake = field(default_factory=Intake)
     bell: WorkBell = field(default_factory=WorkBell)

@@ -47,7 +47,7 @@ def list_workspaces(archived: bool, data: Path | None) -> None:
 
     async def act(store: Access) -> list[str]:
         return [
-            f"{one.id}  made {one.created_at}  {'archived ' + one.archived_at + '  ' if one.archived_at else ''}"
+            f"{one.id}  made {one.created_at}  {_state(one)}"
             f"{one.name}{' (default)' if one.id == store.default_workspace else ''}"
             for one in await store.workspaces()
             if archived or one.archived_at is None
@@ -55,6 +55,11 @@ def list_workspaces(archived: bool, data: Path | None) -> None:
 
     for line in _with_store(data, act):
         click.echo(line)
+
+
+def _state(one: Workspace) -> str:
+    archived = f"archived {one.archived_at}  " if one.archived_at else ""
+    return archived + ("being deleted  " if one.deleting_at else "")
 
 
 @workspaces.command()
@@ -91,6 +96,27 @@ def archive(workspace: str, data: Path | None) -> None:
     closed = _with_store(data, act)
     asyncio.run(asyncio.sleep(SURE_SECONDS))  # after which no process trusts what it remembers
     click.echo(f"{closed}: archived; its keys are revoked.")
+
+
+@workspaces.command()
+@click.argument("workspace")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@data_option
+def delete(workspace: str, yes: bool, data: Path | None) -> None:
+    """Erase all that is in WORKSPACE (its id), which must be archived: sessions, files, memories, secrets, everything.
+
+    It can't be undone. A running server begins within a minute, and goes on after a restart. `outrider workspaces list
+    --all` names the workspace until nothing of it is left.
+    """
+
+    async def act(store: Access) -> str:
+        one = await found(store, workspace)
+        if not yes:
+            click.confirm(f"Erase all that is in {one.id} ({one.name})?", abort=True, err=True)
+        await store.delete_workspace(one.id, SystemClock().now())
+        return one.id
+
+    click.echo(f"{_with_store(data, act)}: marked; a running server erases what is in it.")
 
 
 async def found(store: Access, named: str | None) -> Workspace:

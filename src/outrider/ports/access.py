@@ -37,6 +37,7 @@ class Workspace:
     name: str
     created_at: str
     archived_at: str | None = None
+    deleting_at: str | None = None
 
 
 class Access(Protocol):
@@ -76,7 +77,7 @@ class Access(Protocol):
         ...
 
     async def workspaces(self) -> list[Workspace]:
-        """All, archived or not, oldest first."""
+        """All, archived or not, but for those that were erased; oldest first."""
         ...
 
     async def rename_workspace(self, workspace: str, name: str) -> None:
@@ -85,4 +86,22 @@ class Access(Protocol):
 
     async def archive_workspace(self, workspace: str, at: str) -> None:
         """Revokes its keys, too. The first time stays. Raises NotFound, and Conflict for the default one."""
+        ...
+
+    async def delete_workspace(self, workspace: str, at: str) -> None:
+        """Mark it: all that is in it is to be erased. The first time stays. Raises NotFound, also for one that was
+        erased, and Conflict for one that isn't archived, as the default one."""
+        ...
+
+    async def doomed_workspaces(self) -> list[str]:
+        """Those that are to be erased, and those that were, until they are forgotten: a late request may still have
+        written to one."""
+        ...
+
+    async def erase_workspace(self, workspace: str, at: str) -> None:
+        """Erase all records of a marked workspace but its sessions, in steps. It is gone then; only its id is kept."""
+        ...
+
+    async def forget_workspaces(self, before: str) -> None:
+        """Forget the ids of those that were erased before then (RFC 3339)."""
         ...

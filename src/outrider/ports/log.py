@@ -134,6 +134,7 @@ class KeptAnswer:
 
     What it belongs to is refused (AlreadyAnswered, nothing written) if by then an answer under this name stands there:
     one of `if_none_since` (RFC 3339) or later, or one given to a retry when there had been only `if_retries` of these.
+    `about`: ids of what it says something of, wholes before their parts. It goes with any of these.
     """
 
     name: str
@@ -142,6 +143,7 @@ class KeptAnswer:
     retry: bool = False
     if_none_since: str | None = None
     if_retries: int | None = None
+    about: tuple[str, ...] = ()
 
 
 class EventLog(Protocol):

@@ -45,6 +45,12 @@ def signature(secret: str, event: str, stamp: int, payload: str) -> str:
     return f"v1,{base64.b64encode(digest).decode()}"
 
 
+def origin(url: str) -> str:
+    """What the record of uses says of an address: its path may be a secret, and outlives the endpoint there."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
 class Webhooks:
     """One for the process."""
 
@@ -69,7 +75,7 @@ class Webhooks:
         found = await self._credentials.latest(owner)
         sent = await self._sent(found, event, payload)
         outcome = sent.disable or ("no answer" if sent.status is None else str(sent.status))
-        self._credentials.note(owner, Who(), found["url"], outcome, "webhook")
+        self._credentials.note(owner, Who(), origin(found["url"]), outcome, "webhook")
         return sent
 
     async def _sent(self, found: Mapping[str, Any], event: str, payload: str) -> Sent:

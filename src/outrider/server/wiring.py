@@ -5,6 +5,7 @@ It never names the vault or its proxies; secrets are out of this process's reach
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -45,6 +46,7 @@ from outrider.ports.model import ModelCall
 from outrider.sandbox.placed import PlacedSandboxes
 from outrider.server import hands
 from outrider.server.delivering import delivering
+from outrider.server.erasing import WorkspaceErasure
 from outrider.server.forgetting import MemorySweep
 from outrider.server.housekeeping import deleter, going_on, housekeeping
 from outrider.server.telling import Announcer, able, checks, gauges_of, harness_gauges, hearing, no_metrics, room_gauge
@@ -83,7 +85,7 @@ async def wired(
     )
     on_commit.hears += [feed.publish, watch.on_rows]
     room, dispatch = room_gauge(settings), RingOnly(exchange or LocalDoorbell())
-    workers, bell = list[Worker](), WorkBell()
+    workers, bell, doomed = list[Worker](), WorkBell(), asyncio.Event()
     needed, told, gauges = checks(store, room), hearing(settings, exchange), gauges_of(store, feed)
     forget, probe, vault_metrics, reaches = hands.left_to_harnesses, hands.elsewhere, no_metrics, hands.reaching(store)
     (secrets, declarations, hang_up), requests = hands.api_link(settings, identity), nothing_kept
@@ -119,10 +121,8 @@ async def wired(
             secrets, declarations = SecretsLink(vault.asks()), DeclarationsLink(vault.asks())
             requests = vault.egress.requests
             gauges, vault_metrics = {**gauges, **harness_gauges(worker, sandboxes)}, vault.metrics
-            upkeep = Upkeep(
-                *(stores.rows, blobs, stores.freezer, settings.retention, clock),
-                deleter(stores, feed, ids, clock, forget, secrets),
-            )
+            delete = deleter(stores, feed, ids, clock, forget, secrets)
+            upkeep = Upkeep(stores.rows, blobs, stores.freezer, settings.retention, clock, delete)
             await stack.enter_async_context(worker.working())
             if isinstance(sandboxes, PlacedSandboxes):
                 await stack.enter_async_context(going_on(sandboxes.keep_all(worker.driving)))
@@ -134,6 +134,9 @@ async def wired(
                         MemorySweep(store, sandboxes, clock),
                     )
                 )
+            )
+            await stack.enter_async_context(
+                going_on(WorkspaceErasure(*(store, blobs, secrets, declarations, clock), delete, doomed).watching())
             )
         yield (
             await stack.enter_async_context(
@@ -160,6 +163,7 @@ async def wired(
                         reaches,
                         driving=workers[0].driving if workers else tuple,
                         requests=requests,
+                        erase_soon=doomed.set,
                         bell=bell,
                     )
                 )

@@ -9,7 +9,7 @@ from outrider.errors import Conflict, NotFound
 from outrider.ports.access import ApiKey, Workspace
 from outrider.ports.records import Page
 from outrider.store import shapes
-from outrider.store.steps import Recorded, Steps, first, rows, run
+from outrider.store.steps import Recorded, Steps, erase, first, rows, run
 
 
 class StoredAccess(Recorded):
@@ -51,6 +51,15 @@ class StoredAccess(Recorded):
 
     async def archive_workspace(self, workspace: str, at: str) -> None:
         await self._walks.walk(partial(_archive_workspace, {"workspace": workspace, "at": at}))
+
+    async def delete_workspace(self, workspace: str, at: str) -> None:
+        await self._walks.walk(partial(_delete_workspace, {"workspace": workspace, "at": at}))
+
+    async def doomed_workspaces(self) -> list[str]:
+        return await self._reads.fetch("doomed_workspaces", {}, lambda found: [row[0] for row in found])
+
+    async def forget_workspaces(self, before: str) -> None:
+        await self._walks.walk(partial(run, "forget_workspaces", {"before": before}))
 
 
 def _key(found: list[Any]) -> ApiKey | None:
@@ -112,6 +121,22 @@ def _check_name(name: str, but: str = "") -> Steps[None]:
     found = _workspaces((yield from rows("workspaces", {})))
     if any(one.name == name and one.archived_at is None and one.id != but for one in found):
         raise Conflict(f"Another workspace is named {name}.")
+
+
+def _delete_workspace(names: dict[str, str]) -> Steps[None]:
+    if (yield from run("doom_workspace", names)) == 1:
+        return
+    found = yield from first("known_workspace", names)
+    if found is None or found[1] is not None:
+        raise NotFound(f"Workspace {names['workspace']} not found.")
+    if found[0]:
+        raise Conflict("The default workspace can't be deleted.")
+    raise Conflict(f"Workspace {names['workspace']} is open: close it first (`outrider workspaces archive`).")
+
+
+def end_workspace(names: dict[str, str]) -> Steps[None]:
+    """What it was called is erased, too; that there was one is remembered for a while."""
+    yield from erase("end_workspace", names)
 
 
 def _archive_workspace(names: dict[str, str]) -> Steps[None]:

@@ -9,6 +9,7 @@ from outrider.ports.records import AgentRecord, EnvironmentRecord, Page
 from outrider.ports.vaults import Change
 from outrider.resources.webhooks import became, changed_at
 from outrider.store import shapes
+from outrider.store.answers import erase_about
 from outrider.store.deployments import archive_with_agent
 from outrider.store.steps import Recorded, Steps, erase, first, run
 from outrider.store.vaults import note
@@ -91,5 +92,6 @@ def _delete_environment(workspace: str, environment_id: str, at: str) -> Steps[N
         raise Conflict(f"Environment {environment_id} is in use by a session.")
     if (yield from erase("delete_environment", values)) != 1:
         raise NotFound(f"Environment {environment_id} was not found.")
+    yield from erase_about(workspace, environment_id)
     yield from note(Change(workspace, "environment.deleted", environment_id, at))
     yield from run("erase_pollers", values)

@@ -13,6 +13,7 @@ from outrider.ports.files import Announced, FileRecord, OutputRecord
 from outrider.ports.log import KeptAnswer, SessionKey
 from outrider.ports.records import Page
 from outrider.store import shapes
+from outrider.store.answers import erase_about, keep_answer
 from outrider.store.steps import Recorded, Steps, first, rows, run
 from outrider.store.steps import erase as scrub
 
@@ -112,12 +113,6 @@ def take_announced(values: dict[str, Any], most_bytes: int, *, counted: bool = T
         raise InvalidRequest(NO_STORAGE, error_code="storage_quota_exceeded")
 
 
-def keep_answer(workspace: str, keep: KeptAnswer | None) -> Steps[None]:
-    """For retries of the request that this transaction answers."""
-    if keep is not None:
-        yield from run("put_answer", _answer(workspace, keep))
-
-
 def _add_output(record: FileRecord, output: OutputRecord, epoch: int, most_bytes: int) -> Steps[str | None]:
     names = {"workspace": record.workspace, "session": record.session, "epoch": epoch}
     if (yield from run("hold_epoch", names)) != 1:
@@ -167,11 +162,6 @@ def erase_with_session(key: SessionKey) -> Steps[None]:
     yield from run("erase_outputs", shapes.named(key))
 
 
-def _answer(workspace: str, keep: KeptAnswer) -> dict[str, Any]:
-    names = {"workspace": workspace, "idempotency": keep.name, "at": keep.at}
-    return {**names, "status": keep.answer.status, "body": keep.answer.body, "retries": int(keep.retry)}
-
-
 def _delete(names: dict[str, str]) -> Steps[str | None]:
     if (yield from run("hold_file", names)) != 1:
         raise NotFound(f"File {names['id']} not found.")
@@ -183,6 +173,7 @@ def erase(record: FileRecord) -> Steps[str | None]:
     """The owner of its bytes unless another file has the same ones. The record must be held."""
     values = shapes.fields(record)
     yield from scrub("delete_file", values)
+    yield from erase_about(record.workspace, record.id)
     if record.counted:
         yield from run("shrink_storage", values)
     if record.blob is None or (yield from first("blob_in_use", values)) is not None:

@@ -23,6 +23,7 @@ from outrider.ports.memory import (
 from outrider.ports.records import Page
 from outrider.ports.vaults import Change
 from outrider.store import shapes
+from outrider.store.answers import erase_about
 from outrider.store.steps import Recorded, Steps, erase, first, rows, run
 from outrider.store.vaults import note
 
@@ -175,6 +176,7 @@ def _delete_store(workspace: str, store: str, at: str) -> Steps[None]:
     yield from run("orphan_attachments", {**names, "at": at})
     yield from erase("delete_memories", names)
     yield from erase("delete_memory_versions", names)
+    yield from erase_about(workspace, store)
     yield from note(Change(workspace, "memory_store.deleted", store, at))
 
 
@@ -280,6 +282,7 @@ def _delete(write: Write, memory: str, if_sha256: str | None) -> Steps[None]:
     current = yield from _current(names, memory)
     _check_hash(current, if_sha256)
     yield from erase("delete_memory", {**names, "id": memory})
+    yield from erase_about(write.workspace, memory)
     yield from run("insert_memory_version", shapes.fields(_version(write, current, "deleted", None)))
 
 
@@ -293,6 +296,7 @@ def _redact(write: Write) -> Steps[None]:
             f"Memory version {write.version} is the current one of memory {found[3]}: change or delete that first."
         )
     yield from erase("redact_memory_version", shapes.fields(write))
+    yield from erase_about(write.workspace, write.version)
 
 
 def _state(write: Write, memory: str, path: str, content: bytes, *, created_at: str) -> MemoryRecord:

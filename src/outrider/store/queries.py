@@ -16,6 +16,7 @@ SHARED = (
     "sql/access.sql",
     "sql/webhooks.sql",
     "sql/work.sql",
+    "sql/answers.sql",
 )
 """What every database understands; a type that one can't tell by itself stands in a CAST."""
 _HEADING = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)

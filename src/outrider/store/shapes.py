@@ -24,6 +24,9 @@ OnBatch = Callable[[int, float], None]
 HIGHEST_TEXT = "\U0010ffff"  # sorts after every time and id
 HIGHEST_POSITION = 2**62
 IDLE = "idle"
+LOG_TABLES = frozenset({"events", "heads", "history", "sessions", "snapshots", "wakes"})
+"""What is erased session by session."""
+ROWS_AT_ONCE = 200
 
 
 def named(key: SessionKey, **values: Any) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from outrider.ports.log import KeptAnswer
 from outrider.ports.records import Page
 from outrider.ports.skills import SkillRecord, SkillVersion
 from outrider.store import shapes
-from outrider.store.files import keep_answer, take_announced
+from outrider.store.answers import erase_about, keep_answer
+from outrider.store.files import take_announced
 from outrider.store.steps import Recorded, Steps, erase, first, rows, run
 
 
@@ -93,6 +94,7 @@ def _delete_skill(names: dict[str, str]) -> Steps[list[str]]:
     versions = yield from rows("all_skill_versions", names)
     yield from erase("delete_skill", names)
     yield from erase("delete_skill_versions", names)
+    yield from erase_about(names["workspace"], names["skill"])
     yield from run("shrink_storage", {**names, "size": sum(size for _, size in versions)})
     return [version for version, _ in versions]
 
@@ -107,5 +109,6 @@ def _delete_version(names: dict[str, str]) -> Steps[None]:
     if len(sizes) == 1:
         raise InvalidRequest(f"Skill {names['skill']} has no other version: delete the skill instead.")
     yield from erase("delete_skill_version", {**held, "id": names["id"]})
+    yield from erase_about(names["workspace"], names["id"])
     yield from run("shrink_storage", {**held, "size": sizes[names["id"]]})
     yield from _point_to_latest(names["workspace"], names["skill"], names["at"])

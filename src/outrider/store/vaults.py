@@ -10,6 +10,7 @@ from outrider.errors import Conflict, InvalidRequest, NotFound
 from outrider.ports.records import Page
 from outrider.ports.vaults import MOST_CREDENTIALS, Change, CredentialRecord, SecretRef, VaultRecord
 from outrider.store import shapes
+from outrider.store.answers import erase_about
 from outrider.store.steps import Recorded, Steps, erase, first, rows, run
 
 
@@ -118,6 +119,7 @@ def _delete_vault(workspace: str, vault: str, at: str) -> Steps[None]:
     names = {"workspace": workspace, "id": vault}
     if (yield from erase("delete_vault", names)) != 1:
         raise NotFound(f"Vault {vault} was not found.")
+    yield from erase_about(workspace, vault)
     for (credential,) in (yield from rows("all_credentials", names)):
         yield from _delete_credential({"workspace": workspace, "vault": vault, "id": credential, "at": at})
     yield from note(Change(workspace, "vault.deleted", vault, at))
@@ -154,6 +156,7 @@ def _archive_credential(names: dict[str, str]) -> Steps[None]:
 def _delete_credential(names: dict[str, str]) -> Steps[None]:
     if (yield from erase("delete_credential", names)) != 1:
         raise NotFound(f"Credential {names['id']} was not found.")
+    yield from erase_about(names["workspace"], names["id"])
     yield from note(_change("vault_credential.deleted", names))
 
 

@@ -13,7 +13,8 @@ from outrider.ports.vaults import Change
 from outrider.ports.webhooks import MOST_WEBHOOKS, Courier, Delivery, Settled, Until, WebhookRecord
 from outrider.resources.webhooks import DISABLED, enabled_events, listeners, payload, told_as
 from outrider.store import shapes
-from outrider.store.steps import Recorded, Steps, first, rows, run
+from outrider.store.answers import erase_about
+from outrider.store.steps import Recorded, Steps, erase, first, rows, run
 
 EVERY = 1_000_000
 NOBODY = Courier("", 0, 0)
@@ -114,9 +115,10 @@ def _update(record: WebhookRecord, ids: IdSource, if_updated: str) -> Steps[None
 
 
 def _delete(names: dict[str, str]) -> Steps[None]:
-    if (yield from run("delete_webhook", names)) != 1:
+    if (yield from erase("delete_webhook", names)) != 1:
         raise NotFound(f"Webhook {names['id']} was not found.")
-    yield from run("delete_deliveries", names)
+    yield from erase("delete_deliveries", names)
+    yield from erase_about(names["workspace"], names["id"])
 
 
 def _fan_out(ids: IdSource, now: str, workspace: str | None, limit: int) -> Steps[int]:

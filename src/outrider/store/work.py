@@ -21,6 +21,7 @@ from outrider.ports.work import (
     verdict,
 )
 from outrider.store import shapes
+from outrider.store.answers import erase_about
 from outrider.store.steps import Recorded, Steps, first, rows, run
 
 MOST_DROPPED = 100  # items of sessions that need nobody, on the way of one poll
@@ -227,6 +228,9 @@ def _note_poller(names: dict[str, Any]) -> Steps[None]:
 def erase_work(key: SessionKey) -> Steps[None]:
     """All items of a session that is erased, and their tokens."""
     found = yield from rows("held_tokens", shapes.named(key))
+    items = yield from rows("work_of_session", shapes.named(key))
     yield from run("erase_work_of_session", shapes.named(key))
+    for (item,) in items:
+        yield from erase_about(key.workspace, item)
     if found:
         yield from run("raise_access_revision", {})

@@ -6,12 +6,16 @@ from dataclasses import replace
 
 from outrider.errors import Conflict, NotFound
 from outrider.ports.access import ApiKey, Scope, Workspace
+from outrider.ports.log import KeptAnswer, StoredAnswer
+from outrider.ports.memory import MemoryStoreRecord, Write
 from outrider.ports.records import EnvironmentRecord, Page
+from outrider.ports.vaults import Change, VaultRecord
 from outrider.testing.store_trial import Contract, Trial, refused
 
 ACCESS_CONTRACTS: list[Contract] = []
 A, B = "wrkspc_a", "wrkspc_b"
 ALL = Page(limit=99, include_archived=True)
+MANY = 201  # rows: more than go in one step
 
 
 def contract(function: Contract) -> Contract:
@@ -138,6 +142,66 @@ async def workspaces_have_names_of_their_own(trial: Trial) -> None:
     await store.rename_workspace(B, "new")
     assert {one.id: one.name for one in await store.workspaces()}[B] == "new"
     await refused(NotFound, store.rename_workspace("wrkspc_unknown", "x"))
+
+
+@contract
+async def a_closed_workspace_is_marked_erased_and_forgotten(trial: Trial) -> None:
+    await two_workspaces(trial)
+    store = trial.store
+    await refused(Conflict, store.delete_workspace(A, at(3)))
+    await refused(Conflict, store.delete_workspace(store.default_workspace, at(3)))
+    await refused(NotFound, store.delete_workspace("wrkspc_unknown", at(3)))
+    await store.archive_workspace(A, at(4))
+    for second in (5, 6):
+        await store.delete_workspace(A, at(second))
+    assert {one.id: one.deleting_at for one in await store.workspaces()}[A] == at(5)
+    assert await store.doomed_workspaces() == [A]
+    for second in (7, 8):
+        await store.erase_workspace(A, at(second))
+    assert {one.name for one in await store.workspaces()} == {"default", "b"}
+    assert await store.doomed_workspaces() == [A]
+    await refused(NotFound, store.delete_workspace(A, at(9)))
+    await store.forget_workspaces(at(7))
+    assert await store.doomed_workspaces() == [A]
+    await store.forget_workspaces(at(8))
+    assert await store.doomed_workspaces() == []
+
+
+@contract
+async def all_records_of_an_erased_workspace_go_and_no_other_s(trial: Trial) -> None:
+    await two_workspaces(trial)
+    store = trial.store
+    for workspace in (A, B):
+        name = workspace[-1]
+        await store.add_key(key(f"key_{name}", workspace=workspace))
+        for number in range(MANY if workspace == A else 1):
+            await store.add_change(Change(workspace, "vault.created", f"vlt_{number}", at(3)))
+        await store.create_vault(VaultRecord(workspace, "vlt_1", at(3), at(3), None, b"{}"))
+        await store.put_environment(EnvironmentRecord(workspace, "env_1", at(3), None, b"{}"))
+        await store.create_memory_store(MemoryStoreRecord(workspace, "memstore_1", at(3), at(3), None, b"{}"))
+        write = Write(workspace, "memstore_1", "memver_1", at(3), "api_actor", "apikey_1")
+        await store.create_memory(write, "mem_1", "/a", b"text")
+        about = KeptAnswer("once", at(3), StoredAnswer(200, b"{}"), about=("vlt_1",))
+        await store.put_answer(workspace, about)
+    await store.archive_workspace(A, at(4))
+    await store.delete_workspace(A, at(5))
+    await store.erase_workspace(A, at(6))
+    assert [await held(trial, workspace) for workspace in (A, B)] == [0, 6]
+    assert {change.workspace for change in await store.changes(after=0, limit=9_999)} == {B}
+
+
+async def held(trial: Trial, workspace: str) -> int:
+    """How much of what was made there is still found."""
+    store = trial.store
+    found = [
+        await store.key(workspace, f"key_{workspace[-1]}"),
+        await store.vault(workspace, "vlt_1"),
+        await store.environment(workspace, "env_1"),
+        await store.memory(workspace, "memstore_1", "mem_1"),
+        await store.memory_version(workspace, "memstore_1", "memver_1"),
+        await store.answer(workspace, "once", not_before=""),
+    ]
+    return sum(one is not None for one in found)
 
 
 @contract

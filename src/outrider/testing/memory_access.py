@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any, cast
 
 from outrider.errors import Conflict, NotFound
 from outrider.ports.access import ApiKey, Workspace
@@ -22,6 +23,7 @@ class MemoryAccess:
         self._first: dict[str, str] = {}
         self._revisions = {"access": 0}  # shared with branches
         self._workspaces: dict[str, Workspace] = {}
+        self._erased: dict[str, str] = {}
 
     def begin(self, default_workspace: str, at: str) -> None:
         self.default_workspace = default_workspace
@@ -96,6 +98,32 @@ class MemoryAccess:
         if any(one.name == name for one in taken):
             raise Conflict(f"Another workspace is named {name}.")
 
+    async def delete_workspace(self, workspace: str, at: str) -> None:
+        found = self._workspaces.get(workspace)
+        if found is None:
+            raise NotFound(f"Workspace {workspace} not found.")
+        if found.archived_at is None:
+            raise Conflict(f"Workspace {workspace} is open: close it first.")
+        self._workspaces[workspace] = replace(found, deleting_at=found.deleting_at or at)
+
+    async def doomed_workspaces(self) -> list[str]:
+        doomed = sorted((one.deleting_at, one.id) for one in self._workspaces.values() if one.deleting_at is not None)
+        return [name for _, name in doomed] + sorted(self._erased)
+
+    async def erase_workspace(self, workspace: str, at: str) -> None:
+        for kept in vars(self).values():
+            if isinstance(kept, dict):
+                _drop_keys(cast("dict[Any, Any]", kept), workspace)
+            elif isinstance(kept, list):
+                _drop_values(cast("list[Any]", kept), workspace)
+        if self._workspaces.pop(workspace, None) is not None:
+            self._erased[workspace] = at
+
+    async def forget_workspaces(self, before: str) -> None:
+        for workspace, at in list(self._erased.items()):
+            if at < before:
+                del self._erased[workspace]
+
     async def archive_workspace(self, workspace: str, at: str) -> None:
         found = self._workspaces.get(workspace)
         if found is None:
@@ -107,3 +135,15 @@ class MemoryAccess:
         self._revisions["access"] += bool(owned)
         for key in owned:
             self._keys[key.id] = replace(key, revoked_at=at)
+
+
+def _drop_keys(kept: dict[Any, Any], workspace: str) -> None:
+    """By key or value, whichever says whose it is."""
+    for key, value in list(kept.items()):
+        owner = cast("tuple[Any, ...]", key)[0] if isinstance(key, tuple) else getattr(key, "workspace", None)
+        if workspace in (owner, getattr(value, "workspace", None)):
+            del kept[key]
+
+
+def _drop_values(kept: list[Any], workspace: str) -> None:
+    kept[:] = [one for one in kept if getattr(one, "workspace", None) != workspace]

@@ -19,7 +19,6 @@ class MemoryDeployments(MemoryMemories):
 
     def __init__(self) -> None:
         super().__init__()
-        self._answers: dict[Place, tuple[str, StoredAnswer]] = {}
         self._deployments: dict[Place, DeploymentRecord] = {}
         self._runs: dict[Place, RunRecord] = {}
 

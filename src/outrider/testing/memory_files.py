@@ -8,18 +8,18 @@ from dataclasses import replace
 from outrider.errors import Conflict, Fenced, InvalidRequest, NotFound, OutriderError, Overloaded
 from outrider.ports.copies import FileChanges, FileCopy
 from outrider.ports.files import Announced, FileRecord, OutputRecord
-from outrider.ports.log import KeptAnswer, SessionKey, StoredAnswer
+from outrider.ports.log import KeptAnswer, SessionKey
 from outrider.ports.records import Page
+from outrider.testing.memory_answers import MemoryAnswers
 from outrider.testing.memory_sessions import KnowsSessions
 from outrider.testing.paging import newest_first, one_stretch
 
 
-class MemoryFiles(KnowsSessions):
+class MemoryFiles(MemoryAnswers, KnowsSessions):
     """Implements `FileRecords`."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._answers: dict[tuple[str, str], tuple[str, StoredAnswer]] = {}
         self._outputs: dict[SessionKey, dict[str, OutputRecord]] = {}
         self._files: dict[tuple[str, str], FileRecord] = {}
         self._announced: dict[tuple[str, str], tuple[str, bool]] = {}  # when, and whether it was given up
@@ -38,7 +38,7 @@ class MemoryFiles(KnowsSessions):
         del self._announced[place]
         self._files[place] = record
         if keep is not None:
-            self._answers[record.workspace, keep.name] = (keep.at, keep.answer)
+            self._keep(record.workspace, keep)
 
     async def add_output(self, record: FileRecord, output: OutputRecord, *, epoch: int, most_bytes: int) -> str | None:
         key = SessionKey(record.workspace, record.session or "")
@@ -102,6 +102,7 @@ class MemoryFiles(KnowsSessions):
         gone = self._files.pop((workspace, file_id), None)
         if gone is None:
             raise NotFound(f"File {file_id} not found.")
+        self._erase_about(workspace, file_id)
         return None if gone.blob in {record.blob for record in self._of(workspace)} else gone.blob
 
     async def expire_files(self, now: str, *, forget: str) -> int:

@@ -64,6 +64,7 @@ class MemoryMemories(MemoryVaults, KnowsSessions):
         self._known_store(workspace, store)
         for kept in (self._stores, self._memories, self._versions):
             del kept[workspace, store]
+        self._erase_about(workspace, store)
         await self.add_change(Change(workspace, "memory_store.deleted", store, at))
 
     def _known_store(self, workspace: str, store: str) -> MemoryStoreRecord:
@@ -151,6 +152,7 @@ class MemoryMemories(MemoryVaults, KnowsSessions):
         current = self._current(write, memory)
         _check_hash(current, if_sha256)
         del self._memories[write.workspace, write.store][memory]
+        self._erase_about(write.workspace, memory)
         self._add_version(write, current, "deleted", None)
 
     async def memory_version(self, workspace: str, store: str, version: str) -> MemoryVersion | None:
@@ -178,6 +180,7 @@ class MemoryMemories(MemoryVaults, KnowsSessions):
         living = self._memories[write.workspace, write.store].get(found.memory)
         if living is not None and living.version == found.id:
             raise InvalidRequest(f"Memory version {write.version} is a living memory's current one.")
+        self._erase_about(write.workspace, write.version)
         if found.redacted_at is None:
             gone = replace(found, path=None, content=None, sha256=None, size=None, redacted_at=write.at)
             held[found.id] = replace(gone, redactor_type=write.actor_type, redactor=write.actor)

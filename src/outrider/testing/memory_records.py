@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from outrider.errors import AlreadyAnswered, Conflict, NotFound
+from outrider.errors import Conflict, NotFound
 from outrider.ports.cold import Segment
-from outrider.ports.log import KeptAnswer, Row, SessionKey, Snapshot
+from outrider.ports.log import Row, SessionKey, Snapshot
+from outrider.ports.memory import MemoryVersion
 from outrider.ports.records import (
     AgentRecord,
     EnvironmentRecord,
     Page,
     SessionFilter,
     SessionRecord,
-    StoredAnswer,
 )
 from outrider.ports.vaults import Change
 from outrider.resources.webhooks import became, changed_at
@@ -110,6 +111,7 @@ class MemoryRecords(MemoryDeployments, MemoryWebhooks, MemorySkills, MemoryWork)
             raise Conflict(f"Environment {environment_id} is in use by a session.")
         if self._environments.pop((workspace, environment_id), None) is None:
             raise NotFound(f"Environment {environment_id} was not found.")
+        self._erase_about(workspace, environment_id)
         await self.add_change(Change(workspace, "environment.deleted", environment_id, at))
         self._forget_pollers(workspace, environment_id, HIGHEST)
 
@@ -144,31 +146,22 @@ class MemoryRecords(MemoryDeployments, MemoryWebhooks, MemorySkills, MemoryWork)
         records = [kept.record for kept in self._kept.values()]
         return any((one.workspace, one.environment_id) == place and named in one.agent for one in records)
 
-    async def answer(self, workspace: str, idempotency: str, *, not_before: str) -> StoredAnswer | None:
-        at, answer = self._answers.get((workspace, idempotency), ("", None))
-        return answer if at >= not_before else None
+    def _is_there(self, workspace: str, thing: str) -> bool:
+        keys = (SessionKey(workspace, thing), (workspace, thing))
+        known: dict[str, Iterable[Any]] = {
+            "sesn": self._kept,
+            "env": self._environments,
+            "vlt": self._vaults,
+            "vcrd": ((place[0], place[2]) for place in self._credentials),
+            "memstore": self._stores,
+            "mem": ((place[0], id) for place, held in self._memories.items() for id in held),
+            "memver": ((one.workspace, one.id) for held in self._versions.values() for one in _told(held)),
+            "whk": self._webhooks,
+            "work": ((one.workspace, one.id) for one in self._work.values()),
+        }
+        kind = thing.partition("_")[0]
+        return kind not in known or any(key in keys for key in known[kind])
 
-    async def put_answer(self, workspace: str, idempotency: str, at: str, answer: StoredAnswer) -> None:
-        before = self._answers.get((workspace, idempotency))
-        self._answers[workspace, idempotency] = (at, replace(answer, retries=before[1].retries if before else 0))
 
-    def _keep(self, workspace: str, keep: KeptAnswer) -> None:
-        before = self._answers.get((workspace, keep.name))
-        retries = (before[1].retries if before else 0) + keep.retry
-        self._answers[workspace, keep.name] = (keep.at, replace(keep.answer, retries=retries))
-
-    def _check_unanswered(self, workspace: str, keep: KeptAnswer | None) -> None:
-        at, answer = self._answers.get((workspace, keep.name if keep else ""), ("", None))
-        if keep is None or answer is None:
-            return
-        since = keep.if_none_since is not None and at >= keep.if_none_since
-        if since or (keep.if_retries is not None and answer.retries > keep.if_retries):
-            raise AlreadyAnswered("The request was answered meanwhile.")
-
-    def _erase_answers(self, key: SessionKey, opened_by: str) -> None:
-        for workspace, name in list(self._answers):
-            if workspace == key.workspace and (name == opened_by or name.startswith(f"{key.session}/")):
-                del self._answers[workspace, name]
-
-    async def forget_answers(self, before: str) -> None:
-        self._answers = {place: kept for place, kept in self._answers.items() if kept[0] >= before}
+def _told(versions: dict[str, MemoryVersion]) -> list[MemoryVersion]:
+    return [one for one in versions.values() if one.redacted_at is None]

@@ -45,7 +45,7 @@ class MemorySkills(MemoryFiles):
             raise InvalidRequest("The workspace's files would hold too much.", error_code="storage_quota_exceeded")
         del self._announced[place]
         if keep is not None:
-            self._answers[version.workspace, keep.name] = (keep.at, keep.answer)
+            self._keep(version.workspace, keep)
 
     def _known_skill(self, workspace: str, skill: str) -> SkillRecord:
         if (workspace, skill) not in self._skills:
@@ -71,6 +71,7 @@ class MemorySkills(MemoryFiles):
     async def delete_skill(self, workspace: str, skill: str) -> list[str]:
         self._known_skill(workspace, skill)
         del self._skills[workspace, skill]
+        self._erase_about(workspace, skill)
         return list(self._skill_versions.pop((workspace, skill)))
 
     async def delete_skill_version(self, workspace: str, skill: str, version: str, at: str) -> None:
@@ -81,6 +82,7 @@ class MemorySkills(MemoryFiles):
         if len(versions) == 1:
             raise InvalidRequest(f"Skill {skill} has no other version: delete the skill instead.")
         del versions[version]
+        self._erase_about(workspace, version)
         self._point_to_latest(known, at)
 
     def _all_versions(self, workspace: str) -> list[SkillVersion]:

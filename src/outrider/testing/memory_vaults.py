@@ -8,10 +8,11 @@ from dataclasses import replace
 from outrider.errors import Conflict, InvalidRequest, NotFound
 from outrider.ports.records import Page
 from outrider.ports.vaults import MOST_CREDENTIALS, Change, CredentialRecord, SecretRef, VaultRecord
+from outrider.testing.memory_answers import MemoryAnswers
 from outrider.testing.paging import one_page
 
 
-class MemoryVaults:
+class MemoryVaults(MemoryAnswers):
     """Implements `VaultRecords`."""
 
     def __init__(self) -> None:
@@ -54,6 +55,7 @@ class MemoryVaults:
     async def delete_vault(self, workspace: str, vault_id: str, at: str) -> None:
         self._known_vault(workspace, vault_id)
         del self._vaults[workspace, vault_id]
+        self._erase_about(workspace, vault_id)
         for place in sorted(place for place in self._credentials if place[:2] == (workspace, vault_id)):
             await self.delete_credential(*place, at)
         await self.add_change(Change(workspace, "vault.deleted", vault_id, at))
@@ -111,6 +113,7 @@ class MemoryVaults:
         gone = self._credentials.pop((workspace, vault_id, credential_id), None)
         if gone is None:
             raise NotFound(f"Credential {credential_id} was not found.")
+        self._erase_about(workspace, credential_id)
         await self._note("vault_credential.deleted", gone, at)
 
     async def resolve(self, workspace: str, vault_ids: Iterable[str], place: str) -> CredentialRecord | None:

@@ -98,6 +98,7 @@ class MemoryWebhooks(MemoryVaults):
     async def delete_webhook(self, workspace: str, webhook_id: str) -> None:
         if self._webhooks.pop((workspace, webhook_id), None) is None:
             raise NotFound(f"Webhook {webhook_id} was not found.")
+        self._erase_about(workspace, webhook_id)
         for place in [place for place in self._deliveries if place[:2] == (workspace, webhook_id)]:
             del self._deliveries[place]
 

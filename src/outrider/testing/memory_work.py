@@ -11,6 +11,7 @@ from outrider.ports.log import SessionKey
 from outrider.ports.records import Page
 from outrider.ports.work import MOST_TRIES, Held, QueueStats, Verdict, WorkItem, next_heartbeat, verdict
 from outrider.testing.memory_access import MemoryAccess
+from outrider.testing.memory_answers import MemoryAnswers
 from outrider.testing.memory_sessions import KnowsSessions
 from outrider.testing.paging import one_stretch
 
@@ -18,7 +19,7 @@ STOPPING_TTL = 60
 HELD = ("polled", "starting", "active", "stopping")
 
 
-class MemoryWork(MemoryAccess, KnowsSessions):
+class MemoryWork(MemoryAccess, MemoryAnswers, KnowsSessions):
     """Implements `WorkQueues`; tokens are found as keys are."""
 
     def __init__(self) -> None:
@@ -199,6 +200,7 @@ class MemoryWork(MemoryAccess, KnowsSessions):
                 if item.id in self._tokens.values():
                     self._take_token(item.id)
                 del self._work[item.id]
+                self._erase_about(key.workspace, item.id)
 
     def _forget_pollers(self, workspace: str, environment: str, before: str) -> None:
         for place, seen in list(self._pollers.items()):

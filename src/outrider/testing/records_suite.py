@@ -291,11 +291,11 @@ async def a_skill_is_used_where_a_session_of_the_environment_has_it(trial: Trial
 async def an_answer_is_kept_until_it_is_too_old(trial: Trial) -> None:
     store, answer = trial.store, StoredAnswer(200, b"{}")
     assert await store.answer(A, "once", not_before=at(0)) is None
-    await store.put_answer(A, "once", at(5), answer)
+    await store.put_answer(A, KeptAnswer("once", at(5), answer))
     assert await store.answer(A, "once", not_before=at(5)) == answer
     assert await store.answer(A, "once", not_before=at(6)) is None
     assert await store.answer(B, "once", not_before=at(0)) is None
-    await store.put_answer(A, "once", at(7), StoredAnswer(201, b"new"))
+    await store.put_answer(A, KeptAnswer("once", at(7), StoredAnswer(201, b"new")))
     assert await store.answer(A, "once", not_before=at(6)) == StoredAnswer(201, b"new")
     await store.forget_answers(at(7))
     assert await store.answer(A, "once", not_before=at(0)) is not None
@@ -415,7 +415,7 @@ async def the_answers_that_are_kept_for_a_session_go_with_it(trial: Trial) -> No
     names = ("sesn_1/x", "sesn_1/y", "opening", "sesn_10/x", "sesn_1", "other")
     for workspace in (A, B):
         for name in names:
-            await store.put_answer(workspace, name, at(1), answer)
+            await store.put_answer(workspace, KeptAnswer(name, at(1), answer))
     await trial.session("sesn_1")
     await store.delete_session(SessionKey(A, "sesn_1"), if_head=0, opened_by="opening")
     left = [name for name in names if await store.answer(A, name, not_before="") is not None]

@@ -15,7 +15,7 @@ from outrider.ports.records import (
     StoredAnswer,
 )
 from outrider.store import shapes
-from outrider.store.postgres import answers, sessions
+from outrider.store.postgres import sessions
 from outrider.store.postgres.jobs import Append, Kind
 from outrider.store.postgres.readers import Readers
 from outrider.store.postgres.writer import Writer
@@ -23,7 +23,7 @@ from outrider.store.shapes import named
 
 
 class PostgresRecords:
-    """Implements `Records` together with `StoredCatalog`."""
+    """Implements `Records` together with `StoredCatalog` and `StoredAnswers`."""
 
     def __init__(self, writer: Writer, readers: Readers) -> None:
         self._writer = writer
@@ -95,10 +95,3 @@ class PostgresRecords:
     async def answer(self, workspace: str, idempotency: str, *, not_before: str) -> StoredAnswer | None:
         values = {"workspace": workspace, "idempotency": idempotency, "not_before": not_before}
         return await self._readers.fetch("answer", values, lambda found: StoredAnswer(*found[0]) if found else None)
-
-    async def put_answer(self, workspace: str, idempotency: str, at: str, answer: StoredAnswer) -> None:
-        job = partial(answers.put_answer, workspace=workspace, idempotency=idempotency, at=at, answer=answer)
-        await self._writer.run(job)
-
-    async def forget_answers(self, before: str) -> None:
-        await self._writer.run(partial(answers.forget_answers, before=before))

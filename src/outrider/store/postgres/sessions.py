@@ -6,6 +6,7 @@ from outrider.errors import HeadMoved, NotFound
 from outrider.ports.log import SessionKey
 from outrider.ports.vaults import Change
 from outrider.store import files, memory
+from outrider.store.answers import erase_about
 from outrider.store.postgres.transaction import Transaction
 from outrider.store.shapes import answers_of, named
 from outrider.store.vaults import note
@@ -24,6 +25,7 @@ async def delete_session(tx: Transaction, key: SessionKey, if_head: int, opened_
     for erasure in ERASURES:
         await tx.run(erasure, {"log": found["log"]})
     await tx.run("erase_answers", answers_of(key, opened_by))
+    await tx.walk(erase_about(key.workspace, key.session))
     await tx.walk(files.erase_with_session(key))
     await tx.walk(memory.erase_with_session(key))
     await tx.walk(note(Change(key.workspace, "session.deleted", key.session, at)))

@@ -10,6 +10,7 @@ from types import TracebackType
 from outrider.clock import SystemClock
 from outrider.ids import IdSource, MonotonicIds
 from outrider.store.access import StoredAccess
+from outrider.store.answers import StoredAnswers
 from outrider.store.catalog import StoredCatalog
 from outrider.store.deployments import StoredDeployments
 from outrider.store.files import StoredFiles
@@ -17,6 +18,7 @@ from outrider.store.memory import StoredMemories
 from outrider.store.placements import StoredPlacements
 from outrider.store.postgres import connections, poolers, problems
 from outrider.store.postgres.cold import PostgresCold
+from outrider.store.postgres.erasing import PostgresErasing
 from outrider.store.postgres.log import PostgresLog
 from outrider.store.postgres.migrations import migrate
 from outrider.store.postgres.readers import Readers
@@ -36,7 +38,9 @@ class PostgresStore(
     PostgresLog,
     PostgresRecords,
     PostgresCold,
+    PostgresErasing,
     StoredCatalog,
+    StoredAnswers,
     StoredVaults,
     StoredFiles,
     StoredMemories,

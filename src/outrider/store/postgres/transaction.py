@@ -69,6 +69,13 @@ class Transaction:
 
     async def run(self, query: str, values: Values) -> int:
         """Returns how many rows it changed."""
+        return await self._run(*QUERIES[query], values)
+
+    async def run_on(self, table: str, query: str, values: Values) -> int:
+        """`run` for a query that leaves open which table it is about."""
         text, names = QUERIES[query]
+        return await self._run(text.format(table=table), names, values)
+
+    async def _run(self, text: str, names: tuple[str, ...], values: Values) -> int:
         status = await self._link.execute(text, *[values[name] for name in names])
         return int(status.rpartition(" ")[2])

@@ -7,8 +7,8 @@ SELECT id FROM workspaces WHERE is_default;
 INSERT INTO workspaces (id, is_default, created_at) VALUES (:id, CAST(1 AS boolean), :at) ON CONFLICT DO NOTHING;
 
 -- name: workspaces
--- All workspaces, oldest first.
-SELECT id, name, created_at, archived_at FROM workspaces ORDER BY created_at, id;
+-- All workspaces but those that are gone, oldest first.
+SELECT id, name, created_at, archived_at, deleting_at FROM workspaces WHERE erased_at IS NULL ORDER BY created_at, id;
 
 -- name: insert_workspace
 -- A new workspace; its name must be free among those that aren't archived.
@@ -24,12 +24,30 @@ UPDATE workspaces SET name = :name WHERE id = :workspace AND archived_at IS NULL
 UPDATE workspaces SET archived_at = NULL WHERE id = :workspace AND archived_at IS NULL;
 
 -- name: known_workspace
--- Whether there is, or was, such a workspace, and whether it is the default one.
-SELECT is_default FROM workspaces WHERE id = :workspace;
+-- Whether there is, or was, such a workspace, whether it is the default one, and since when it is gone.
+SELECT is_default, erased_at FROM workspaces WHERE id = :workspace;
 
 -- name: archive_workspace
 -- Archive a workspace that isn't the default one; the first time stays.
 UPDATE workspaces SET archived_at = coalesce(archived_at, :at) WHERE id = :workspace AND NOT is_default;
+
+-- name: doom_workspace
+-- Mark a closed workspace: all that is in it is to be erased. The first time stays.
+UPDATE workspaces SET deleting_at = coalesce(deleting_at, :at)
+WHERE id = :workspace AND archived_at IS NOT NULL AND erased_at IS NULL;
+
+-- name: doomed_workspaces
+-- Those that are to be erased, and those that were: somebody may still have written to them.
+SELECT id FROM workspaces WHERE deleting_at IS NOT NULL ORDER BY deleting_at, id;
+
+-- name: end_workspace
+-- Nothing is left of it but its id; the first time stays.
+UPDATE workspaces SET erased_at = coalesce(erased_at, :at), name = ''
+WHERE id = :workspace AND deleting_at IS NOT NULL;
+
+-- name: forget_workspaces
+-- Those that have been gone for long.
+DELETE FROM workspaces WHERE erased_at < :before;
 
 -- name: insert_key
 -- A new key.

@@ -1,4 +1,4 @@
-"""Answers that are kept for retries. Jobs of the writer; reading them is in `records`."""
+"""Answers that are committed together with a session's events. Jobs of the writer; the others are `StoredAnswers`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,3 @@ def check_unanswered(tx: Transaction, workspace: str, keep: KeptAnswer | None) -
     names = {"workspace": workspace, "idempotency": keep.name}
     if tx.one("answered", {**names, "since": keep.if_none_since, "retries": keep.if_retries}) is not None:
         raise AlreadyAnswered("The request was answered meanwhile.")
-
-
-def forget_answers(tx: Transaction, before: str) -> None:
-    tx.run("forget_answers", {"before": before})

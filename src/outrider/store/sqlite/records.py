@@ -24,7 +24,7 @@ from outrider.store.sqlite.writer import Writer
 
 
 class SqliteRecords:
-    """Implements `Records` together with `StoredCatalog`."""
+    """Implements `Records` together with `StoredCatalog` and `StoredAnswers`."""
 
     def __init__(self, writer: Writer, readers: Readers) -> None:
         self._writer = writer
@@ -99,10 +99,3 @@ class SqliteRecords:
     async def answer(self, workspace: str, idempotency: str, *, not_before: str) -> StoredAnswer | None:
         values = {"workspace": workspace, "idempotency": idempotency, "not_before": not_before}
         return await self._readers.one("answer", values, lambda found: StoredAnswer(*found[0]) if found else None)
-
-    async def put_answer(self, workspace: str, idempotency: str, at: str, answer: StoredAnswer) -> None:
-        job = partial(answers.put_answer, workspace=workspace, idempotency=idempotency, at=at, answer=answer)
-        await self._writer.run(job)
-
-    async def forget_answers(self, before: str) -> None:
-        await self._writer.run(partial(answers.forget_answers, before=before))

@@ -10,6 +10,7 @@ from outrider.ports.log import NewEvent, SessionKey, SessionPatch
 from outrider.ports.records import SessionRecord
 from outrider.ports.vaults import Change
 from outrider.store import memory
+from outrider.store.answers import erase_about
 from outrider.store.files import change_files, erase_with_session
 from outrider.store.shapes import answers_of, fields, named
 from outrider.store.sqlite.appends import enter, find_log, patch_record
@@ -61,6 +62,7 @@ def delete_session(tx: Transaction, key: SessionKey, if_head: int, opened_by: st
     for erasure in ERASURES:
         tx.run(erasure, {"log": log})
     tx.run("erase_answers", answers_of(key, opened_by))
+    tx.walk(erase_about(key.workspace, key.session))
     tx.walk(erase_with_session(key))
     tx.walk(memory.erase_with_session(key))
     tx.walk(note(Change(key.workspace, "session.deleted", key.session, at)))

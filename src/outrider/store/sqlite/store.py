@@ -11,6 +11,7 @@ from types import TracebackType
 from outrider.clock import SystemClock
 from outrider.ids import IdSource, MonotonicIds
 from outrider.store.access import StoredAccess
+from outrider.store.answers import StoredAnswers
 from outrider.store.catalog import StoredCatalog
 from outrider.store.deployments import StoredDeployments
 from outrider.store.files import StoredFiles
@@ -20,6 +21,7 @@ from outrider.store.shapes import OnBatch, OnCommit, OnDelete
 from outrider.store.skills import StoredSkills
 from outrider.store.sqlite import connections, problems
 from outrider.store.sqlite.cold import SqliteCold
+from outrider.store.sqlite.erasing import SqliteErasing
 from outrider.store.sqlite.log import SqliteLog
 from outrider.store.sqlite.migrations import migrate
 from outrider.store.sqlite.readers import Readers
@@ -36,7 +38,9 @@ class SqliteStore(
     SqliteLog,
     SqliteRecords,
     SqliteCold,
+    SqliteErasing,
     StoredCatalog,
+    StoredAnswers,
     StoredVaults,
     StoredFiles,
     StoredMemories,

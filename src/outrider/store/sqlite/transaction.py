@@ -45,6 +45,10 @@ class Transaction:
         """Returns how many rows it changed."""
         return self._db.execute(QUERIES[query], values).rowcount
 
+    def run_on(self, table: str, query: str, values: Values) -> int:
+        """`run` for a query that leaves open which table it is about."""
+        return self._db.execute(QUERIES[query].format(table=table), values).rowcount
+
     def walk(self, steps: Steps[T]) -> T:
         """Take these steps, and return what they come to."""
         found: Any = None

@@ -21,3 +21,17 @@ SELECT pg_advisory_xact_lock(hashtextextended(CAST(:workspace AS text) || ' ' ||
 -- name: forget_answers
 -- Drop what is too old to be asked for.
 DELETE FROM answers WHERE at < :before;
+
+-- name: tables_of_workspaces
+-- Where something may be that belongs to one.
+SELECT c.relname FROM pg_class c
+JOIN pg_attribute a ON a.attrelid = c.oid
+JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = current_schema()
+WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition
+  AND a.attname = 'workspace' AND NOT a.attisdropped
+ORDER BY c.relname;
+
+-- name: erase_rows
+-- Some of a workspace's rows in one table.
+DELETE FROM {table}
+WHERE workspace = :workspace AND ctid = ANY (ARRAY(SELECT ctid FROM {table} WHERE workspace = :workspace LIMIT :most));

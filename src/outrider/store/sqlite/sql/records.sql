@@ -27,3 +27,12 @@ SELECT 1;
 -- name: forget_answers
 -- Drop what is too old to be asked for.
 DELETE FROM answers WHERE at < :before;
+
+-- name: tables_of_workspaces
+-- Where something may be that belongs to one.
+SELECT m.name FROM sqlite_master m JOIN pragma_table_info(m.name) c
+WHERE m.type = 'table' AND c.name = 'workspace' ORDER BY m.name;
+
+-- name: erase_rows
+-- Some of a workspace's rows in one table.
+DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} WHERE workspace = :workspace LIMIT :most);
