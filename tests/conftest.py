@@ -9,13 +9,19 @@ from collections.abc import Generator
 import pytest
 from hypothesis import settings
 from sdk_clients import close_clients
+from surface import TOUCHED
 
+from conformance.recording import is_asked, keep
+from conformance.witnessed import Traffic, duties
 from outrider.testing.postgres_server import NoServer, PostgresServer, binaries, postgres_server
 
 # Elsewhere property tests look for new examples; a build must not fail by the luck of one.
 settings.register_profile("ci", derandomize=True, deadline=None)
 if os.environ.get("CI"):
     settings.load_profile("ci")
+
+
+traffic: Traffic = {}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -54,3 +60,19 @@ def postgres() -> Generator[PostgresServer]:
         pytest.skip(str(missing))
     with postgres_server(durable=False) as server:
         yield server
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """Note what a test that passes touches of the SDK's surface. A witness of something must touch it each time."""
+    TOUCHED.clear()
+    result = yield
+    test = pyfuncitem.nodeid
+    traffic[test] = {"calls": sorted(TOUCHED.calls), "sent": sorted(TOUCHED.sent), "told": sorted(TOUCHED.told)}
+    left = set[str]() if is_asked() else duties().get(test, frozenset()) - TOUCHED.calls - TOUCHED.sent
+    assert not left, f"no longer the witness of {sorted(left)}: run scripts/compatibility --witness {test}"
+    return result
+
+
+def pytest_sessionfinish() -> None:
+    keep(traffic)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+from conformance.manifest_page import chapters
 from conformance.requirements import ALL, CHAPTERS
 from conformance.requirements.entry import Requirement
 
@@ -29,6 +30,7 @@ nothing is published.
 
 def render() -> str:
     parts = [OPENING, _totals(), *(_chapter(title, entries) for title, entries in CHAPTERS.items())]
+    parts += chapters()
     return "\n".join(parts)
 
 

@@ -125,6 +125,7 @@ def test_a_model_without_a_price_takes_no_budget(play: Play, raw: httpx2.Client)
 
 
 @requirement("budgets:checked-before-request", "budgets:pause-order", "budgets:resume", "sessions:update:budget")
+@requirement("status:budget:raised", "emitted:stop:budget_reached", "status:stop-reason:priority", "check:15")
 def test_a_turn_pauses_at_the_cap_before_its_next_request_and_goes_on_when_it_is_raised(
     play: Play, stage: Stage, model_name: str
 ) -> None:
@@ -149,7 +150,9 @@ def test_a_turn_pauses_at_the_cap_before_its_next_request_and_goes_on_when_it_is
     assert stage.requests(model_name)[-1]["messages"][-1]["content"][0]["type"] == "tool_result"
 
 
-@requirement("budgets:pause-order", "budgets:at-cap:accepted", "budgets:resume")
+@requirement(
+    "budgets:pause-order", "budgets:at-cap:accepted", "budgets:resume", "status:stop-reason:priority", "check:15"
+)
 def test_a_turn_that_ends_over_the_cap_says_so_for_the_session_alone(play: Play, stage: Stage, model_name: str) -> None:
     talk = play(Turn("Done.", usage=DEAR), Turn("More.", usage=CHEAP), budget=cents(5))
     ended = turn(talk, message("go"))
@@ -162,7 +165,9 @@ def test_a_turn_that_ends_over_the_cap_says_so_for_the_session_alone(play: Play,
     assert len(stage.requests(model_name)) == 2
 
 
-@requirement("budgets:at-cap:interrupt", "budgets:at-cap:accepted", "budgets:remove")
+@requirement(
+    "budgets:at-cap:interrupt", "budgets:at-cap:accepted", "budgets:remove", "status:budget:raised", "check:15"
+)
 def test_at_the_cap_an_interrupt_is_taken_and_not_kept_and_removing_the_cap_goes_on(play: Play) -> None:
     use = Turn(ToolUse("bash", {"command": "true"}), usage=DEAR)
     talk = play(use, Turn("Done.", usage=CHEAP), tools=[ALWAYS_ASK], budget=cents(5))

@@ -299,7 +299,7 @@ def test_a_full_store_takes_no_more_and_can_still_be_changed(raw: httpx2.Client,
     assert len(shown(client, notes, limit=100)) == 2000
 
 
-@requirement("memory:beta")
+@requirement("memory:beta", "transport:beta:memory")
 def test_memory_goes_by_its_own_beta_value_or_the_agents_one_but_not_by_both(raw: httpx2.Client) -> None:
     def asked(*betas: str) -> httpx2.Response:
         return raw.get("/v1/memory_stores", headers={"anthropic-beta": ",".join(betas)})

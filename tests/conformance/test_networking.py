@@ -8,7 +8,7 @@ import pytest
 from anthropic import Anthropic
 from conftest_types import Play
 from live_server import Stage
-from turns import TOOLSET, only, refused, said, text_of
+from turns import TOOLSET, every, only, refused, said, text_of
 
 from conformance.requirements import requirement
 from outrider.models.scripted.script import ToolUse, Turn
@@ -16,9 +16,13 @@ from outrider.models.scripted.script import ToolUse, Turn
 
 def fetch(play: Play, url: str, **session: Any) -> str:
     """What a session's command says that fetches this address, which may name loopback."""
-    command = f"curl -sS --noproxy '' --max-time 20 -w ' %{{http_code}}' {url}; true"
-    talk = play(Turn(ToolUse("bash", {"command": command})), Turn("Done."), tools=[TOOLSET], **session)
+    talk = play(fetching(url), Turn("Done."), tools=[TOOLSET], **session)
     return text_of(only(said(talk, "fetch"), "agent.tool_result"))
+
+
+def fetching(url: str) -> Turn:
+    command = f"curl -sS --noproxy '' --max-time 20 -w ' %{{http_code}}' {url}; true"
+    return Turn(ToolUse("bash", {"command": command}))
 
 
 def limited(client: Anthropic, **networking: Any) -> str:
@@ -48,6 +52,20 @@ def test_limited_networking_lets_only_listed_hosts_in(play: Play, client: Anthro
     answer = fetch(play, url, environment_id=other)
     assert "localhost is not in the environment's config.networking.allowed_hosts" in answer
     assert answer.endswith(" 403")
+
+
+@requirement("environments:update:later-sandboxes")
+def test_a_change_of_networking_is_for_sessions_made_later(play: Play, client: Anthropic, stage: Stage) -> None:
+    url = f"http://localhost:{stage.url.rpartition(':')[2]}/control/unexpected"
+    place = limited(client, allowed_hosts=["*.localhost"])
+    turns = (fetching(url), Turn("Refused."), fetching(url), Turn("Refused."))
+    talk = play(*turns, tools=[TOOLSET], environment_id=place)
+    said(talk, "fetch")
+    config: Any = {"type": "cloud", "networking": {"type": "limited", "allowed_hosts": ["localhost"]}}
+    client.beta.environments.update(place, config=config)
+    said(talk, "once more")
+    assert [text_of(one)[-4:] for one in every(talk.history(), "agent.tool_result")] == [" 403", " 403"]
+    assert fetch(play, url, environment_id=place).endswith(" 200")
 
 
 @requirement("environments:networking:host-form")

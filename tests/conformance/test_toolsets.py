@@ -9,7 +9,7 @@ import pytest
 from anthropic import Anthropic
 from conftest_types import CUSTOM, Play
 from live_server import Server, Stage
-from turns import TOOLSET, refused, said
+from turns import TOOLSET, every, refused, said
 
 from conformance.requirements import requirement
 from outrider.models.scripted.script import Turn
@@ -117,7 +117,8 @@ def test_a_custom_tool_takes_no_policy(client: Anthropic) -> None:
 def test_a_models_options_go_with_every_request(play: Play, stage: Stage, model_name: str) -> None:
     name = stage.put(f"pro-{model_name}", Turn("One."), Turn("Two."))
     model = {"id": name, "effort": "max", "speed": "fast", "inference_geo": "us"}
-    said(play(agent={"model": model}), "a", "b")
+    history = said(play(agent={"model": model}), "a", "b")
+    assert [one.model_usage.speed for one in every(history, "span.model_request_end")] == ["fast", "fast"]
     for request in stage.requests(name):
         assert (request["output_config"], request["speed"], request["inference_geo"]) == (
             {"effort": "max"},

@@ -13,6 +13,7 @@ from anthropic.types.beta.beta_webhook_event import BetaWebhookEvent
 from click.testing import CliRunner
 from live_server import Server, Stage, data_directory, serving
 from standardwebhooks import WebhookVerificationError
+from surface import TOUCHED
 from webhook_receiver import Came, Receiver, ask, delivery
 
 from conformance.requirements import requirement
@@ -94,8 +95,11 @@ def hook(server: Server, receiver: Receiver) -> Generator[Any]:
 
 
 def verified(client: Anthropic, came: Came, secret: str) -> BetaWebhookEvent:
-    strict_parse(BetaWebhookEvent, came.body.encode())
-    return client.beta.webhooks.unwrap(came.body, headers=dict(came.headers), key=secret)
+    TOUCHED.answer(strict_parse(BetaWebhookEvent, came.body.encode()))
+    event = client.beta.webhooks.unwrap(came.body, headers=dict(came.headers), key=secret)
+    assert client.beta.webhooks.parse_unverified(came.body) == event
+    TOUCHED.calls.update(("webhooks.unwrap", "webhooks.parse_unverified"))
+    return event
 
 
 def said(client: Anthropic, endpoint: Endpoint, count: int) -> list[tuple[str, str]]:

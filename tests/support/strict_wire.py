@@ -61,6 +61,7 @@ from anthropic.types.beta.vaults import (
 )
 from anthropic.types.shared import ErrorType
 from pydantic import BaseModel, ConfigDict, ValidationError
+from surface import TOUCHED, areadable, readable
 
 from outrider.testing.strict import UnknownKeys, strict_parse
 
@@ -190,9 +191,12 @@ class Inspector:
     def _parse(self, where: str, wanted: Any, content: bytes) -> None:
         self.seen += 1
         try:
-            strict_parse(wanted, content)
+            parsed = strict_parse(wanted, content)
         except (ValidationError, UnknownKeys) as error:
             self.breaches.append(f"{where}: {error}; {content[:2000]!r}")
+        else:
+            if wanted is not Envelope:
+                TOUCHED.answer(parsed)
 
 
 def _type_of_answer(request: httpx2.Request) -> Any:
@@ -252,7 +256,10 @@ class StrictTransport(httpx2.HTTPTransport):
         self._inspector = inspector
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        content = readable(request)
         response = super().handle_request(request)
+        if response.is_success:
+            TOUCHED.request(request, content)
         if _is_stream(response):
             assert isinstance(response.stream, httpx2.SyncByteStream)
             response.stream = _Watched(response.stream, _Frames(self._inspector, request))
@@ -269,7 +276,10 @@ class StrictAsyncTransport(httpx2.AsyncHTTPTransport):
         self._inspector = inspector
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        content = await areadable(request)
         response = await super().handle_async_request(request)
+        if response.is_success:
+            TOUCHED.request(request, content)
         if _is_stream(response):
             assert isinstance(response.stream, httpx2.AsyncByteStream)
             response.stream = _WatchedAsync(response.stream, _Frames(self._inspector, request))

@@ -21,6 +21,9 @@ QUERIES: dict[str, str] = {
     "agents.get": "agent_retrieve_params.AgentRetrieveParams",
     "agents.versions": "agents.version_list_params.VersionListParams",
     "environments.list_environments": "environment_list_params.EnvironmentListParams",
+    "work.poll": "environments.work_poll_params.WorkPollParams",
+    "work.list_work": "environments.work_list_params.WorkListParams",
+    "work.heartbeat": "environments.work_heartbeat_params.WorkHeartbeatParams",
     "vaults.list_vaults": "vault_list_params.VaultListParams",
     "credentials.list_credentials": "vaults.credential_list_params.CredentialListParams",
     "sessions.list_sessions": "session_list_params.SessionListParams",
@@ -47,6 +50,7 @@ QUERIES: dict[str, str] = {
 }
 """By handler; those that also have a body send `view` alone in the query."""
 WITH_BODIES = {"memories.create": ("view",), "memories.update": ("view",)}
+IN_HEADERS = HEADERS | {"anthropic_worker_id"}
 RANGE = re.compile(r"(.+)_(gte?|lte?)")
 PLAIN: dict[object, str] = {str: "string", int: "integer", bool: "boolean"}
 
@@ -60,7 +64,7 @@ def parameters(handler: str) -> tuple[tuple[str, dict[str, Any]], ...]:
     declared = getattr(importlib.import_module(f"{SDK_TYPES}.{module}"), name)
     hints = get_type_hints(declared, include_extras=True)
     kept = WITH_BODIES.get(handler, tuple(hints))
-    optional = [key for key in sorted(kept) if key not in HEADERS and get_origin(hints[key]) is not Required]
+    optional = [key for key in sorted(kept) if key not in IN_HEADERS and get_origin(hints[key]) is not Required]
     return tuple(_parameter(key, hints[key]) for key in optional)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conformance.requirements.entry import INFERRED, SDK, docs, met, not_yet
+from conformance.requirements.entry import INFERRED, SDK, differs, docs, met, not_yet
 
 LEDGER = (
     # Endpoints
@@ -86,7 +86,6 @@ LEDGER = (
         "agents:create:tools",
         "`tools` takes built-in toolsets, MCP toolsets and custom tools.",
         SDK,
-        "MCP toolsets are refused until there is MCP",
     ),
     met(
         "agents:create:tools:limit",
@@ -97,7 +96,6 @@ LEDGER = (
         "agents:create:mcp-servers",
         "`mcp_servers` has at most 20 entries of type `url` with unique names.",
         SDK,
-        "waits for MCP",
     ),
     met(
         "agents:create:skills",
@@ -115,11 +113,11 @@ LEDGER = (
         "A missing or null `execution_identity` is stored as `service_account`.",
         SDK,
     ),
-    not_yet(
+    differs(
         "agents:create:execution-identity:aws-role",
         "`aws_role` takes a `role_arn` of at most 2,048 characters.",
         SDK,
-        "no cloud provider's roles are used yet",
+        "400: this server runs sessions under no cloud provider's roles",
     ),
     met(
         "agents:create:metadata",

@@ -75,11 +75,10 @@ LEDGER = (
         "Archive and delete are 400 while running and 200 after idle; then a send is 400.",
         docs("Session operations"),
     ),
-    not_yet(
+    met(
         "check:15",
         "A budget pauses in order, accepts four kinds of event, resumes when raised, and removal is one-way.",
         docs("Session budgets"),
-        "waits for budgets",
     ),
     met(
         "check:16",

@@ -52,13 +52,11 @@ LEDGER = (
         "emitted:agent.mcp_tool_use",
         "`agent.mcp_tool_use` also names its server.",
         SDK,
-        "waits for MCP",
     ),
     met(
         "emitted:agent.mcp_tool_result",
         "`agent.mcp_tool_result` names its use.",
         SDK,
-        "waits for MCP",
     ),
     met(
         "emitted:agent.custom_tool_use",
@@ -257,11 +255,10 @@ LEDGER = (
         "`retries_exhausted` means given up after retries or at a limit.",
         SDK,
     ),
-    not_yet(
+    met(
         "emitted:stop:budget_reached",
         "`budget_reached` means paused at the cap.",
         SDK,
-        "waits for budgets",
     ),
     met(
         "emitted:stop:refusal",
@@ -303,7 +300,6 @@ LEDGER = (
         "emitted:error:mcp",
         "MCP failures name their server.",
         SDK,
-        "waits for MCP",
     ),
     not_yet(
         "emitted:error:credential_host_unreachable_error",

@@ -95,7 +95,6 @@ LEDGER = (
         "environments:networking:mcp-egress",
         "A session with an MCP server that `limited` networking shuts out is 400.",
         docs("Cloud environment setup"),
-        "waits for MCP",
     ),
     not_yet(
         "environments:packages:install",
@@ -139,11 +138,11 @@ LEDGER = (
         "A valid config that this server doesn't offer yet is a clear 400, never ignored.",
         INFERRED,
     ),
-    not_yet(
+    met(
         "environments:update:later-sandboxes",
         "A change reaches only sandboxes that are made later.",
         docs("Cloud environment setup"),
-        "nothing that an update can change reaches a sandbox yet",
+        "those of sessions that are made later",
     ),
     met(
         "environments:archive:no-new-sessions",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conformance.requirements.entry import INFERRED, SDK, docs, met, not_yet
+from conformance.requirements.entry import INFERRED, SDK, differs, docs, met, not_yet
 
 LEDGER = (
     met(
@@ -30,11 +30,11 @@ LEDGER = (
         "A missing or bad key is 401 `authentication_error`.",
         docs("Errors"),
     ),
-    not_yet(
+    differs(
         "errors:402",
         "Billing trouble is 402 `billing_error`.",
         docs("Errors"),
-        "nothing is billed here; no request can meet it",
+        "nothing is billed here, so no request can meet it",
     ),
     met(
         "errors:403",
@@ -75,7 +75,6 @@ LEDGER = (
         "errors:429",
         "Too many requests are 429 `rate_limit_error` with `retry-after`.",
         docs("Errors"),
-        "rate limits come later",
     ),
     met(
         "errors:500",
@@ -83,11 +82,11 @@ LEDGER = (
         docs("Errors"),
         "no request is known to cause one",
     ),
-    not_yet(
+    differs(
         "errors:504",
         "A request that ran out of time is 504 `timeout_error`.",
         docs("Errors"),
-        "no request has a time limit of its own",
+        "no request has a time limit of its own; what takes long is told on the session",
     ),
     met(
         "errors:529",
@@ -104,17 +103,17 @@ LEDGER = (
         "A write to an archived environment, or a session on it, is 400 `environment_archived`.",
         SDK,
     ),
-    not_yet(
+    differs(
         "errors:code:environment_create_disabled",
         "Creating an environment where policy forbids it is 403 `environment_create_disabled`.",
         SDK,
-        "no policy of this kind exists here",
+        "no policy forbids it here: a key's scope decides, with 403 `permission_error`",
     ),
-    not_yet(
+    differs(
         "errors:code:environment_update_disabled",
         "Updating an environment where policy forbids it is 403 `environment_update_disabled`.",
         SDK,
-        "no policy of this kind exists here",
+        "no policy forbids it here: a key's scope decides, with 403 `permission_error`",
     ),
     met(
         "errors:code:invalid_metadata",

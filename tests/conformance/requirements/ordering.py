@@ -15,7 +15,7 @@ LEDGER = (
         "ordering:processed-at:on-receipt",
         "Custom results, tool results and outcomes are processed on receipt.",
         docs("Session event stream"),
-        "tool results and outcomes come with their features",
+        "outcomes come with their feature",
     ),
     met(
         "ordering:processed-at:twice-on-stream",

@@ -106,13 +106,11 @@ LEDGER = (
         "sessions:create:vault-ids",
         "`vault_ids` name the vaults whose credentials the session may use.",
         SDK,
-        "waits for vaults",
     ),
     met(
         "sessions:create:budget",
         "`budget` caps the session's cost.",
         SDK,
-        "waits for budgets",
     ),
     met(
         "sessions:create:refused-not-offered",
@@ -190,7 +188,6 @@ LEDGER = (
         "sessions:overrides:servers-tools",
         "Clearing `mcp_servers` while tools refer to one is 400.",
         docs("Start a session"),
-        "waits for MCP",
     ),
     met(
         "sessions:overrides:effort",
@@ -257,7 +254,6 @@ LEDGER = (
         "sessions:usage:list-cost",
         "`list_cost` is whole cents as a string, rounded, where the model has a price.",
         docs("Session event stream"),
-        "null for now; prices come with budgets",
     ),
     met(
         "sessions:usage:active-seconds",
@@ -291,7 +287,6 @@ LEDGER = (
         "sessions:update:agent:idle",
         "`agent.tools` and `agent.mcp_servers` are replaced whole, on an idle session.",
         docs("Session operations"),
-        "`mcp_servers` takes only `[]` for now",
     ),
     met(
         "sessions:update:agent:running",
@@ -307,7 +302,6 @@ LEDGER = (
         "sessions:update:budget",
         "The budget can be raised or removed.",
         docs("Session budgets"),
-        "waits for budgets",
     ),
     met(
         "sessions:update:vault-ids",

@@ -35,11 +35,10 @@ LEDGER = (
         "An interrupt closes pending calls with error results and ends with `end_turn`, without a model call.",
         docs("Multiagent orchestration"),
     ),
-    not_yet(
+    met(
         "status:budget:raised",
         "A raised or removed budget makes a paused session run again.",
         docs("Session budgets"),
-        "waits for budgets",
     ),
     met(
         "status:running-to-idle",
@@ -98,11 +97,11 @@ LEDGER = (
         docs("Multiagent orchestration"),
         "waits for multiagent sessions",
     ),
-    not_yet(
+    met(
         "status:stop-reason:priority",
         "At session level `requires_action` beats `budget_reached`, and both beat the primary's reason.",
         docs("Session budgets"),
-        "waits for budgets",
+        "with one thread, the primary's; delegation will show more of it",
     ),
     not_yet(
         "status:stop-reason:union",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conformance.requirements.entry import INFERRED, OBSERVED, SDK, differs, docs, met, not_yet
+from conformance.requirements.entry import INFERRED, OBSERVED, SDK, differs, docs, met
 
 LEDGER = (
     met(
@@ -55,11 +55,10 @@ LEDGER = (
         "An operator's setting lets requests without the beta value through.",
         INFERRED,
     ),
-    not_yet(
+    met(
         "transport:beta:memory",
         "Memory-store routes ask for `agent-memory-2026-07-22` instead.",
         docs("Beta headers"),
-        "waits for memory stores",
     ),
     met(
         "transport:workspace:own",
@@ -177,13 +176,13 @@ LEDGER = (
         "transport:rate:create",
         "Creating calls over the configured rate are 429 with `retry-after`.",
         docs("Reference"),
-        "rate limits are off by default and come later",
+        "off unless the operator sets them",
     ),
     met(
         "transport:rate:read",
         "Reading calls over the configured rate are 429 with `retry-after`.",
         docs("Reference"),
-        "rate limits are off by default and come later",
+        "off unless the operator sets them",
     ),
     met(
         "transport:ids:prefixes",

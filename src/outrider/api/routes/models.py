@@ -8,6 +8,7 @@ from outrider.api.endpoint import Call, Reply
 from outrider.errors import InvalidRequest, NotFound
 from outrider.wire.query import Query
 
+LIFECYCLES = ("active", "deprecated", "retired")  # here all are active
 EPOCH = "1970-01-01T00:00:00Z"  # when a model was made is not known here
 
 
@@ -27,7 +28,8 @@ def _object(call: Call, name: str) -> dict[str, Any]:
 async def list_models(call: Call) -> Reply:
     query = Query(call.query)
     limit = query.limit(default=20, most=1000)
-    names = call.services.models.names()
+    asked = query.choices("lifecycle", LIFECYCLES)
+    names = call.services.models.names() if not asked or "active" in asked else []
     after, before = query.text("after_id"), query.text("before_id")
     for marker in (after, before):
         if marker is not None and marker not in names:

@@ -92,6 +92,8 @@ def output_text(turn: Turn) -> str:
 
 def _message_start(request: Request, usage: Usage) -> Event:
     started = counts(usage) | {"output_tokens": 1, "service_tier": "standard"}
+    if "speed" in request.body:
+        started["speed"] = request.body["speed"]
     return {
         "type": "message_start",
         "message": {
