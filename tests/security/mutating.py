@@ -29,7 +29,18 @@ PACKAGE = Path(outrider.__file__).parent
 FAILED = 1  # pytest's exit code when tests ran and some failed; another one is a broken mutation
 BROKE = 3  # and when pytest itself failed: before 3.11.5, Python can't parse in two threads at once, as reports may
 TEST_SECONDS = 100
-OPTIONS = ("-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "-W", "ignore::pytest.PytestAssertRewriteWarning")
+OPTIONS = (
+    "-q",
+    "-x",
+    "-p",
+    "no:cacheprovider",
+    "-p",
+    "no:xdist",
+    "-p",
+    "no:schemathesis",
+    "-W",
+    "ignore::pytest.PytestAssertRewriteWarning",
+)
 """The warning is of plugins that were imported before the fork: as an error it would end every run before its test."""
 
 Listed = dict[str, Any]
