@@ -15,7 +15,7 @@ from anthropic import Anthropic, AuthenticationError
 from conftest_types import Play
 from live_server import Server
 from session_talk import Talk
-from test_skills import skill_file, zipped
+from test_skills import loose, skill_file, zipped
 from turns import TOOLSET, every, refused, text_of
 from workers import environment_of, key_of, own_mnt, token_of, until_now, without_work, worker_apart
 
@@ -76,8 +76,9 @@ def bash(command: str) -> ToolUse:
 
 
 def at_a_worker(play: Play, stores: Stores, environment: str, *turns: Turn) -> Talk:
-    skill = stores.client.beta.skills.create(files=[("s.zip", zipped(mode=0o100755))])
-    agent = {"skills": [{"type": "custom", "skill_id": skill.id}]}
+    skills = stores.client.beta.skills
+    made = [skills.create(files=[("s.zip", zipped(mode=0o100755))]), skills.create(files=loose(description="Another."))]
+    agent = {"skills": [{"type": "custom", "skill_id": skill.id} for skill in made]}
     return play(*turns, tools=[TOOLSET], agent=agent, environment_id=environment, resources=stores.resources())
 
 
@@ -87,9 +88,10 @@ def test_a_session_at_a_worker_uses_its_skill_and_its_memories_and_what_it_write
 ) -> None:
     environment = environment_of(client)
     reading = ToolUse("read", {"file_path": "skills/greeting/SKILL.md"})
+    other = bash("cat skills/greeting.2/SKILL.md")
     noting = ToolUse("write", {"file_path": f"{NOTES}/by-tool.md", "content": "written"})
     refusing = ToolUse("write", {"file_path": f"{RULES}/by-tool.md", "content": "written"})
-    turns = (Turn(reading, bash(LOOK)), Turn(noting, refusing), Turn(bash(WRITE), bash(DEFY)), Turn("Done."))
+    turns = (Turn(reading, bash(LOOK), other), Turn(noting, refusing), Turn(bash(WRITE), bash(DEFY)), Turn("Done."))
     talk = at_a_worker(play, stores, environment, *turns)
     talk.say("go")
     with worker_apart(server.url, environment, key_of(client, environment), tmp_path / "w", before=own_mnt()):
@@ -98,7 +100,8 @@ def test_a_session_at_a_worker_uses_its_skill_and_its_memories_and_what_it_write
     results = every(talk.history(), "user.tool_result")
     assert skill_file().decode().strip() in "\n".join(text_of(results[0]).splitlines())
     assert text_of(results[1]).split("\n")[:3] == ["hello", "known", "the rule"]
-    assert [bool(one.is_error) for one in results] == [False, False, False, True, False, False]
+    assert [bool(one.is_error) for one in results] == [False, False, False, False, True, False, False]
+    assert "description: Another." in text_of(results[2])
     assert stores.contents(stores.notes) == {
         "/by-tool.md": "written",
         "/deep/x.md": "x\n",

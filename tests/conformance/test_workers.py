@@ -10,6 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 from anthropic import Anthropic, AsyncAnthropic, beta_async_tool
+from anthropic.lib.environments import iter_work
 from anthropic.lib.tools.agent_toolset import AgentToolContext, beta_agent_toolset_20260401
 from conftest_types import CUSTOM, Play
 from cutting_proxy import CuttingProxy
@@ -228,6 +229,48 @@ async def test_a_worker_that_leaves_a_waiting_session_leaves_it_to_the_next(
         await answered(talk, "Done.")
         await until_no_work(client, place[0])
     assert len(every(talk.history(), "user.tool_result")) == 1
+
+
+@requirement("helpers:environment-worker")
+async def test_an_item_that_a_poller_took_is_served_by_a_worker_that_knows_its_secret_alone(
+    play: Play,
+    client: Anthropic,
+    server: Server,
+    place: tuple[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As where a dispatcher starts a container for each item, by the variables that the SDK's own tools set."""
+    talk = play(Turn(BASH), Turn("Done."), tools=[TOOLSET], environment_id=place[0])
+    talk.say("go")
+    await rested(talk)
+    async with asyncio.timeout(60), AsyncAnthropic(base_url=server.url, api_key="not-a-key") as own:
+        work = own.beta.environments.work
+        names: dict[str, Any] = {"environment_id": place[0], "environment_key": place[1]}
+        taken = [item async for item in work.poller(**names, drain=True, auto_stop=False, block_ms=None)]
+        (item,) = taken
+        assert item.secret is not None
+        for name, value in (("WORK_ID", item.id), ("ENVIRONMENT_ID", place[0]), ("SESSION_ID", item.data.id)):
+            monkeypatch.setenv(f"ANTHROPIC_{name}", value)
+        monkeypatch.setenv("ANTHROPIC_WORK_SECRET", item.secret)
+        await work.worker(workdir=tmp_path, max_idle=0.2).handle_item()
+    assert text_of(only(talk.history(), "agent.message")) == "Done."
+    assert live_work(client, place[0]) == []
+
+
+def test_a_poller_stops_what_its_reader_is_done_with_and_a_session_that_still_waits_is_queued_again(
+    play: Play, client: Anthropic, server: Server, place: tuple[str, str]
+) -> None:
+    talk = play(Turn(BASH), Turn("Done."), tools=[TOOLSET], environment_id=place[0])
+    talk.say("go")
+    talk.wait()
+    with server.client() as base:
+        work = base.with_options(api_key=place[1]).beta.environments.work
+        poller: Any = iter_work(work, environment_id=place[0])
+        assert [next(poller).data.id, next(poller).data.id] == [talk.id, talk.id]
+        assert [item.state for item in client.beta.environments.work.list(place[0])] == ["starting", "stopped"]
+        poller.close()
+    assert [item.state for item in live_work(client, place[0])] == ["queued"]
 
 
 async def test_the_sdks_runner_alone_serves_a_session_with_an_environments_key(

@@ -14,7 +14,7 @@ from outrider.errors import NotFound, PermissionDenied
 from outrider.ports.access import ApiKey, Role
 from outrider.ports.log import SessionKey
 from outrider.resources.memory_mounts import attached
-from outrider.session.events import decode
+from outrider.resources.skills.used import skills_of
 from outrider.session.inbox import RESULTS
 
 if TYPE_CHECKING:
@@ -84,8 +84,7 @@ async def _require_of_token(records: Records, key: ApiKey, path: Mapping[str, st
 async def _skills(records: Records, key: ApiKey) -> set[str]:
     """Those of the agent in a token's session."""
     record = await records.session(SessionKey(key.workspace, key.session or ""))
-    agent: dict[str, Any] = {} if record is None else decode(record.agent)
-    return {skill["skill_id"] for skill in agent.get("skills", [])}
+    return set() if record is None else {skill["skill_id"] for skill in skills_of(record)}
 
 
 async def memory_access(records: Records, key: ApiKey, store: str) -> str | None:

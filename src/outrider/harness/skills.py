@@ -29,7 +29,7 @@ def announced(context: Context) -> list[str]:
 def _own(context: Context) -> Iterator[str]:
     at_worker = context.environment.get("config", {}).get("type") == SELF_HOSTED
     for one in context.skills:
-        place = f"{PLACE_OF_WORKERS}/{one['name']}" if at_worker else f"{PLACE}/{one['directory']}"
+        place = f"{PLACE_OF_WORKERS if at_worker else PLACE}/{one['directory']}"
         yield f"- {one['name']}: {one['description']} ({place}/{SKILL_FILE})"
 
 

@@ -15,10 +15,11 @@ from outrider.api.announcing import check_room, erase_bytes, opened, withdraw
 from outrider.api.answers import Answered, FileReply, Keep
 from outrider.api.endpoint import Call, Reply, too_large
 from outrider.api.lists import ORDER_OF_LISTS, mark_created, page_of
-from outrider.api.lookup import skill_record, skill_version_record
+from outrider.api.lookup import skill_record, skill_version_named, skill_version_record
 from outrider.api.multipart import Form
 from outrider.errors import InvalidRequest
 from outrider.ports.files import Announced, content_of
+from outrider.ports.log import SessionKey
 from outrider.ports.records import Page
 from outrider.ports.skills import SKILL, VERSION, SkillRecord, SkillVersion
 from outrider.resources.skills.bundle import MOST_BYTES, MOST_FILES, Bundle, pack, read_upload
@@ -35,6 +36,7 @@ from outrider.resources.skills.records import (
     version_object,
     version_of,
 )
+from outrider.resources.skills.used import for_log, skills_of
 from outrider.wire.pages import cut, page_bytes, read_cursor
 from outrider.wire.query import Query
 
@@ -232,7 +234,20 @@ async def list_versions(call: Call) -> Reply:
 
 
 async def get_version(call: Call) -> Reply:
-    return Reply(version_object(await skill_version_record(call, latest=True)))
+    version = await skill_version_record(call, latest=True)
+    return Reply(version_object(version) | await _directory(call, version))
+
+
+async def _directory(call: Call, version: SkillVersion) -> dict[str, str]:
+    """Workers put a skill where its name says. Of two with one name the second lies beside the first, as in sandboxes
+    and as the agent was told, so to the token of a session it goes by its directory's name."""
+    if call.key.session is None:
+        return {}
+    record = await call.services.records.session(SessionKey(call.workspace, call.key.session))
+    entries = [] if record is None else skills_of(record)
+    named = [await skill_version_named(call, one["skill_id"], one["version"]) for one in entries]
+    found = {one["version"]: one["directory"] for one in for_log([one for one in named if one is not None])}
+    return {"name": found.get(version.id, version.name)}
 
 
 async def delete_version(call: Call) -> Reply:

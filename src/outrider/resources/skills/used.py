@@ -6,13 +6,17 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from outrider.errors import InvalidRequest
+from outrider.ports.records import SessionRecord
 from outrider.ports.skills import SkillVersion
 from outrider.resources.skills.records import LATEST
 from outrider.resources.tools import enabled_builtins
 
 READ = "read"
 Object = dict[str, Any]
+_decode = msgspec.json.Decoder(Object).decode
 
 
 def resolved_skills(given: Sequence[Mapping[str, Any]], *, field: str = "skills") -> list[Object]:
@@ -39,6 +43,11 @@ def check_readable(agent: Mapping[str, Any], *, prefix: str = "") -> None:
 def pinned(entries: Sequence[Mapping[str, Any]], versions: Sequence[SkillVersion]) -> list[Object]:
     """The entries of a session's agent: it keeps the versions that it began with."""
     return [{**entry, "version": version.id} for entry, version in zip(entries, versions, strict=True)]
+
+
+def skills_of(record: SessionRecord) -> list[Object]:
+    """The entries of a stored session's agent."""
+    return _decode(record.agent).get("skills", [])
 
 
 def for_log(versions: Sequence[SkillVersion]) -> list[Object]:
