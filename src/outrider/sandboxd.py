@@ -33,7 +33,13 @@ def main(settings: Settings, listener: socket.socket, *, peers: int, egress: soc
 async def _serve(settings: Settings, listener: socket.socket, fd: int, egress: socket.socket | None) -> None:
     identity = peers.unpack(fd)
     context = peers.server_context(identity)
-    sandboxes = BubblewrapSandboxes(settings.sandboxes, settings.zygote_socket, settings.sandbox_run, settings.limits)
+    sandboxes = BubblewrapSandboxes(
+        settings.sandboxes,
+        settings.zygote_socket,
+        settings.sandbox_run,
+        settings.limits,
+        build_seconds=settings.packages.build_timeout,
+    )
     lease = settings.sandbox_lease if settings.shared_workspaces else 0.0
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

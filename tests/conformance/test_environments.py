@@ -66,7 +66,7 @@ def test_a_cloud_config_reads_back_whole(client: Anthropic, config: Any) -> None
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
-    ({"type": "cloud", "packages": {"type": "packages", "pip": ["requests"]}}, "pip"),
+    ({"type": "cloud", "packages": {"type": "packages", "apt": ["jq"]}}, "apt"),
 ]
 
 

@@ -39,6 +39,7 @@ GIVEN = frozenset({"resource.add", "resource.drop", "harness.upload", "shim.uplo
 MEMORY = frozenset({"memory.mount", "memory.write", "memory.settle", "shim.settle"})
 TELLS = frozenset({"api.webhook", "webhook.fan_out", "webhook.send", "webhook.settle", "vault.webhook"})
 WORK = frozenset(f"work.{what}" for what in ("enlist", "claim", "ack", "beat", "stop", "lapse"))
+EQUIPS = frozenset({"harness.equip", "layer.seal"})
 RUNS = frozenset({"run.add", "run.fire", "run.end"})
 DOOMS = frozenset(f"workspace.{what}" for what in ("mark", "session", "bytes", "rows"))
 KILLED_IN = {
@@ -52,6 +53,7 @@ KILLED_IN = {
     "test_work_kill.py": WORK,
     "test_deployment_kill.py": RUNS,
     "test_workspace_kill.py": DOOMS,
+    "test_packages_kill.py": EQUIPS,
 }
 """Places that the matrix's session does not come to, by the test that kills there."""
 ELSEWHERE = frozenset[str]().union(*KILLED_IN.values())

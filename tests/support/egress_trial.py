@@ -105,14 +105,16 @@ class Trial:
         idle: float = 60.0,
         resolve: Callable[[str, int], Awaitable[list[str]]] | None = None,
         injector: Injector | None = None,
+        packages: Mapping[str, tuple[str, ...]] | None = None,
     ) -> AsyncGenerator[Door]:
-        """A new proxy at the sandboxes' socket, which lets the private addresses `allow` in."""
+        """A new proxy at the sandboxes' socket, which lets the private addresses `allow` in, and the hosts `packages`
+        for builds."""
         record = Record(self.host.place, SystemClock())
         terms = Terms(
             [allowance(text) for text in allow], idle, record, resolve=resolve or self.resolve, injector=injector
         )
         tell = nothing_to_tell if injector is None else injector.tell
-        self.door = Door(self.host.root, terms, connections, tell)
+        self.door = Door(self.host.root, terms, connections, tell, packages)
         self.host.egress.unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         listener.bind(str(self.host.egress))

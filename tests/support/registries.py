@@ -18,8 +18,30 @@ from pathlib import Path
 WHEEL = "demo_pip-1.0-py3-none-any.whl"
 
 
+class Gate:
+    """Holds the index of `demo-pip` while it is closed, and counts who asked for it."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self._open = threading.Event()
+        self._open.set()
+        self.came = threading.Event()
+
+    def close(self) -> None:
+        self.came.clear()
+        self._open.clear()
+
+    def open(self) -> None:
+        self._open.set()
+
+    def pass_through(self) -> None:
+        self.asked += 1
+        self.came.set()
+        self._open.wait(60.0)
+
+
 @contextmanager
-def registries(place: Path) -> Generator[int]:
+def registries(place: Path, gate: Gate | None = None) -> Generator[int]:
     """Its port. `localhost` packages are `demo-pip` and `demo-npm`; the repository is at `/demo.git`."""
     files = {f"/files/{WHEEL}": _wheel()}
     files["/simple/demo-pip/"] = f'<a href="/files/{WHEEL}">{WHEEL}</a>'.encode()
@@ -29,6 +51,8 @@ def registries(place: Path) -> Generator[int]:
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
             body = files.get(path)
+            if gate is not None and path == "/simple/demo-pip/":
+                gate.pass_through()
             if body is None and path.startswith("/demo.git/") and ".." not in path:
                 found = place / path[1:]
                 body = found.read_bytes() if found.is_file() else None

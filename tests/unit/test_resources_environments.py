@@ -66,7 +66,7 @@ def test_every_way_to_ask_for_the_default_gives_it(fields: dict[str, Any]) -> No
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        (cloud(packages={"npm": ["left-pad"]}), "config.packages.npm: packages are not offered"),
+        (cloud(packages={"apt": ["jq"]}), "config.packages.apt: packages of apt are not offered"),
     ],
 )
 def test_what_is_not_offered_yet_is_refused_by_name(fields: dict[str, Any], message: str) -> None:

@@ -1,5 +1,5 @@
-"""`outrider doctor --learn-package-hosts`: runs each package manager's client in a sandbox, whose way out notes what it
-asks, and writes the hosts into the config file when the operator agrees.
+"""`outrider doctor --learn-package-hosts`: runs each package manager's client in a sandbox as an environment's packages
+are installed in, whose way out notes what it asks, and writes the hosts into the config file when the operator agrees.
 """
 
 from __future__ import annotations
@@ -100,7 +100,12 @@ def _zygote(settings: Settings, place: Path) -> Generator[None]:
     from outrider.sandbox import plan, zygote
 
     options = plan.zygote_options(
-        place / "root", place / "run", settings.limits, strict=settings.strict_sandbox, egress=place / "egress.sock"
+        place / "root",
+        place / "run",
+        settings.limits,
+        strict=settings.strict_sandbox,
+        egress=place / "egress.sock",
+        build_environment=settings.packages.environment,
     )
     with _child(lambda: zygote.main(str(place / "z.sock"), options)):
         yield
@@ -149,7 +154,9 @@ async def _run(settings: Settings, place: Path, asked: Asked) -> dict[str, str]:
     for manager in asked.managers:
         given = {"command": command(manager, asked), "timeout_ms": (SECONDS + 20) * 1000}
         call = ToolCall(f"sevt_{manager}", "sthr_learn", "bash", given)
+        as_in_a_build = {"op": "equip", "layers": [], "build": manager, "epoch": 1}
         try:
+            await sandboxes.ask(SESSION + manager, as_in_a_build)
             outcome = await sandboxes.execute(SESSION + manager, call, epoch=1)
             said[manager] = str(outcome.content[0]["text"])
             await sandboxes.delete(SESSION + manager)

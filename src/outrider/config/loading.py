@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from outrider.config.access import RATE_KEYS, allowed_hosts, cors_origins, rate_limits
 from outrider.config.folders import check_folders, folders
+from outrider.config.packages import PACKAGES_KEYS, package_settings
 from outrider.config.settings import (
     FIRST_UID,
     LOOPBACK,
@@ -68,6 +69,7 @@ TABLES = (
     "prices",
     "webhooks",
     "folders",
+    "packages",
 )
 DEAREST = 1_000  # dollars an hour
 LOG_FORMATS = ("text", "json")
@@ -151,6 +153,7 @@ def load(
         egress=egress_settings(table_of(document, "egress", EGRESS_KEYS, path), f"Config file {path}: egress"),
         git_hosts=git_hosts(_git(document, path).get("hosts", {}), f"Config file {path}: git.hosts"),
         folders=folders(document.get("folders", {}), f"Config file {path}: folders"),
+        packages=package_settings(table_of(document, "packages", PACKAGES_KEYS, path), f"Config file {path}: packages"),
         mcp=_mcp(table_of(document, "mcp", tuple(McpSettings.__dataclass_fields__), path), path),
         prices=_prices(table_of(document, "prices", tuple(Prices.__dataclass_fields__), path), path),
         webhooks=_webhooks(table_of(document, "webhooks", tuple(WebhookSettings.__dataclass_fields__), path), path),

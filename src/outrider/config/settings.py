@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from outrider.config.folders import Folder
+from outrider.config.packages import PackageSettings
 from outrider.githosts import GITHUB, GitHost
 from outrider.networks import Allowance, EgressSettings
 
@@ -162,6 +163,7 @@ class Settings:
     egress: EgressSettings = field(default_factory=EgressSettings)
     git_hosts: tuple[GitHost, ...] = (GITHUB,)
     folders: tuple[Folder, ...] = ()
+    packages: PackageSettings = field(default_factory=PackageSettings)
     mcp: McpSettings = field(default_factory=McpSettings)
     prices: Prices = field(default_factory=Prices)
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, cast
 
@@ -12,12 +13,13 @@ from outrider.harness.fitting import fitted
 from outrider.harness.skills import announced
 from outrider.harness.tools import model_tools
 from outrider.ports.model import ModelProfile
+from outrider.ports.packages import wanted_packages
 from outrider.session import size
 from outrider.session.events import encode
 from outrider.session.fold import SELF_HOSTED
 from outrider.session.state import Context, Message
 
-BUILDER = 5  # version of this module's output, logged with each request
+BUILDER = 6  # version of this module's output, logged with each request
 CACHE_MARK = {"type": "ephemeral"}
 THINKING_TOKENS = 4_096
 MOST_FILES_NAMED = 50
@@ -120,6 +122,8 @@ def _system(context: Context, *, with_tools: bool, cache: bool) -> list[dict[str
         blocks += _text(_mounts(context))
     if context.folders and with_tools:
         blocks += _text(_folders(context))
+    if with_tools and (packages := wanted_packages(context.environment)):
+        blocks += _text(_packages(packages))
     if context.files and with_tools:
         blocks += _text(_files(context))
     if context.memory and with_tools:
@@ -152,6 +156,11 @@ def _folders(context: Context) -> str:
         access = "you may read and write" if folder["access"] == "read_write" else "read-only"
         lines.append(f"- {folder['mount_path']} ({access})")
     return "\n".join(lines)
+
+
+def _packages(packages: Mapping[str, Sequence[str]]) -> str:
+    lines = ["Packages that are installed for you, beside what the system has:"]
+    return "\n".join([*lines, *(f"- {manager}: {' '.join(listed)}" for manager, listed in packages.items())])
 
 
 def _files(context: Context) -> str:

@@ -1,5 +1,5 @@
-"""The files that a session was given, and its agent's skills, brought into its sandbox before the next tool call runs
-there.
+"""The files that a session was given, its agent's skills and its environment's packages, brought into its sandbox
+before the next tool call runs there.
 
 Nothing of it is in the log but what was given: the sandbox knows which files it holds as a whole, so whoever takes over
 asks it anew. While files are missing no call begins.
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -19,6 +19,7 @@ from outrider.harness.journal import Journal
 from outrider.ports.blobs import Blobs
 from outrider.ports.files import FileRecord, FileRecords, content_of
 from outrider.ports.log import Lease
+from outrider.ports.packages import Equipment, wanted_packages
 from outrider.ports.records import Page
 from outrider.ports.sandbox import UPLOAD_PIECE, Sandboxes, Upload
 from outrider.ports.skills import SkillRecords
@@ -32,6 +33,7 @@ SECONDS = 600.0  # for all that is missing at once
 STOP_SECONDS = 10.0
 EVERY = Page(limit=1_000_000)
 
+Packages = Mapping[str, tuple[str, ...]]
 Skill = dict[str, Any]
 """As the session's log tells of it."""
 Content = Callable[[], AsyncIterator[bytes]]
@@ -40,13 +42,20 @@ log = logging.getLogger("outrider.harness")
 
 
 class Brings(Protocol):
+    async def equip(self, lease: Lease, packages: Packages) -> None:
+        """Have the sandbox hold these packages. Raises Fenced, SandboxUnavailable."""
+        ...
+
     async def bring(self, lease: Lease, files: Sequence[GivenFile], skills: Sequence[Skill]) -> None:
         """Have the sandbox hold these and nothing else. Raises Fenced, SandboxUnavailable and what the stores raise."""
         ...
 
 
 class BringsNothing:
-    """Implements `Brings`, where no session is given files."""
+    """Implements `Brings`, where no session is given files or packages."""
+
+    async def equip(self, lease: Lease, packages: Packages) -> None:
+        return None
 
     async def bring(self, lease: Lease, files: Sequence[GivenFile], skills: Sequence[Skill]) -> None:
         return None
@@ -60,6 +69,12 @@ class Uploads:
         self._skills = skills
         self._blobs = blobs
         self._sandboxes = sandboxes
+
+    async def equip(self, lease: Lease, packages: Packages) -> None:
+        faults.point("harness.equip.before")
+        equipment = Equipment(lease.key.workspace, packages)
+        await self._sandboxes.equip(lease.key.session, equipment, epoch=lease.epoch)
+        faults.point("harness.equip.after")
 
     async def bring(self, lease: Lease, files: Sequence[GivenFile], skills: Sequence[Skill]) -> None:
         wanted = await self._given(lease, files) | await self._taught(lease.key.workspace, skills)
@@ -142,7 +157,8 @@ class Bringing:
         say why the files could not be had."""
         context = self._journal.context
         if self._task is None:
-            if not (context.had_files or context.skills) or self._there == context.files:
+            given = context.had_files or context.skills or wanted_packages(context.environment)
+            if not given or self._there == context.files:
                 return True
             self._task = self._spawn(self._bring(list(context.files)))
         if not self._task.done():
@@ -156,9 +172,13 @@ class Bringing:
 
     async def _bring(self, files: list[GivenFile]) -> None:
         self._problem = ""
+        context, lease = self._journal.context, self._journal.lease
         try:
-            async with asyncio.timeout(SECONDS):
-                await self._brings.bring(self._journal.lease, files, self._journal.context.skills)
+            if packages := wanted_packages(context.environment):
+                await self._brings.equip(lease, packages)
+            if context.had_files or context.skills:
+                async with asyncio.timeout(SECONDS):
+                    await self._brings.bring(lease, files, context.skills)
             self._there = files
         except Fenced:
             raise

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 from outrider.errors import CallLost, Fenced, OutriderError, PeerRefused, SandboxUnavailable
 from outrider.links.frames import BEAT_SECONDS, VERSION, Frame, Frames, Gone
 from outrider.links.peers import CONNECT_SECONDS, check_role
+from outrider.ports.packages import Equipment
 from outrider.ports.sandbox import NotMounted, Output, OutputChanged, Sandboxes, ToolCall, Upload
 
 log = logging.getLogger("outrider.sandbox")
@@ -158,7 +159,7 @@ class _Serving:
                 )
             case "interrupt":
                 return await self._sandboxes.interrupt(session, frame["call_id"], epoch=frame["epoch"])
-            case "outputs" | "output" | "missing" | "upload" | "memory":
+            case "outputs" | "output" | "missing" | "upload" | "memory" | "equip":
                 return await self._files(session, frame)
             case "keep":
                 for one in frame["sessions"]:
@@ -179,6 +180,8 @@ class _Serving:
         """What was asked of its memory; the list of its outputs, or a piece of one, None when that was changed."""
         if frame["op"] == "memory":
             return await self._sandboxes.memory(session, frame["request"])
+        if frame["op"] == "equip":
+            return await self._sandboxes.equip(session, Equipment(**frame["equipment"]), epoch=frame["epoch"])
         if frame["op"] in ("missing", "upload"):
             return await self._uploads(session, frame)
         if frame["op"] == "outputs":

@@ -19,6 +19,7 @@ from typing import Any
 from outrider.errors import CallLost, Fenced, PeerRefused, SandboxUnavailable
 from outrider.links.frames import BEAT_SECONDS, VERSION, Frame, Frames, Gone, NotTrusted
 from outrider.links.peers import dial
+from outrider.ports.packages import Equipment
 from outrider.ports.sandbox import (
     Capabilities,
     Living,
@@ -37,6 +38,7 @@ HELLO_SECONDS = 5.0
 ANSWER_SECONDS = 60.0  # for what the host answers at once, or soon
 INTERRUPT_SECONDS = 5.0  # a client's interrupt waits for this
 ERASE_SECONDS = 660.0
+EQUIP_SECONDS = 4 * 3600.0  # the host itself ends what takes too long
 MARGIN = 2.0  # beyond a host's lease, before its sessions may move
 
 
@@ -165,6 +167,10 @@ class RemoteSandboxes:
         async for offset, piece in placed_pieces(upload, content):
             data = base64.b64encode(piece).decode()
             await self._ask({**about, "offset": offset, "data": data}, ANSWER_SECONDS)
+
+    async def equip(self, session: str, equipment: Equipment, *, epoch: int) -> None:
+        request = {"op": "equip", "session": session, "equipment": asdict(equipment), "epoch": epoch}
+        await self._ask(request, EQUIP_SECONDS)
 
     async def memory(self, session: str, request: dict[str, Any]) -> dict[str, Any]:
         return await self._ask({"op": "memory", "session": session, "request": request}, ANSWER_SECONDS)

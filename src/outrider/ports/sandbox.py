@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from outrider.errors import Internal
+from outrider.ports.packages import Equipment
 
 Living = Callable[[Collection[str]], Awaitable[set[str]]]
 """Says which of these ids are of stored sessions."""
@@ -148,6 +149,12 @@ class Sandboxes(Protocol):
     async def put_upload(self, session: str, upload: Upload, content: AsyncIterator[bytes], *, epoch: int) -> None:
         """Its bytes, as many as its size says, in pieces of at most `UPLOAD_PIECE`. It is there as a whole when this
         returns, and not at all before. Raises SandboxUnavailable, Fenced, and what `content` raises."""
+        ...
+
+    async def equip(self, session: str, equipment: Equipment, *, epoch: int) -> None:
+        """Have the session's sandbox hold these packages from now on, installed now if they are not yet, which may take
+        long; a sandbox without them is started again. A session without a place gets one. Raises SandboxUnavailable,
+        which says why they can't be had; Fenced."""
         ...
 
     async def memory(self, session: str, request: dict[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,5 @@
-"""Rules of environments: cloud sandboxes with an unrestricted or limited network and no packages, or self-hosted ones,
-whose tools a worker runs elsewhere; packages are refused for now."""
+"""Rules of environments: cloud sandboxes with an unrestricted or limited network and packages, or self-hosted ones,
+whose tools a worker runs elsewhere."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from outrider.errors import EnvironmentArchived, InvalidRequest, NotSupported
+from outrider.errors import EnvironmentArchived, InvalidRequest
 from outrider.ports.records import EnvironmentRecord
-from outrider.resources import metadata
+from outrider.resources import metadata, packages
 
-PACKAGES = ("apt", "cargo", "gem", "go", "npm", "pip")
 LIMITED: Mapping[str, Any] = {
     "type": "limited",
     "allowed_hosts": (),
@@ -66,7 +65,7 @@ def updated_environment(current: Environment, request: Mapping[str, Any], *, now
     _check_scope(request.get("scope"))
     changed = current | _changes(current, request)
     if not is_self_hosted(changed):
-        changed["config"] = changed["config"] | _networking(config, changed["config"]["networking"])
+        changed["config"] = _cloud(config, changed["config"])
     return None if changed == current else changed | {"updated_at": now}
 
 
@@ -90,15 +89,23 @@ def is_self_hosted(environment: Mapping[str, Any]) -> bool:
 def _new_config(config: Mapping[str, Any] | None) -> dict[str, Any]:
     if config is not None and config["type"] == SELF_HOSTED:
         return {"type": SELF_HOSTED}
-    return _cloud({"type": "unrestricted"}) | _networking(config)
+    plain = {"type": "cloud", "networking": {"type": "unrestricted"}, "packages": packages.no_packages()}
+    return _cloud(config, plain)
 
 
-def _cloud(networking: dict[str, Any]) -> dict[str, Any]:
-    packages = {"type": "packages", **{kind: list[str]() for kind in PACKAGES}}
-    return {"type": "cloud", "networking": networking, "packages": packages}
+def _cloud(config: Mapping[str, Any] | None, before: Mapping[str, Any]) -> dict[str, Any]:
+    """What a request makes of a cloud config: what it does not name stays. Raises InvalidRequest."""
+    given = None if config is None else config.get("packages")
+    made = {
+        **before,
+        **_networking(config, before["networking"]),
+        "packages": packages.merged(given, before["packages"]),
+    }
+    packages.check_reachable(made)
+    return made
 
 
-def _networking(config: Mapping[str, Any] | None, before: Mapping[str, Any] = LIMITED) -> dict[str, Any]:
+def _networking(config: Mapping[str, Any] | None, before: Mapping[str, Any]) -> dict[str, Any]:
     """What a request makes of the networking: none given keeps it, and so does a field of `limited` not given."""
     given = None if config is None else config.get("networking")
     if given is None:
@@ -127,10 +134,6 @@ def _check_config(config: Mapping[str, Any]) -> None:
                 f"config.networking.allowed_hosts.{index}: Input should be a host name (in its ASCII form), an IPv4"
                 f" address, or *. and a host name; no scheme, port or path; not {host!r}"
             )
-    packages: dict[str, Any] = config.get("packages") or dict[str, Any]()
-    wanted = [kind for kind in PACKAGES if packages.get(kind)]
-    if wanted:
-        raise NotSupported(f"config.packages.{wanted[0]}: packages are not offered by this server yet")
 
 
 def _is_host(text: str) -> bool:

@@ -29,12 +29,14 @@ from outrider.ports.sandbox import (
 )
 from outrider.ports.telemetry import Meter, NoMeter
 from outrider.sandbox import room
+from outrider.sandbox.builds import BUILD_SECONDS, Builds
 from outrider.sandbox.options import SESSION
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
     from outrider.config import Limits
+    from outrider.ports.packages import Equipment
 
 ANSWER_DEADLINE = 30.0
 ZYGOTE_DEADLINE = 15.0
@@ -64,7 +66,15 @@ class _Use:
 class BubblewrapSandboxes:
     """`root` and `run` as in `plan.zygote_options`; `control` is the zygote's socket. Any number may exist at once."""
 
-    def __init__(self, root: Path, control: Path, run: Path, limits: Limits, meter: Meter | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        control: Path,
+        run: Path,
+        limits: Limits,
+        meter: Meter | None = None,
+        build_seconds: float = BUILD_SECONDS,
+    ) -> None:
         self._root = root
         self._control = control
         self._run = run
@@ -76,6 +86,7 @@ class BubblewrapSandboxes:
         self._adopted = False
         self._able: Capabilities | None = None
         self._until: dict[str, float] = {}
+        self._builds = Builds(self, build_seconds)
 
     @property
     def live(self) -> int:
@@ -155,6 +166,12 @@ class BubblewrapSandboxes:
         data = base64.b64encode(piece).decode()
         request = {"op": "upload", "upload": astuple(upload), "offset": offset, "data": data, "epoch": epoch}
         answer = await self._ask(session, request, warm=False)
+        if "error" in answer:
+            raise await self._error(answer)
+
+    async def equip(self, session: str, equipment: Equipment, *, epoch: int) -> None:
+        layers = await self._builds.have(equipment)
+        answer = await self.ask(session, {"op": "equip", "layers": layers, "build": None, "epoch": epoch})
         if "error" in answer:
             raise await self._error(answer)
 
@@ -281,6 +298,14 @@ class BubblewrapSandboxes:
             use.live = False
             if not use.running:
                 del self._uses[session]
+
+    async def ask(self, session: str, request: dict[str, Any]) -> dict[str, Any]:
+        """For builds."""
+        return await self._ask(session, request, warm=False)
+
+    async def ask_zygote(self, request: dict[str, Any], *, within: float | None = None) -> dict[str, Any]:
+        """For builds."""
+        return await self._zygote(request, within=within)
 
     async def _ask(self, session: str, request: dict[str, Any], *, warm: bool) -> dict[str, Any]:
         """Ask the shim, having one started when there is none. Its journal makes asking again safe."""

@@ -52,13 +52,13 @@ def end_living(own: str) -> bool:
 def erase_all(own: str, lock: int) -> bool:
     """Make an end of a living shim, wait for its lock, then empty the session's directory."""
     end_living(own)
-    if not _lock_in_time(lock):
+    if not lock_in_time(lock):
         return False
     erase.empty(own)
     return True
 
 
-def _lock_in_time(lock: int) -> bool:
+def lock_in_time(lock: int) -> bool:
     """The holder is dying or idle in its socket: poll for up to five seconds."""
     for _ in range(500):
         if locked(lock):

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from outrider.errors import CallLost, SandboxUnavailable
 from outrider.ports.mounted import is_erasure
+from outrider.ports.packages import Equipment
 from outrider.ports.placements import Placements, Whereabouts, given_up_host, moved_text
 from outrider.ports.sandbox import Capabilities, Living, NotMounted, Output, Sandboxes, ToolCall, ToolOutcome, Upload
 from outrider.sandbox.gone import GonePlacements
@@ -97,6 +98,10 @@ class HomedSandboxes:
     async def missing_uploads(self, session: str, uploads: Sequence[Upload], *, epoch: int) -> list[Upload]:
         await self._settle(session)
         return await self._own.missing_uploads(session, uploads, epoch=epoch)
+
+    async def equip(self, session: str, equipment: Equipment, *, epoch: int) -> None:
+        await self._settle(session)
+        await self._own.equip(session, equipment, epoch=epoch)
 
     async def put_upload(self, session: str, upload: Upload, content: AsyncIterator[bytes], *, epoch: int) -> None:
         if not await self._is_here(session):

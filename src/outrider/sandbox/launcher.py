@@ -34,6 +34,9 @@ ENVIRONMENT = {
 }
 MOUNTED = ("/etc/alternatives", "/etc/ssl/certs", "/etc/pki")
 COPIED = ("/etc/ld.so.cache", "/etc/ssl/openssl.cnf", "/etc/mime.types", "/etc/protocols", "/etc/services")
+BUILDS = "etc-of-builds"
+FOR_BUILDS = ("/etc/pip.conf", "/etc/xdg/pip", "/etc/npmrc", "/etc/gemrc")
+"""Where package managers look for what holds for the whole machine, such as which registry they should ask."""
 OWN_FILES = {
     "passwd": "root:x:0:0:root:/root:/usr/sbin/nologin\nagent:x:1000:1000:agent:/workspace:/bin/bash\n"
     "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
@@ -111,20 +114,32 @@ def install(path: str, root: str) -> str:
 
 
 def write_etc(root: str) -> None:
-    """Make `root`/etc, which stands for the host's /etc inside every sandbox. Each mount costs, so small files of the
-    host are copied and only directories are mounted over it."""
-    draft = os.path.join(root, f"etc.{os.getpid()}")
+    """Make `root`/etc, which stands for the host's /etc inside every sandbox, and another one for builds. Each mount
+    costs, so small files of the host are copied and only directories are mounted over it."""
+    _write_etc(root, "etc", COPIED)
+    _write_etc(root, BUILDS, (*COPIED, *(path for place in FOR_BUILDS for path in _open_to_all(place))))
+
+
+def _open_to_all(place: str) -> list[str]:
+    """The file there, or the files in the directory, that everybody on this machine may read: what is kept from its
+    users is kept from builds, too."""
+    paths = [os.path.join(place, name) for name in os.listdir(place)] if os.path.isdir(place) else [place]
+    return [path for path in paths if os.path.isfile(path) and os.stat(path).st_mode & stat.S_IROTH]
+
+
+def _write_etc(root: str, name: str, copied: Sequence[str]) -> None:
+    final, draft = os.path.join(root, name), os.path.join(root, f"{name}.{os.getpid()}")
     os.makedirs(draft, mode=0o755)
-    for name, text in OWN_FILES.items():
-        with open(os.path.join(draft, name), "w", encoding="utf-8") as file:
+    for file_name, text in OWN_FILES.items():
+        with open(os.path.join(draft, file_name), "w", encoding="utf-8") as file:
             file.write(text)
-    for path in COPIED:
+    for path in copied:
         if os.path.exists(path):
             os.makedirs(os.path.dirname(f"{draft}{path[4:]}"), exist_ok=True)
             shutil.copyfile(path, f"{draft}{path[4:]}")
     for path in (*MOUNTED, TRUST):
         os.makedirs(f"{draft}{path[4:]}", exist_ok=True)
-    _replace(draft, os.path.join(root, "etc"))
+    _replace(draft, final)
 
 
 def _replace(draft: str, target: str) -> None:
@@ -144,11 +159,20 @@ def _root_mounts(root: str) -> list[str]:
             mounts += ["--symlink", f"usr/{name}", f"/{name}"]
         elif os.path.isdir(f"/{name}"):
             mounts += ["--ro-bind", f"/{name}", f"/{name}"]
-    mounts += ["--ro-bind", os.path.join(root, "etc"), "/etc"]
+    return mounts + _etc_mounts(os.path.join(root, "etc"))
+
+
+def _etc_mounts(etc: str) -> list[str]:
+    mounts = ["--ro-bind", etc, "/etc"]
     for path in MOUNTED:
         if os.path.isdir(path):
             mounts += ["--ro-bind", path, path]
     return mounts
+
+
+def build_etc(root: str) -> list[str]:
+    """bwrap's words for a build's /etc, over the usual one."""
+    return _etc_mounts(os.path.join(root, BUILDS))
 
 
 def command(

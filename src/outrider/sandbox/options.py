@@ -11,12 +11,16 @@ from outrider.sandbox.launcher import Sizes
 SESSION = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """What may name a session here: it becomes the name of a directory and of a socket."""
 
+BUILD = "bld-"
+"""Begins the names of those in which packages are installed."""
+
 
 class ZygoteOptions(TypedDict):
     """`uid_base` None: all sandboxes run as the zygote's own user. Bytes are bytes, times are seconds.
 
     `egress`: the socket of the egress proxy, None for no way out. `faults`: see `stops`.
-    `folders`: by name the operator's, as [path, writable].
+    `folders`: by name the operator's, as [path, writable]. `build_environment`: what package managers get when they
+    install. `layer_days`: for how long a layer of packages stays that nobody uses.
     """
 
     root: str
@@ -42,6 +46,8 @@ class ZygoteOptions(TypedDict):
     strict: bool
     faults: int | None
     folders: Mapping[str, Sequence[object]]
+    build_environment: Mapping[str, str]
+    layer_days: float
 
 
 class ShimOptions(ZygoteOptions):

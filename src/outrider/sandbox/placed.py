@@ -11,12 +11,13 @@ import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from outrider.errors import CallLost, SandboxUnavailable
 from outrider.links.frames import BEAT_SECONDS
 from outrider.links.sandboxes import HostUnreachable, RemoteSandboxes
 from outrider.ports.mounted import is_erasure
+from outrider.ports.packages import Equipment
 from outrider.ports.placements import Placements, given_up_host, moved_text
 from outrider.ports.sandbox import (
     Capabilities,
@@ -31,6 +32,7 @@ from outrider.ports.sandbox import (
 from outrider.sandbox.gone import GonePlacements
 
 log = logging.getLogger("outrider.sandbox")
+T = TypeVar("T")
 
 
 class PlacedSandboxes:
@@ -167,11 +169,18 @@ class PlacedSandboxes:
             yield piece
 
     async def missing_uploads(self, session: str, uploads: Sequence[Upload], *, epoch: int) -> list[Upload]:
+        return await self._where_placed(session, lambda host: host.missing_uploads(session, uploads, epoch=epoch))
+
+    async def equip(self, session: str, equipment: Equipment, *, epoch: int) -> None:
+        await self._where_placed(session, lambda host: host.equip(session, equipment, epoch=epoch))
+
+    async def _where_placed(self, session: str, ask: Callable[[RemoteSandboxes], Awaitable[T]]) -> T:
+        """Ask the session's host what may be asked again elsewhere; a session without a place gets one."""
         tried: set[str] = set()
         while (name := await self._placements.placement(session)) is None:
             name = await self._placements.place(session, await self._least_used(tried))
             try:
-                return await self._hosts[name].missing_uploads(session, uploads, epoch=epoch)
+                return await ask(self._hosts[name])
             except HostUnreachable:  # nothing of it is anywhere yet
                 tried.add(name)
                 await self._placements.unplace(session)
@@ -180,11 +189,11 @@ class PlacedSandboxes:
         if name not in self._hosts:
             raise SandboxUnavailable(f"Sandbox host {name} is not among the configured ones.")
         try:
-            return await self._hosts[name].missing_uploads(session, uploads, epoch=epoch)
+            return await ask(self._hosts[name])
         except HostUnreachable:
             if not self._shared:
                 raise
-            return await self._hosts[await self._moved(session, name)].missing_uploads(session, uploads, epoch=epoch)
+            return await ask(self._hosts[await self._moved(session, name)])
 
     async def put_upload(self, session: str, upload: Upload, content: AsyncIterator[bytes], *, epoch: int) -> None:
         host = await self._host_of(session)

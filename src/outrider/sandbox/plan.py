@@ -44,6 +44,8 @@ def zygote_options(
     watch: float = 1.0,
     host: str = "",
     folders: Mapping[str, Sequence[object]] | None = None,
+    build_environment: Mapping[str, str] | None = None,
+    layer_days: float = 30.0,
 ) -> ZygoteOptions:
     """Options for `zygote.main` in a child that the calling process is about to fork.
 
@@ -77,6 +79,8 @@ def zygote_options(
         "strict": strict,
         "faults": None,
         "folders": folders or {},
+        "build_environment": build_environment or {},
+        "layer_days": layer_days,
     }
 
 

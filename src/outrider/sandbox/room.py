@@ -16,7 +16,7 @@ from outrider.sandbox import linux
 from outrider.sandbox.options import ShimOptions
 from outrider.sandbox.reactor import Reactor
 
-GROWING = ("workspace", "outputs", "memory")
+GROWING = ("workspace", "outputs", "memory", "layer")
 """What an agent can fill, of the directories that a session may have."""
 IDLE_FACTOR = 5  # how much less often a sandbox without running calls is looked at
 NEARLY_FULL = "the disk that holds the sandboxes is nearly full; free some space on the server, then try again"

@@ -19,6 +19,7 @@ from outrider.sandbox import (
     folders,
     inputs,
     launcher,
+    layers,
     linux,
     memory,
     namespaces,
@@ -60,10 +61,11 @@ class Shim:
         self._told: dict[str, str] = {}
         self._memory = memory.Memory(self._own)
         self._folders = folders.Folders(options["folders"])
+        self._layers = layers.Layers(self._own, options["root"])
         self._rules = _rules(options)
         self._end_leftover()
         if options["warm"] and options["bwrap"] is not None:
-            self._launch = self._launched(options["bwrap"])  # it gets ready while the rest here does
+            self._launch_early(options["bwrap"])  # it gets ready while the rest here does
         self._journal = self._opened_journal()
         self._given = {kind.folder: kind(self._own) for kind in (uploads.Uploads, skills.Skills)}
         self._shells: dict[str, shell.Shell] = {}
@@ -96,6 +98,7 @@ class Shim:
             "missing": self._missing_uploads,
             "upload": self._put_upload,
             "memory": self._use_memory,
+            "equip": self._equip,
             "stop": self._stop,
         }
         handler = handlers.get(request.get("op", ""))
@@ -145,6 +148,20 @@ class Shim:
         self._last_active = time.monotonic()
         path, file, size, folder = request["upload"]
         self._given[folder].put(path, file, size, request["offset"], base64.b64decode(request["data"]))
+        reply({"ok": True})
+
+    def _equip(self, request: dict[str, Any], reply: Reply) -> None:
+        """Have these packages from now on, or be where such are installed."""
+        if self._fenced(request["epoch"], reply):
+            return
+        self._journal.raise_epoch(request["epoch"])
+        problem = self._layers.problem(request["layers"])
+        if problem is not None:
+            reply({"error": "unavailable", "message": problem})
+            return
+        if self._layers.take(request["layers"], request["build"]):
+            self._drop_launch()
+            self.end_all("the sandbox was started again with its packages")
         reply({"ok": True})
 
     def _use_memory(self, request: dict[str, Any], reply: Reply) -> None:
@@ -373,17 +390,24 @@ class Shim:
             self._watch.begin()
         return self._box
 
+    def _launch_early(self, bwrap: str) -> None:
+        try:
+            self._launch = self._launched(bwrap)
+        except namespaces.Unavailable:
+            self._launch = None  # said when it is needed
+
     def _launched(self, bwrap: str) -> namespaces.Launch:
-        binds = [*self._memory.binds(), *self._folders.binds()]
+        binds = [*self._memory.binds(), *self._folders.binds(), *self._layers.binds()]
         return namespaces.launch(bwrap, self._options["root"], self._own, self._options["sizes"], self._rules, binds)
 
     def _variables(self) -> dict[str, str]:
         """What the egress proxy wants commands to have in their environment; waits until it has said so."""
         if self._way is not None:
             self._way.settle()
+        own = dict(self._options["build_environment"]) if self._layers.building else self._layers.variables()
         if self._options["egress"] is None:
-            return self._told
-        return {**egress.machines_authorities(), **self._told, **egress.ENVIRONMENT}
+            return {**self._told, **own}
+        return {**egress.machines_authorities(), **self._told, **egress.ENVIRONMENT, **own}
 
     def _hear(self, told: egress.Told) -> None:
         if told["trust"]:
@@ -398,6 +422,7 @@ class Shim:
         if box is not None:
             self._reactor.forget(box.monitor_fd)
             box.end()
+            self._layers.release()
 
     def _end_leftover(self) -> None:
         """A shim that was killed takes its sandbox along, but not at once: make sure before there is another."""

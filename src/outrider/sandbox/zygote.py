@@ -13,14 +13,16 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
-from outrider.sandbox import cgroups, ending, launcher, linux, namespaces, probe, seccomp, shim, stops
+from outrider.sandbox import cgroups, ending, launcher, layers, linux, namespaces, probe, sealing, seccomp, shim, stops
 from outrider.sandbox.lines import Gate, Reply, listen
-from outrider.sandbox.options import SESSION, ShimOptions, ZygoteOptions
+from outrider.sandbox.options import BUILD, SESSION, ShimOptions, ZygoteOptions
 from outrider.sandbox.reactor import Reactor
 
+COLLECT_SECONDS = 3600.0
 _EXTRA_PROCESSES = 64  # a full sandbox must still let the tools' own processes in, so that it can be repaired
 
 
@@ -60,7 +62,7 @@ class Zygote:
         self._reactor = Reactor()
         self._shims: dict[int, str] = {}
         linux.adopt_orphans()
-        for place in (self._root, self._sessions(), options["run"]):
+        for place in (self._root, self._sessions(), os.path.join(self._root, layers.FOLDER), options["run"]):
             os.makedirs(place, mode=0o711, exist_ok=True)
         launcher.write_etc(self._root)
         if options["bwrap"] is not None:
@@ -73,6 +75,7 @@ class Zygote:
             self._reactor, listen(control, options["harness_uid"]), frozenset({0, options["harness_uid"]}), self._ask
         )
         self._watch_children()
+        self._collect_now_and_then()
 
     def run(self) -> None:
         self._reactor.run()
@@ -119,13 +122,21 @@ class Zygote:
             reply({"error": "unavailable", "message": f"The sandbox host failed: {error}"})
 
     def _answer(self, request: dict[str, Any], reply: Reply) -> None:
-        if request["op"] == "list":
-            reply({"sessions": os.listdir(self._sessions())})
+        if "session" in request:
+            self._answer_for_one(request, reply)
+        elif request["op"] == "list":
+            reply({"sessions": [name for name in os.listdir(self._sessions()) if not name.startswith(BUILD)]})
+        elif request["op"] == "layers":
+            reply({"missing": sealing.missing(self._root, request["layers"])})
+        elif request["op"] == "collect":
+            self._collect(reply)
         elif request["op"] == "sockets":
             reply({"sessions": [name for name in os.listdir(self._options["run"]) if SESSION.fullmatch(name)]})
         elif request["op"] == "probe":
             self._apart(lambda: probe.run(self._options, self._groups, self._free_uid()), reply)
-        elif not SESSION.fullmatch(request["session"]):
+
+    def _answer_for_one(self, request: dict[str, Any], reply: Reply) -> None:
+        if not SESSION.fullmatch(request["session"]):
             reply({"error": "unavailable", "message": f"{request['session']!r} can't name a sandbox"})
         elif request["op"] == "start":
             reply(self._start(request["session"], warm=request["warm"]))
@@ -134,6 +145,8 @@ class Zygote:
             self._apart(lambda: self._end(session), reply)
         elif request["op"] == "delete":
             self._delete_apart(request["session"], reply)
+        elif request["op"] == "seal":
+            self._apart(lambda: self._seal(request), reply)
 
     def _apart(self, work: Callable[[], dict[str, Any]], reply: Reply) -> None:
         """Do what takes time in a child of its own; its one line is the answer."""
@@ -238,6 +251,42 @@ class Zygote:
         listener.close()
         stops.point("zygote.start.after")
 
+    def _collect_now_and_then(self) -> None:
+        self._collect(_to_nobody)
+        self._reactor.after(COLLECT_SECONDS, self._collect_now_and_then)
+
+    def _collect(self, reply: Reply) -> None:
+        """Remove layers that nobody uses, and builds that nobody waits for any more."""
+        for session in os.listdir(self._sessions()):
+            if session.startswith(BUILD) and self._is_left(session):
+                self._delete_apart(session, _to_nobody)
+        self._apart(lambda: {"removed": sealing.collect(self._root, self._options["layer_days"])}, reply)
+
+    def _is_left(self, session: str) -> bool:
+        try:
+            lock = os.open(os.path.join(self._place(session), "lock"), os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return True
+        try:
+            return ending.locked(lock) and time.time() - os.fstat(lock).st_mtime > sealing.HOUR
+        finally:
+            os.close(lock)
+
+    def _seal(self, request: dict[str, Any]) -> dict[str, Any]:
+        """In a child of the zygote: what this build made becomes a layer; of one that failed its words are kept."""
+        session, layer = request["session"], request["layer"]
+        if request["failed"]:
+            sealing.buried(self._root, layer, request["log"])
+            return {"ok": True}
+        user, own = self._user(session), os.path.join(self._place(session), "own")
+        if user is None:
+            return {"error": "unavailable", "message": "nothing was built"}
+        lock = os.open(os.path.join(self._place(session), "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if not ending.done_as(user, lambda: sealing.finished(own, lock)):
+            return {"error": "unavailable", "message": "what was built could not be put in order"}
+        sealing.sealed(self._root, own, layer, request["about"], request["log"])
+        return {"ok": True}
+
     def _end(self, session: str) -> dict[str, Any]:
         """Kill a shim that does not answer; its sandbox dies with it."""
         user, own = self._user(session), os.path.join(self._place(session), "own")
@@ -260,6 +309,10 @@ class Zygote:
                 os.rmdir(empty)
         cgroups.remove(self._groups, session)
         return {"ok": True}
+
+
+def _to_nobody(answer: dict[str, Any]) -> None:
+    """Nobody waits for it."""
 
 
 def _noticed(number: int, frame: object) -> None:

@@ -84,7 +84,12 @@ def sandboxes(
     """Those of this machine, or those of sandbox hosts elsewhere. `workers` may be filled later."""
     if not settings.sandbox_hosts or identity is None:
         own = BubblewrapSandboxes(
-            settings.sandboxes, settings.zygote_socket, settings.sandbox_run, settings.limits, meter
+            settings.sandboxes,
+            settings.zygote_socket,
+            settings.sandbox_run,
+            settings.limits,
+            meter,
+            settings.packages.build_timeout,
         )
         if not store.shared:
             return own

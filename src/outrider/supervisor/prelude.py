@@ -83,6 +83,8 @@ def _plan(settings: Settings, environment: Mapping[str, str], roles: Roles) -> t
         harness_uid=users.server,
         strict=settings.strict_sandbox,
         folders=offered_here(settings.folders),
+        build_environment=dict(settings.packages.environment),
+        layer_days=settings.packages.unused_days,
         **({"host": os.uname().nodename} if settings.shared_workspaces else {}),
     )
     made = Plan(

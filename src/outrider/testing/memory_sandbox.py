@@ -9,6 +9,7 @@ from typing import Any
 
 from outrider.errors import CallLost, Fenced
 from outrider.ports.mounted import is_erasure
+from outrider.ports.packages import Equipment
 from outrider.ports.sandbox import (
     Capabilities,
     Living,
@@ -39,6 +40,7 @@ class MemorySandboxes:
         self.runs: Counter[str] = Counter()
         self.left: dict[str, dict[str, bytes]] = {}  # outputs by session and path
         self.uploads: dict[str, dict[str, tuple[str, bytes]]] = {}  # (file, bytes) by session and path
+        self.equipped: dict[str, Equipment] = {}
         self._hand = hand
         self._calls: dict[str, asyncio.Task[ToolOutcome]] = {}
         self._epochs: dict[str, int] = {}
@@ -92,6 +94,11 @@ class MemorySandboxes:
         data = b"".join([piece async for _, piece in placed_pieces(upload, content)])
         self._admit(session, epoch)
         self.uploads.setdefault(session, {})[_named(upload)] = (upload.file, data)
+
+    async def equip(self, session: str, equipment: Equipment, *, epoch: int) -> None:
+        """It is noted who has what."""
+        self._admit(session, epoch)
+        self.equipped[session] = equipment
 
     async def memory(self, session: str, request: dict[str, Any]) -> dict[str, Any]:
         """Nothing can be mounted there."""

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from outrider.config import Limits
@@ -50,6 +50,8 @@ class SandboxHost:
         fork: bool = False,
         workspaces: Path | None = None,
         egress: bool = False,
+        build_environment: Mapping[str, str] | None = None,
+        layer_days: float = 30.0,
     ) -> None:
         # Not in pytest's own directory: its parents can't be entered by the sandboxes' users.
         self.place = Path(tempfile.mkdtemp(prefix="outrider-", dir="/tmp"))
@@ -61,7 +63,15 @@ class SandboxHost:
         self.control = self.place / "run" / "zygote.sock"
         self.egress = self.place / "egress.sock"
         self.options: ZygoteOptions = zygote_options(
-            self.root, self.run, limits, hold=hold, strict=strict, watch=watch, egress=self.egress if egress else None
+            self.root,
+            self.run,
+            limits,
+            hold=hold,
+            strict=strict,
+            watch=watch,
+            egress=self.egress if egress else None,
+            build_environment=build_environment,
+            layer_days=layer_days,
         )
         self.pid = 0
         self._fork = fork

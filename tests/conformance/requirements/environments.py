@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conformance.requirements.entry import INFERRED, SDK, differs, docs, met, not_yet
+from conformance.requirements.entry import INFERRED, SDK, differs, docs, met
 
 LEDGER = (
     met(
@@ -96,17 +96,16 @@ LEDGER = (
         "A session with an MCP server that `limited` networking shuts out is 400.",
         docs("Cloud environment setup"),
     ),
-    not_yet(
+    met(
         "environments:packages:install",
         "Packages are installed by manager in alphabetical order and kept for the environment's sessions.",
         docs("Cloud environment setup"),
-        "waits for package layers; refused until then",
+        "for every session of the workspace that wants the same; those of apt are refused",
     ),
-    not_yet(
+    met(
         "environments:packages:limited",
         "Packages with `limited` networking need `allow_package_managers`.",
         docs("Cloud environment setup"),
-        "waits for package layers",
     ),
     met(
         "environments:update:missing-keeps",

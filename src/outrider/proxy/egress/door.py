@@ -18,14 +18,17 @@ from pathlib import Path
 from typing import Any
 
 from outrider.links.ways import ASK_SECONDS, accepted, handed_over, hung_up
+from outrider.ports.packages import is_build
 from outrider.proxy.egress.connection import Connection, Terms
-from outrider.proxy.egress.policy import Policy
+from outrider.proxy.egress.policy import Policy, build_policy
 
 MOST_SESSIONS = 10_000
 REFUSING = 16  # connections over the limit that are answered at once; more are just closed
 
 log = logging.getLogger("outrider.egress")
 
+HOSTS = "OUTRIDER_PACKAGE_HOSTS"
+"""A build's variable with the hosts that it may reach, so that it can say when there are none."""
 NOTHING: Mapping[str, Any] = {"environment": {}, "trust": ""}
 Told = Callable[[Policy], Mapping[str, Any]]
 """What a session's sandbox has to be told under a policy: `environment` and `trust`."""
@@ -49,13 +52,22 @@ class Way:
 
 
 class Door:
-    """`sandboxes` is the directory with the sessions' own; `connections` the most that one session may have."""
+    """`sandboxes` is the directory with the sessions' own; `connections` the most that one session may have;
+    `packages` the hosts that builds of packages may reach, by manager."""
 
-    def __init__(self, sandboxes: Path, terms: Terms, connections: int, tell: Told = nothing_to_tell) -> None:
+    def __init__(
+        self,
+        sandboxes: Path,
+        terms: Terms,
+        connections: int,
+        tell: Told = nothing_to_tell,
+        packages: Mapping[str, tuple[str, ...]] | None = None,
+    ) -> None:
         self._sessions = sandboxes / "sessions"
         self._terms = terms
         self._most = connections
         self._tell = tell
+        self._packages = packages or {}
         self._policies: dict[str, Policy] = {}
         self._ways: dict[str, Way] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -74,10 +86,14 @@ class Door:
 
     def told(self, policy: Policy | None) -> Mapping[str, Any]:
         """What a sandbox under this policy has to know."""
+        if policy is not None and policy.build:
+            hosts = " ".join(sorted({host for hosts in policy.packages.values() for host in hosts}))
+            return {"environment": {HOSTS: hosts}, "trust": ""}
         return NOTHING if policy is None else self._tell(policy)
 
     def policy(self, session: str) -> Policy | None:
-        return self._policies.get(session)
+        """A build's needs no owner who speaks for it."""
+        return build_policy(session, self._packages) if is_build(session) else self._policies.get(session)
 
     @asynccontextmanager
     async def open(self, listener: socket.socket) -> AsyncGenerator[None]:
@@ -125,7 +141,7 @@ class Door:
 
     def _say(self, way: Way) -> None:
         """Tell the shim what its sandbox has to know, if that is new; one that does not listen is dropped."""
-        told = self.told(self._policies.get(way.session))
+        told = self.told(self.policy(way.session))
         line = json.dumps(told).encode() + b"\n"
         if line != way.said:
             way.said = line
@@ -149,7 +165,7 @@ class Door:
                 await asyncio.sleep(0.1)  # out of descriptors, or the other end left already
                 continue
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection = Connection(client, lambda: self._policies.get(way.session), self._terms)
+            connection = Connection(client, lambda: self.policy(way.session), self._terms)
             if len(way.tasks) - way.refusing < self._most:
                 work = connection.run()
             elif way.refusing < REFUSING:

@@ -15,7 +15,8 @@ SETTING = "[egress.package_hosts]"
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """`packages` holds the hosts of package managers by manager, where the environment lets them in."""
+    """`packages` holds the hosts of package managers by manager, where the environment lets them in. `build`: it is no
+    session's, but a sandbox's in which packages are installed."""
 
     session: str
     epoch: int
@@ -28,6 +29,7 @@ class Policy:
     credentials: tuple[EgressCredential, ...] = ()
     repositories: tuple[Attached, ...] = ()
     places: tuple[str, ...] = ()
+    build: bool = False
 
     def credentials_for(self, host: str) -> list[EgressCredential]:
         """Those that are for this host."""
@@ -56,10 +58,17 @@ class Policy:
         rules = (*self.allowed_hosts, *self.mcp_hosts, *(rule for rules in self.packages.values() for rule in rules))
         if any(covers(rule, target.host) for rule in rules):
             return None
+        if self.build:
+            return f"{target.host} is no host of a package registry ({SETTING})"
         said = f"{target.host} is not in the environment's config.networking.allowed_hosts"
         if self.package_managers and not any(self.packages.values()):
             said += f", and the operator has set no package hosts ({SETTING})"
         return said
+
+
+def build_policy(name: str, packages: Mapping[str, tuple[str, ...]]) -> Policy:
+    """Of a sandbox in which packages are installed: the registries' hosts and nothing else, and no credential."""
+    return Policy(name, 1, "", limited=True, package_managers=True, packages=packages, build=True)
 
 
 def _is_for(credential: EgressCredential, host: str) -> bool:

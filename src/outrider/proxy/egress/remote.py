@@ -93,6 +93,8 @@ class Remote:
     def _policy(self, host: str, session: str) -> Policy | None:
         """What the session may reach, if this host has it."""
         found = self._policies(session)
+        if found is not None and found.build:
+            return found  # builds are on every host
         return found if found is not None and host in found.places else None
 
     async def _way(self, host: str, session: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

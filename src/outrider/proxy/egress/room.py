@@ -50,7 +50,7 @@ async def serving(
     place = settings.vault_data
     injector = Injector(Authority(place), Placeholders(place), credentials, upstream_context())
     terms = Terms(egress.allow_private, egress.idle_timeout, record, meter, injector=injector)
-    door = Door(settings.sandboxes, terms, egress.connections, injector.tell)
+    door = Door(settings.sandboxes, terms, egress.connections, injector.tell, egress.package_hosts)
     remote = Remote(door.policy, terms, egress.connections, door.told)
     claims = Claims(settings.vault_data)
     for known in claims.all():

@@ -1,0 +1,113 @@
+"""Kills whoever stands around each step of a session's packages into its sandbox. The session has them in the end, its
+command ran once, and nothing half installed is in use."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Generator
+from typing import Any
+
+import anthropic
+import pytest
+from kill_matrix import EQUIPS
+from live_server import KEY, Stage, data_directory
+from matrix_scene import sqlite_rows
+from matrix_tree import Tree
+from registries import registries
+from session_talk import Talk
+from turns import every, said, text_of
+
+from outrider.models.scripted.script import Request, ToolUse, Turn
+from outrider.testing.invariants import check
+from outrider.testing.stops import Stops
+
+POINTS = sorted(f"{place}.{when}" for place in EQUIPS for when in ("before", "after"))
+PACKAGES = ("demo-pip==1.0", "demo-pip>=1.0", "demo-pip<2", "demo-pip~=1.0")
+"""One thing to install, but a layer each."""
+CONFIG = """
+[egress]
+allow_private = ["127.0.0.1:{port}"]
+
+[egress.package_hosts]
+pip = ["localhost"]
+
+[packages.environment]
+PIP_CONFIG_FILE = "/dev/null"
+PIP_INDEX_URL = "http://localhost:{port}/simple"
+no_proxy = ""
+NO_PROXY = ""
+
+[limits]
+backoff_first = 0.1
+backoff_most = 0.5
+reserve_share = 0
+reserve_bytes = 0
+"""
+COMMAND = "echo once >> count; python3 -c 'import demo_pip'; cat count"
+
+
+def commands(request: Request) -> Turn:
+    content: Any = request.body["messages"][-1]["content"]
+    text = content if isinstance(content, str) else content[-1].get("text")
+    return Turn(ToolUse("bash", {"command": text})) if text else Turn("Done.")
+
+
+class Scene:
+    def __init__(self, tree: Tree, stops: Stops) -> None:
+        self.tree = tree
+        self.stops = stops
+        self.client = anthropic.Anthropic(base_url=tree.url, api_key=KEY, max_retries=8, timeout=20.0)
+        tools: Any = [{"type": "agent_toolset_20260401"}]
+        self.agent = self.client.beta.agents.create(name="killed", model="killed", tools=tools).id
+
+    def play(self, package: str) -> Talk:
+        config: Any = {"type": "cloud", "packages": {"type": "packages", "pip": [package]}}
+        environment = self.client.beta.environments.create(name="killed", config=config).id
+        talk = Talk(self.client, self.client.beta.sessions.create(agent=self.agent, environment_id=environment).id)
+        said(talk, COMMAND)
+        return talk
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Generator[Scene]:
+    place = tmp_path_factory.mktemp("registries")
+    with registries(place) as port, Stage().open() as stage, data_directory() as data, Stops() as stops:
+        stage.put("killed", decide=commands)
+        data.rmdir()
+        keys = {"OUTRIDER_API_KEY": KEY, "OUTRIDER_MODEL_URL": stage.url, "OUTRIDER_MODEL_KEY": "model-key"}
+        tree = Tree(data, keys, stops, CONFIG.format(port=port))
+        try:
+            tree.start()
+            tree.until_up()
+            made = Scene(tree, stops)
+            yield made
+            made.client.close()
+        finally:
+            tree.stop()
+
+
+@pytest.mark.timeout(90)
+@pytest.mark.parametrize(("point", "package"), list(zip(POINTS, PACKAGES, strict=True)))
+def test_whoever_is_killed_there_the_session_has_its_packages_whole(scene: Scene, point: str, package: str) -> None:
+    killed: list[int] = []
+
+    def kill() -> None:
+        stop = scene.stops.held(60.0)
+        if stop is not None:
+            killed.append(stop.pid)
+            os.kill(stop.pid, signal.SIGKILL)
+            stop.go()
+
+    scene.stops.want(point)
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    talk = scene.play(package)
+    scene.stops.give_up()
+    killer.join(30)
+    assert killed, f"nobody came to {point}"
+    (found,) = every(talk.history(), "agent.tool_result")
+    assert text_of(found) == "hello from pip\nonce"
+    assert not every(talk.history(), "session.error")
+    assert check(sqlite_rows(scene.tree.data / "outrider.db", talk.id), acknowledged=[]) == []
