@@ -80,6 +80,10 @@ def environment(client: Anthropic, networking: Any = None, **packages: list[str]
     return client.beta.environments.create(name="packages", config=config).id
 
 
+def listed(made: Any, manager: str) -> list[str]:
+    return made.config.to_dict()["packages"][manager]
+
+
 def session(client: Anthropic, environment_id: str) -> Talk:
     tools: Any = [TOOLSET]
     agent = client.beta.agents.create(name="user", model="does", tools=tools)
@@ -159,7 +163,7 @@ def test_a_change_of_packages_reaches_sandboxes_made_later_only(client: Anthropi
     assert "No module named 'demo_pip'" in missing
     config: Any = {"type": "cloud", "packages": {"type": "packages", "pip": ["demo-pip==1.0"]}}
     changed = client.beta.environments.update(made, config=config)
-    assert changed.config.to_dict()["packages"]["pip"] == ["demo-pip==1.0"]
+    assert listed(changed, "pip") == ["demo-pip==1.0"]
     assert answer(before, look).split("\n") == [missing, shell]
     assert answer(session(client, made), look).startswith("hello from pip")
 
@@ -169,7 +173,7 @@ FORMS = [
     ("npm", ["express@4.18.0", "@types/node@^20", "typescript@latest", "lodash"]),
     ("cargo", ["ripgrep@14.0.0", "cargo-edit"]),
     ("gem", ["rails:7.1.0", "rake"]),
-    ("go", ["golang.org/x/tools/cmd/goimports@latest", "example.com/tool"]),
+    ("go", ["go.example.org/x/tools/cmd/goimports@latest", "example.com/tool"]),
 ]
 BAD = [
     ("pip", "--index-url=http://evil.example"),
@@ -194,15 +198,15 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("manager", "listed"), FORMS)
-def test_a_package_may_be_pinned_in_its_managers_own_form(client: Anthropic, manager: str, listed: list[str]) -> None:
-    made = client.beta.environments.retrieve(environment(client, **{manager: listed}))
-    assert made.config.to_dict()["packages"][manager] == listed
+@pytest.mark.parametrize(("manager", "packages"), FORMS)
+def test_a_package_may_be_pinned_in_its_managers_own_form(client: Anthropic, manager: str, packages: list[str]) -> None:
+    made = client.beta.environments.retrieve(environment(client, **{manager: packages}))
+    assert listed(made, manager) == packages
 
 
 @pytest.mark.parametrize(("manager", "package"), BAD)
 def test_what_is_no_plain_package_is_refused_by_its_place(client: Anthropic, manager: str, package: str) -> None:
-    good = next(listed for name, listed in FORMS if name == manager)
+    good = next(packages for name, packages in FORMS if name == manager)
     with refused(400, f"config.packages.{manager}.{len(good)}: Input should be a package of {manager}"):
         environment(client, **{manager: [*good, package]})
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from egress_trial import Trial
@@ -171,7 +172,14 @@ async def test_links_and_special_files_of_a_build_do_not_reach_the_sandboxes_tha
     await sandboxes.ask("bld-odd", {"op": "equip", "layers": [], "build": "pip", "epoch": 1})
     made = "cd /opt/pip; mkfifo pipe; mkdir -m 0 shut; echo x > x; chmod 4700 x; ln -s /etc/passwd link; ls | wc -l"
     assert await scene.run(sandboxes, "bld-odd", made) == "4"
-    sealed = {"op": "seal", "session": "bld-odd", "layer": layer, "about": {}, "log": "", "failed": False}
+    sealed: dict[str, Any] = {
+        "op": "seal",
+        "session": "bld-odd",
+        "layer": layer,
+        "about": {},
+        "log": "",
+        "failed": False,
+    }
     assert await sandboxes.ask_zygote(sealed) == {"ok": True}
     await sandboxes.delete("bld-odd")
     tree = scene.host.root / "layers" / layer / "tree"

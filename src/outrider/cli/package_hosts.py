@@ -154,7 +154,7 @@ async def _run(settings: Settings, place: Path, asked: Asked) -> dict[str, str]:
     for manager in asked.managers:
         given = {"command": command(manager, asked), "timeout_ms": (SECONDS + 20) * 1000}
         call = ToolCall(f"sevt_{manager}", "sthr_learn", "bash", given)
-        as_in_a_build = {"op": "equip", "layers": [], "build": manager, "epoch": 1}
+        as_in_a_build: dict[str, Any] = {"op": "equip", "layers": [], "build": manager, "epoch": 1}
         try:
             await sandboxes.ask(SESSION + manager, as_in_a_build)
             outcome = await sandboxes.execute(SESSION + manager, call, epoch=1)

@@ -14,7 +14,7 @@ VERSION = 1
 PLACE = "/opt"
 RESOLVED = "--- outrider: what was installed ---"
 MISSING = "--- outrider: there is no such program ---"
-HOSTS = "OUTRIDER_PACKAGE_HOSTS"
+HOSTS = "PACKAGE_HOSTS"
 """Set in a build by the egress proxy to the hosts that builds may reach; empty where the operator has named none."""
 NO_HOSTS = (
     "Note: the operator has named no hosts of package registries, so none could be reached ([egress.package_hosts]; see"
@@ -78,8 +78,8 @@ MANAGERS: Mapping[str, Manager] = {
         found="python3 -c 'import importlib.util as u; raise SystemExit(u.find_spec(\"pip\") is None)'",
         install=f"python3 -m pip install --target {PLACE}/pip --no-cache-dir --no-input --progress-bar off"
         " --disable-pip-version-check --no-warn-script-location {}",
-        resolved=f"python3 -c 'import importlib.metadata as m; print(*sorted(d.metadata[\"Name\"] + \"==\" + d.version"
-        f" for d in m.distributions(path=[\"{PLACE}/pip\"])))'",
+        resolved=f'python3 -c \'import importlib.metadata as m; print(*sorted(d.metadata["Name"] + "==" + d.version'
+        f' for d in m.distributions(path=["{PLACE}/pip"])))\'',
         variables={"PYTHONPATH": f"{PLACE}/pip"},
     ),
 }

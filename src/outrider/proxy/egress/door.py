@@ -27,7 +27,7 @@ REFUSING = 16  # connections over the limit that are answered at once; more are 
 
 log = logging.getLogger("outrider.egress")
 
-HOSTS = "OUTRIDER_PACKAGE_HOSTS"
+HOSTS = "PACKAGE_HOSTS"
 """A build's variable with the hosts that it may reach, so that it can say when there are none."""
 NOTHING: Mapping[str, Any] = {"environment": {}, "trust": ""}
 Told = Callable[[Policy], Mapping[str, Any]]
