@@ -26,7 +26,8 @@ from outrider.testing.postgres_server import PostgresServer, binaries
 CONFIG = "[limits]\nbackoff_first = 0.05\nsandbox_idle = 0.2\n"
 TOOLSET: Any = [{"type": "agent_toolset_20260401"}]
 LARGE = 300_000  # bytes: such a body lies in the blob store
-SECONDS = 20.0
+SECONDS = 60.0
+pytestmark = pytest.mark.timeout(180)
 
 
 @dataclass(frozen=True, slots=True)

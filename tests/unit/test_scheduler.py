@@ -15,14 +15,16 @@ from harness_room import Room, WrittenModel
 from conformance.requirements import requirement
 from outrider.api.answers import Reply, keep_nothing
 from outrider.api.endpoint import Call
-from outrider.api.routes import agents, deployments, environments, vaults
+from outrider.api.routes import agents, deployments, environments, memory_stores, vaults
 from outrider.api.scheduler import GIVE_UP, LATE, PATIENCE_SECONDS, Scheduler
 from outrider.clock import ManualClock
 from outrider.errors import InvalidRequest, Overloaded
 from outrider.ports.access import ApiKey, Workspace
 from outrider.ports.deployments import MOST_SCHEDULED, RunFilter, RunRecord
+from outrider.ports.files import FileRecord
 from outrider.ports.log import SessionKey
 from outrider.ports.records import Page, SessionFilter
+from outrider.ports.skills import SkillRecord, SkillVersion
 from outrider.ports.vaults import SecretRef
 from outrider.resources.webhooks import EVENTS
 from outrider.testing.memory_secrets import MemorySecrets
@@ -46,7 +48,7 @@ class DeafSecrets(MemorySecrets):
 class Scene:
     """The API's own parts over the in-memory ports, and a clock that stands still. It is 10:00:30 on 1 June."""
 
-    agent = environment = vault = ""
+    agent = environment = vault = memories = ""
 
     def __init__(self) -> None:
         self.clock = ManualClock(datetime.fromisoformat("2026-06-01T10:00:30Z"))
@@ -216,6 +218,22 @@ async def _delete_vault(scene: Scene) -> None:
     await scene.ask(vaults.delete, vault_id=scene.vault)
 
 
+async def _delete_file(scene: Scene) -> None:
+    await scene.store.delete_file(W, "file_1")
+
+
+async def _archive_store(scene: Scene) -> None:
+    await scene.ask(memory_stores.archive, memory_store_id=scene.memories)
+
+
+async def _delete_store(scene: Scene) -> None:
+    await scene.ask(memory_stores.delete, memory_store_id=scene.memories)
+
+
+async def _delete_skill(scene: Scene) -> None:
+    await scene.store.delete_skill(W, "skill_1")
+
+
 async def _archive_environment(scene: Scene) -> None:
     await scene.ask(environments.archive, environment_id=scene.environment)
 
@@ -235,8 +253,21 @@ async def _shut_server_out(scene: Scene) -> None:
     await scene.ask(environments.update, config, environment_id=scene.environment)
 
 
+async def _uploaded(scene: Scene) -> None:
+    """A file and a skill."""
+    now, most = scene.clock.now(), 1_000
+    file = FileRecord(W, "file_1", now, None, None, "a.txt", "text/plain", 1, True, True, "file_1")
+    version = SkillVersion(W, "skill_1", "skver_1", now, "greeting", "How to greet", 1)
+    for one in (file.id, version.id):
+        await scene.store.announce_file(W, one, now)
+    await scene.store.add_file(file, most_bytes=most)
+    skill = SkillRecord(W, "skill_1", now, now, "greeting", "How to greet", version.id)
+    await scene.store.add_skill(skill, version, most_bytes=most)
+
+
 SERVER = {"mcp_servers": [{"type": "url", "name": "s", "url": "https://mcp.example/"}]}
-TOOLS = {"tools": [{"type": "mcp_toolset", "mcp_server_name": "s"}]}
+TOOLS = {"tools": [{"type": "mcp_toolset", "mcp_server_name": "s"}, {"type": "agent_toolset_20260401"}]}
+SKILLS = {"skills": [{"type": "custom", "skill_id": "skill_1"}]}
 
 
 @requirement("deployments:auto-pause", "deployments:webhooks")
@@ -249,6 +280,10 @@ TOOLS = {"tools": [{"type": "mcp_toolset", "mcp_server_name": "s"}]}
         (_delete_environment, "environment_not_found_error"),
         (_archive_workspace, "workspace_archived_error"),
         (_shut_server_out, "mcp_egress_blocked_error"),
+        (_delete_file, "file_not_found_error"),
+        (_archive_store, "memory_store_archived_error"),
+        (_delete_store, "session_resource_not_found_error"),
+        (_delete_skill, "skill_not_found_error"),
     ],
 )
 async def test_a_scheduled_run_that_can_not_work_pauses_its_deployment_until_it_is_mended(
@@ -256,7 +291,12 @@ async def test_a_scheduled_run_that_can_not_work_pauses_its_deployment_until_it_
 ) -> None:
     scene = Scene()
     scene.vault = (await scene.ask(vaults.create, {"display_name": "v"}))["id"]
-    deployment = await scene.deploy(vault_ids=[scene.vault], of_agent=SERVER | TOOLS)
+    scene.memories = (await scene.ask(memory_stores.create, {"name": "m"}))["id"]
+    await _uploaded(scene)
+    store = {"type": "memory_store", "memory_store_id": scene.memories}
+    resources = [{"type": "file", "file_id": "file_1"}, store]
+    agent = SERVER | TOOLS | SKILLS
+    deployment = await scene.deploy(vault_ids=[scene.vault], of_agent=agent, resources=resources)
     await happens(scene)
     await scene.pass_by(600)
     assert await scene.error() == error

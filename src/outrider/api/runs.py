@@ -18,7 +18,7 @@ from outrider.api.endpoint import Call
 from outrider.api.lookup import skills_named
 from outrider.api.routes import sessions
 from outrider.api.services import Services
-from outrider.errors import AlreadyAnswered, Conflict, InvalidRequest, NotFound, OutriderError, Overloaded, RateLimited
+from outrider.errors import AlreadyAnswered, Conflict, InvalidRequest, NotFound, OutriderError, Overloaded
 from outrider.ports.access import ApiKey
 from outrider.ports.deployments import DeploymentRecord, RunRecord, Trigger
 from outrider.ports.log import KeptAnswer, SessionKey, StoredAnswer
@@ -111,15 +111,13 @@ async def _open(services: Services, run: RunRecord, record: DeploymentRecord) ->
         return None
     except Overloaded:
         raise
-    except RateLimited as error:
-        return _error("session_rate_limited", error.message)
     except Conflict as error:
         there = await services.records.session(SessionKey(run.workspace, run.session))
         return None if there is not None else _error("session_creation_rejected", error.message)
     except InvalidRequest as error:
         return _error("session_creation_rejected", error.message)
-    except NotFound as error:
-        return _error("session_resource_not_found", error.message)
+    except NotFound as error:  # it was there a moment ago: whoever looks now sees what it is
+        return await _problem(services, record) or _error("session_resource_not_found", error.message)
     except OutriderError as error:
         return _error("unknown", error.message)
     return None

@@ -29,7 +29,7 @@ OPTIONAL = {
 """Fields of resources that are shown as null when they were not given."""
 ASKED = frozenset({"agent", "environment_id", "initial_events", "resources", "vault_ids", "budget"})
 """What sessions are asked for with: a change of these is checked as a request for one would be."""
-KEEP_ON = frozenset({"session_rate_limited_error", "session_creation_rejected_error"})
+KEEP_ON = frozenset({"session_creation_rejected_error"})
 """Errors of runs after which the schedule goes on."""
 
 _encode = msgspec.json.Encoder().encode
