@@ -103,11 +103,6 @@ EXCEPTIONS: tuple[Exempt, ...] = (
         "null: a session has no start-up of its own, its sandbox starts with its first tool call",
         "SessionThreadStats.startup_seconds",
     ),
-    *not_yet(
-        "told",
-        "it has no event of its own yet; the sandbox's proxy refuses each request with the reason",
-        "CredentialHostUnreachable*",
-    ),
     *not_yet("told", AUTO, "AgentAutoEvaluated*", "AgentToolEvaluationAuto.*", "AutoPolicy.*"),
     *not_yet(
         "told",

@@ -68,6 +68,26 @@ def test_a_change_of_networking_is_for_sessions_made_later(play: Play, client: A
     assert fetch(play, url, environment_id=place).endswith(" 200")
 
 
+@requirement("emitted:error:credential_host_unreachable_error")
+def test_a_credential_for_a_host_that_is_shut_out_is_told_once_a_turn(play: Play, client: Anthropic) -> None:
+    vault = client.beta.vaults.create(display_name="v").id
+
+    def add(name: str, *hosts: str) -> str:
+        networking: Any = {"type": "limited", "allowed_hosts": hosts}
+        auth: Any = {"type": "environment_variable", "secret_name": name, "secret_value": "s", "networking": networking}
+        return client.beta.vaults.credentials.create(vault, auth=auth).id
+
+    add("OPEN", "api.example.com", "*.example.net")
+    shut = add("SHUT", "api.example.com", "*.example.org")
+    place = limited(client, allowed_hosts=["api.example.com", "www.example.net"])
+    uses = (Turn(ToolUse("bash", {"command": "true"})) for _ in range(2))
+    talk = play(*uses, Turn("Done."), tools=[TOOLSET], environment_id=place, vault_ids=[vault])
+    error = only(said(talk, "go"), "session.error").error
+    assert (error.type, error.vault_id, error.credential_id) == ("credential_host_unreachable_error", vault, shut)
+    assert error.retry_status.type == "retrying"
+    assert "*.example.org" in error.message
+
+
 @requirement("environments:networking:host-form")
 @pytest.mark.parametrize(
     "host",

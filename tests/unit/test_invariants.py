@@ -66,12 +66,16 @@ def without(rows: Rows, place: int | None) -> Rows | None:
 
 @fault("gapless")
 def a_row_is_missing(rows: Rows, rng: random.Random) -> Rows | None:
+    if len(rows) < 2:
+        return None
     place = rng.randrange(len(rows) - 1)
     return [*rows[:place], *rows[place + 1 :]]
 
 
 @fault("gapless")
 def two_rows_changed_places(rows: Rows, rng: random.Random) -> Rows | None:
+    if len(rows) < 2:
+        return None
     place = rng.randrange(len(rows) - 1)
     return [*rows[:place], rows[place + 1], rows[place], *rows[place + 2 :]]
 

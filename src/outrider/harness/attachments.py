@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from outrider.ports.egress import Egress, EgressClaim, EgressRepository
+from outrider.ports.egress import Egress, EgressClaim, EgressCredential, EgressRepository
 from outrider.ports.log import SessionKey
 from outrider.ports.records import Records
 from outrider.ports.repositories import Reading, ReadRequest, Repositories
@@ -46,6 +46,6 @@ class WithRepositories:
         self._inner = inner
         self._repositories = repositories
 
-    async def claim(self, claim: EgressClaim) -> None:
+    async def claim(self, claim: EgressClaim) -> tuple[EgressCredential, ...]:
         found = await self._repositories.of(claim.workspace, claim.session)
-        await self._inner.claim(replace(claim, repositories=found) if found else claim)
+        return await self._inner.claim(replace(claim, repositories=found) if found else claim)

@@ -7,19 +7,15 @@ Everything it holds can be dropped at any moment: the log says where to go on. I
 from __future__ import annotations
 
 import asyncio
-import logging
 from contextlib import suppress
 from typing import Any
 
 from outrider import faults
 from outrider.errors import (
     CallLost,
-    Conflict,
     HeadMoved,
     InvalidRequest,
     ModelFailure,
-    NotDeclared,
-    Overloaded,
     SandboxUnavailable,
 )
 from outrider.harness import context as prompts
@@ -31,7 +27,6 @@ from outrider.harness.estimates import estimated
 from outrider.harness.hands import Hands as Hands
 from outrider.harness.journal import Journal
 from outrider.harness.memory import SessionMemory
-from outrider.harness.network import claim_of
 from outrider.harness.next_action import (
     Action,
     AwaitModel,
@@ -52,6 +47,7 @@ from outrider.harness.replies import ReplyDraft, reply_rows
 from outrider.harness.repositories import Mounting
 from outrider.harness.telling import Telling
 from outrider.harness.uploads import Bringing
+from outrider.harness.way_out import WayOut
 from outrider.ports.metrics import RESCHEDULES
 from outrider.ports.model import ModelCall, ModelProfile, ModelReply
 from outrider.ports.sandbox import ToolCall, ToolOutcome, text_outcome
@@ -59,8 +55,6 @@ from outrider.session import costs, events, size
 from outrider.session.inbox import close_call, span_end
 from outrider.session.state import Call, State, active_seconds
 from outrider.session.tail import Tail
-
-log = logging.getLogger("outrider.harness")
 
 TOOL_STOP_SECONDS = 10.0
 AWAY_SECONDS = 0.5  # between two looks whether whoever has a session's files is back
@@ -89,6 +83,7 @@ class Driver:
         self._finished: dict[str, ToolOutcome] = {}
         parts = (hands.connectors, hands.sandboxes, hands.whereabouts)
         self._servers = Servers(*parts, journal.lease.key, self._telling, tail.news.set)
+        self._way_out = WayOut(hands.egress, journal)
         self._intended: set[str] = set()  # calls whose intent this driver wrote, so that nobody else can have begun
         self._stopping = False
         self._retry_after: float | None = None
@@ -204,7 +199,7 @@ class Driver:
         elif isinstance(action, ReadRepositories):
             await self._mounting.read(action.resources)
         else:
-            await self._mounting.check_out(action.resource, self._can_run_tools, self._tell_egress)
+            await self._mounting.check_out(action.resource, self._can_run_tools, self._way_out.settle)
 
     # -- turns
 
@@ -392,10 +387,12 @@ class Driver:
         for call_id in start:
             fields = {"call_id": call_id, "epoch": self._journal.lease.epoch}
             self._journal.stage(self._journal.factory.internal(events.INTENT, fields))
-        told = self._group.create_task(self._tell_egress()) if inside else None
+        told = self._group.create_task(self._way_out.settle()) if inside else None
         await self._journal.flush()  # results too: nothing may stay staged while other calls run
         if told is not None:
             await told
+            self._journal.stage(*self._way_out.take())
+            await self._journal.flush()
         for call_id in [*start, *running]:
             if call_id not in self._tools:
                 self._spawn(call_id, resume=call_id not in self._intended)
@@ -404,16 +401,6 @@ class Driver:
 
     def _is_mcp(self, call_id: str) -> bool:
         return any(call.id == call_id and call.kind == "mcp" for call in self._state.calls)
-
-    async def _tell_egress(self) -> None:
-        """What the sandbox may reach must be known before a command asks for it. Without an answer commands run all the
-        same: what they reach is then what was said last, or nothing."""
-        key = self._journal.lease.key
-        claim = claim_of(self._journal.context, key.session, key.workspace, self._journal.lease.epoch)
-        try:
-            await self._hands.egress.claim(claim)
-        except (Overloaded, NotDeclared, Conflict) as problem:
-            log.warning("session %s: its network is not settled: %s", key.session, problem.message)
 
     async def _can_run_tools(self) -> bool:
         """Asked before an intent is written, so that whoever runs the call knows that nobody has begun it."""

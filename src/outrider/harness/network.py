@@ -19,6 +19,7 @@ from outrider.ports.placements import Placements, given_up_host
 from outrider.ports.records import Page, Records
 from outrider.ports.vaults import MOST_CREDENTIALS, CredentialRecord, VaultRecords
 from outrider.resources.declared import declaration_of
+from outrider.resources.environments import lets_in
 from outrider.session.state import Context
 
 
@@ -77,7 +78,7 @@ class WithCredentials:
         self._vaults = vaults
         self._redeclare = redeclare
 
-    async def claim(self, claim: EgressClaim) -> None:
+    async def claim(self, claim: EgressClaim) -> tuple[EgressCredential, ...]:
         vault_ids = await self._vaults_of(SessionKey(claim.workspace, claim.session))
         if vault_ids:
             claim = replace(claim, credentials=await self._credentials(claim.workspace, vault_ids))
@@ -88,6 +89,7 @@ class WithCredentials:
                 raise
             await self._redeclare(SessionKey(claim.workspace, claim.session), claim.networking)
             await self._inner.claim(claim)
+        return tuple(one for one in claim.credentials if _is_shut_out(one, claim))
 
     async def _credentials(self, workspace: str, vault_ids: tuple[str, ...]) -> tuple[EgressCredential, ...]:
         """Of one name the one in the first vault that has it."""
@@ -97,6 +99,12 @@ class WithCredentials:
                 if record.place.startswith(VARIABLE) and record.archived_at is None:
                     found.setdefault(record.place, _variable(record))
         return tuple(found.values())
+
+
+def _is_shut_out(credential: EgressCredential, claim: EgressClaim) -> bool:
+    """Whether a host that it is for, as it stands there, is none of the environment's."""
+    hosts: list[str] = credential.networking.get("allowed_hosts", [])
+    return not all(lets_in(claim.networking, claim.mcp_hosts, host) for host in hosts)
 
 
 def _variable(record: CredentialRecord) -> EgressCredential:
@@ -123,7 +131,7 @@ class WithPlaces:
         self._placements = placements
         self._hosts = tuple(hosts)
 
-    async def claim(self, claim: EgressClaim) -> None:
+    async def claim(self, claim: EgressClaim) -> tuple[EgressCredential, ...]:
         place = await self._placements.placement(claim.session)
         placed = place is not None and given_up_host(place) is None
-        await self._inner.claim(replace(claim, places=(place,) if placed and place else self._hosts))
+        return await self._inner.claim(replace(claim, places=(place,) if placed and place else self._hosts))

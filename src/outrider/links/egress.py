@@ -9,7 +9,7 @@ import msgspec
 
 from outrider.errors import Fenced, NotDeclared, Overloaded
 from outrider.links.refusals import REFUSAL_HEADER, REFUSED_DECLARATION
-from outrider.ports.egress import Asked, EgressClaim
+from outrider.ports.egress import Asked, EgressClaim, EgressCredential
 
 PATH = "/egress"
 RECORD = "/egress/"
@@ -23,7 +23,8 @@ class EgressLink:
     def __init__(self, client: httpx2.AsyncClient) -> None:
         self._client = client
 
-    async def claim(self, claim: EgressClaim) -> None:
+    async def claim(self, claim: EgressClaim) -> tuple[EgressCredential, ...]:
+        """The vault judges each request by itself, and none of the credentials beforehand."""
         try:
             response = await self._client.post(PATH, content=msgspec.json.encode(claim))
         except httpx2.RequestError as error:
@@ -32,10 +33,9 @@ class EgressLink:
             raise Fenced(f"Session {claim.session} has a newer owner than epoch {claim.epoch}.")
         if response.headers.get(REFUSAL_HEADER) == REFUSED_DECLARATION:
             raise NotDeclared(response.json()["error"]["message"])
-        if response.status_code == 404:
-            return  # no sandbox has a way out there
-        if response.status_code != 200:
+        if response.status_code not in (200, 404):  # 404: no sandbox has a way out there
             raise Overloaded(f"The vault refused a claim to the network ({response.status_code}).")
+        return ()
 
     async def requests(self, asked: Asked) -> list[dict[str, Any]]:
         """As `Requests`."""

@@ -49,8 +49,9 @@ class EgressClaim:
 
 
 class Egress(Protocol):
-    async def claim(self, claim: EgressClaim) -> None:
-        """From now on, until the next claim. Raises Fenced, Overloaded."""
+    async def claim(self, claim: EgressClaim) -> tuple[EgressCredential, ...]:
+        """From now on, until the next claim. Of the session's credentials those that are for a host which its
+        environment shuts out. Raises Fenced, Overloaded."""
         ...
 
 
@@ -70,5 +71,6 @@ Requests = Callable[[Asked], Awaitable[list[dict[str, Any]]]]
 class NoEgress:
     """For sandboxes that have no way out, or need to be told nothing."""
 
-    async def claim(self, claim: EgressClaim) -> None:
+    async def claim(self, claim: EgressClaim) -> tuple[EgressCredential, ...]:
         del claim
+        return ()

@@ -4,7 +4,7 @@ whose tools a worker runs elsewhere."""
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from ipaddress import IPv4Address
 from typing import Any
 from urllib.parse import urlsplit
@@ -164,6 +164,15 @@ def check_reaches_servers(environment: Environment, agent: Mapping[str, Any]) ->
                 f"agent.mcp_servers: MCP egress is blocked: {host} of server {server['name']} is not in the"
                 " environment's allowed_hosts, and allow_mcp_servers is false"
             )
+
+
+def lets_in(networking: Mapping[str, Any], servers: Collection[str], host: str) -> bool:
+    """Whether something of this host, which may be a wildcard, can be reached. What package managers need is known to
+    the operator alone, and may be anything."""
+    if networking.get("type") != "limited" or networking.get("allow_package_managers"):
+        return True
+    rules = [*networking["allowed_hosts"], *(servers if networking.get("allow_mcp_servers") else ())]
+    return any(_covers(rule, host) or _covers(host, rule) for rule in rules)
 
 
 def _covers(rule: str, host: str) -> bool:

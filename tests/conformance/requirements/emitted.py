@@ -301,11 +301,11 @@ LEDGER = (
         "MCP failures name their server.",
         SDK,
     ),
-    not_yet(
+    met(
         "emitted:error:credential_host_unreachable_error",
         "A credential whose host can't be reached is named.",
         SDK,
-        "waits for vaults",
+        "when a turn's first command runs",
     ),
     met(
         "emitted:error:repository",
