@@ -97,6 +97,7 @@ EXCEPTIONS: tuple[Exempt, ...] = (
         "WebhookSessionPending*",
     ),
     *differs("told", "there are no organisations here to be disabled", "OrganizationDisabled*"),
+    *differs("told", "runs of deployments fall under no limit of rates", "SessionRateLimitedRun*"),
     *differs("told", "no failure is beyond a new message here: all end a turn at most", "RetryStatusTerminal.*"),
     *differs(
         "told",

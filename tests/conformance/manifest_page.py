@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 
 from conformance.manifest import Item, Standing, items, standing
-from conformance.sdk_walk import RESOURCES, calls
+from conformance.sdk_walk import RESOURCES, calls, events
 
 WORDS = {"met": "met", "differs": "differs", "not_yet": "not yet"}
 KINDS = {"calls": "Calls", "sent": "Fields of requests", "told": "Fields of answers and events"}
@@ -25,7 +25,7 @@ def chapters() -> list[str]:
     parts = [OPENING, *_totals()]
     for resource in RESOURCES:
         parts += _resource(resource)
-    return [*parts, *_records(), *_exceptions()]
+    return [*parts, *_records(), *_events(), *_exceptions()]
 
 
 def _totals() -> Iterator[str]:
@@ -52,6 +52,15 @@ def _records() -> Iterator[str]:
     sent = [item for item in items() if item.kind == "sent" and item.name.partition(":")[0] not in calls()]
     for record, fields in _grouped(sent).items():
         yield f"| `{record}` | {'<br>'.join(_field(one) for one in fields)} |"
+    yield ""
+
+
+def _events() -> Iterator[str]:
+    yield from ("### Events of streams and webhooks", "", "| Type | Status |", "|---|---|")
+    known = {item.name: item for item in items() if item.kind == "told"}
+    for kind, model in sorted(events().items()):
+        stands = standing(known[f"{model}.type"])
+        yield f"| `{kind}` | {_status(stands)}{': ' * bool(stands.test)}{_test(stands)} |"
     yield ""
 
 
@@ -84,8 +93,11 @@ def _grouped(found: Iterable[Item]) -> dict[str, list[Item]]:
 
 def _field(item: Item) -> str:
     stands = standing(item)
-    witness = stands.test.partition("::")[2].partition("[")[0]
-    return f"`{item.name.partition(':')[2]}`: {witness or _status(stands)}"
+    return f"`{item.name.partition(':')[2]}`: {_test(stands) or _status(stands)}"
+
+
+def _test(stands: Standing) -> str:
+    return stands.test.partition("::")[2].partition("[")[0]
 
 
 def _status(stands: Standing) -> str:

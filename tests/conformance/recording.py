@@ -9,6 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from conformance.sdk_walk import events
 from conformance.witnessed import RECORD, TESTS, Traffic, chosen, witnesses
 
 PLACE = "OUTRIDER_TEST_TRAFFIC"
@@ -24,8 +25,9 @@ def record(arguments: list[str]) -> int:
         traffic: Traffic = {}
         for path in sorted(Path(place).glob("*.json")):
             traffic |= json.loads(path.read_text())
+    words = {f"{model}.type": kind for kind, model in events().items()}
     before = witnesses() if arguments and RECORD.exists() else None
-    RECORD.write_text(json.dumps(chosen(traffic, before), indent=1) + "\n")
+    RECORD.write_text(json.dumps(chosen(traffic, before, words), indent=1) + "\n")
     return status
 
 

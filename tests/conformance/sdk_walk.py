@@ -168,6 +168,14 @@ def models() -> dict[str, Any]:
     return below(*(call.answer for call in calls().values()))
 
 
+def events() -> dict[str, str]:
+    """The model of each type of event: of the streams, and of webhooks."""
+    answers = [calls()[name].answer for name in ("sessions.events.stream", "webhooks.unwrap")]
+    streamed = [one for part in get_args(answers[0]) for one in members(part)]
+    told = members(models()["WebhookEvent"].model_fields["data"].annotation)
+    return {get_args(one.model_fields["type"].annotation)[0]: short(one) for one in (*streamed, *told)}
+
+
 def below(*roots: Any) -> dict[str, Any]:
     """All records and models below these types. Raises LookupError for two of one name."""
     found: dict[str, Any] = {}

@@ -11,7 +11,7 @@ import pytest
 from surface import HELPERS, Touched, called
 
 from conformance.manifest import SNAPSHOT, UNSAID, faults, items, named, snapshot, standing
-from conformance.sdk_walk import calls
+from conformance.sdk_walk import calls, events
 from conformance.witnessed import Traffic, chosen, witnesses
 from outrider.api.app import ROUTES
 from outrider.api.openapi import handler_of
@@ -74,6 +74,7 @@ def plain(path: str) -> str:
 
 
 def test_the_walk_is_whole() -> None:
+    assert {"agent.message", "event_delta", "workflow_run.error", "vault.created", "session.idled"} <= events().keys()
     assert {"agents.versions.list", "sessions.threads.archive", "webhooks.unwrap", *HELPERS.values()} <= calls().keys()
     count = Counter(item.kind for item in items())
     assert (count["calls"] > 120, count["sent"] > 500, count["told"] > 1000) == (True, True, True)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 Kind = Literal["calls", "sent", "told"]
@@ -40,25 +41,33 @@ def duties() -> dict[str, frozenset[str]]:
     return {test: frozenset(names) for test, names in found.items()}
 
 
-def chosen(traffic: Traffic, before: Witnesses | None = None) -> Witnesses:
-    """The best witness of each name; one from `before` stays, where it was not run this time and still exists."""
-    return {kind: _of_kind(kind, traffic, (before or {}).get(kind, {})) for kind in KINDS}
+def chosen(
+    traffic: Traffic, before: Witnesses | None = None, words: Mapping[str, str] = MappingProxyType({})
+) -> Witnesses:
+    """The best witness of each name; one from `before` stays, where it was not run this time and still exists. `words`
+    are what tests say for names, where that is not the name of the field."""
+    return {kind: _of_kind(kind, traffic, (before or {}).get(kind, {}), words) for kind in KINDS}
 
 
-def _of_kind(kind: Kind, traffic: Traffic, before: dict[str, str]) -> dict[str, str]:
+def _of_kind(kind: Kind, traffic: Traffic, before: dict[str, str], words: Mapping[str, str]) -> dict[str, str]:
     able: dict[str, list[str]] = {}
     for test in traffic:
         for name in traffic[test][kind] if not BY_CHANCE.search(test) else ():
             able.setdefault(name, []).append(test)
-    found = {name: _best(name, tests, traffic) for name, tests in able.items()}
+    found = {name: _best(name, words.get(name), tests, traffic) for name, tests in able.items()}
     found |= {name: test for name, test in before.items() if test not in traffic and exists(test)}
     return dict(sorted(found.items()))
 
 
-def _best(name: str, tests: Iterable[str], traffic: Traffic) -> str:
-    """One that says the name in its own code, without parameters, and sends little else."""
-    word = re.split(r"[.:]", name)[-1]
-    return min(tests, key=lambda test: (word not in _words(test), "[" in test, len(traffic[test]["sent"]), test))
+def _best(name: str, word: str | None, tests: Iterable[str], traffic: Traffic) -> str:
+    """One that says the name in its own code, stands where its resource is tested, and sends little else."""
+    *resource, field = re.split(r"[.:]", name)
+
+    def worse(test: str) -> tuple[bool, bool, bool, int, str]:
+        elsewhere = not any(part in test.partition("::")[0] for part in resource)
+        return (word or field) not in _words(test), elsewhere, "[" in test, len(traffic[test]["sent"]), test
+
+    return min(tests, key=worse)
 
 
 def exists(test: str) -> bool:

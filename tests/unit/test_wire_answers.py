@@ -48,7 +48,7 @@ def test_every_event_of_a_webhook_is_one_that_the_sdk_knows(kind: str) -> None:
     [
         *("agent_archived", "environment_archived", "environment_not_found", "file_not_found", "mcp_egress_blocked"),
         *("memory_store_archived", "self_hosted_resources_unsupported", "session_creation_rejected"),
-        *("session_rate_limited", "session_resource_not_found", "skill_not_found", "unknown", "vault_archived"),
+        *("session_resource_not_found", "skill_not_found", "unknown", "vault_archived"),
         *("vault_not_found", "workspace_archived"),
     ],
 )
