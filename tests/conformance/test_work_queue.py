@@ -194,6 +194,26 @@ def test_a_token_is_worthless_once_its_item_is_stopped_and_its_stream_ends(queue
             holder.beta.sessions.retrieve(queue.talk.id)
 
 
+@requirement("work:token:key")
+def test_a_token_ends_with_the_key_that_its_item_was_taken_with(
+    queue: Queue, client: Anthropic, server: Server
+) -> None:
+    """So that who revokes a worker's key is rid of that worker."""
+    keys, admin = f"{server.url}/outrider/v1/keys", {"authorization": f"Bearer {server.key}"}
+    made = httpx2.get(keys, headers=admin, timeout=20).json()["data"]
+    (name,) = (key["id"] for key in made if key["environment_id"] == queue.id)
+    item, other = queue.taken(), key_of(client, queue.id)
+    with server.client() as base:
+        holder = base.with_options(api_key=token_of(item))
+        assert holder.beta.sessions.retrieve(queue.talk.id).id == queue.talk.id
+        assert httpx2.post(f"{keys}/{name}/revoke", headers=admin, timeout=20).status_code == 200
+        for gone in (holder, queue.worker):
+            with refused(401):
+                gone.beta.sessions.retrieve(queue.talk.id)
+        next_worker = base.with_options(api_key=other)
+        assert next_worker.beta.sessions.retrieve(queue.talk.id).id == queue.talk.id
+
+
 @requirement("work:list", "work:retrieve", "work:update", "work:update:metadata")
 def test_operators_look_at_items_and_mark_them(queue: Queue, client: Anthropic) -> None:
     work = client.beta.environments.work

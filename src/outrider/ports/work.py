@@ -116,11 +116,11 @@ class WorkQueues(Protocol):
         ...
 
     async def hand_out_work(
-        self, workspace: str, environment: str, *, token: str, at: str, stale: list[tuple[str, int]]
+        self, workspace: str, environment: str, *, token: str, at: str, stale: list[tuple[str, int]], taker: str
     ) -> WorkItem | None:
-        """The item that waited longest, now polled under this token. Of those in `stale` (id, round), handed out in
-        that round and not acknowledged since, the first is given again before. Items of sessions that need nobody any
-        more are stopped on the way."""
+        """The item that waited longest, now polled under this token, which ends with the key `taker`. Of those in
+        `stale` (id, round), handed out in that round and not acknowledged since, the first is given again before.
+        Items of sessions that need nobody any more are stopped on the way."""
         ...
 
     async def acknowledge_work(self, workspace: str, environment: str, id: str, *, at: str) -> WorkItem:

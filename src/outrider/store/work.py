@@ -40,9 +40,9 @@ class StoredWork(Recorded):
         return await self._walks.walk(partial(_enlist, values))
 
     async def hand_out_work(
-        self, workspace: str, environment: str, *, token: str, at: str, stale: list[tuple[str, int]]
+        self, workspace: str, environment: str, *, token: str, at: str, stale: list[tuple[str, int]], taker: str
     ) -> WorkItem | None:
-        names = {"workspace": workspace, "environment": environment, "token": token, "at": at}
+        names = {"workspace": workspace, "environment": environment, "token": token, "at": at, "taker": taker}
         found = await self._walks.walk(partial(_hand_out, names, stale))
         return None if found is None else WorkItem(*found)
 

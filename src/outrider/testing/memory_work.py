@@ -26,6 +26,7 @@ class MemoryWork(MemoryAccess, MemoryAnswers, KnowsSessions):
         super().__init__()
         self._work: dict[str, WorkItem] = {}
         self._tokens: dict[str, str] = {}
+        self._takers: dict[str, str] = {}
         self._pollers: dict[tuple[str, str, str], str] = {}
         self._stood: dict[Held, int] = {}
 
@@ -33,6 +34,9 @@ class MemoryWork(MemoryAccess, MemoryAnswers, KnowsSessions):
         item = self._work.get(self._tokens.get(digest, ""))
         if item is None:
             return await super().key_by_digest(digest)
+        taker = await self.key(item.workspace, self._takers[digest])
+        if taker is not None and taker.revoked_at is not None:
+            return None
         name = f"{item.id}.{item.round}"
         more = {"environment": item.environment, "session": item.session, "work": item.id}
         return ApiKey(name, item.workspace, digest, "work", "session", item.created_at, **more)
@@ -57,8 +61,9 @@ class MemoryWork(MemoryAccess, MemoryAnswers, KnowsSessions):
         return next((item for item in mine if item.state != "stopped"), None)
 
     async def hand_out_work(
-        self, workspace: str, environment: str, *, token: str, at: str, stale: list[tuple[str, int]]
+        self, workspace: str, environment: str, *, token: str, at: str, stale: list[tuple[str, int]], taker: str
     ) -> WorkItem | None:
+        self._takers[token] = taker
         for id, round in stale:
             item = await self.work(workspace, environment, id)
             if item is not None and (item.state, item.round) == ("polled", round):

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import replace
 
 from outrider.errors import NotFound
+from outrider.ports.access import ApiKey, Workspace
 from outrider.ports.log import SessionKey, SessionPatch
 from outrider.ports.records import EnvironmentRecord, Page
 from outrider.ports.work import MOST_TRIES, NO_HEARTBEAT, Held, WorkItem
@@ -41,7 +42,7 @@ async def queued(trial: Trial, id: str = "work_1", session: str = "sesn_1", *, s
 async def polled(
     trial: Trial, token: str = "token_1", *, stale: list[tuple[str, int]] | None = None
 ) -> WorkItem | None:
-    return await trial.store.hand_out_work(W, E, token=token, at=at(1), stale=stale or [])
+    return await trial.store.hand_out_work(W, E, token=token, at=at(1), stale=stale or [], taker="apikey_1")
 
 
 async def beat(trial: Trial, expected: str | None, *, id: str = "work_1", retry: bool = False) -> tuple[str, WorkItem]:
@@ -95,7 +96,7 @@ async def another_workspace_or_environment_sees_nothing(trial: Trial) -> None:
     await queued(trial)
     store = trial.store
     for place in (("wrkspc_b", E), (W, "env_2")):
-        assert await store.hand_out_work(*place, token="t", at=at(1), stale=[("work_1", 0)]) is None
+        assert await store.hand_out_work(*place, token="t", at=at(1), stale=[("work_1", 0)], taker="k") is None
         assert await store.work(*place, "work_1") is None
         assert await store.works(*place, Page(limit=10)) == []
         assert await store.held_work(*place) == []
@@ -136,6 +137,22 @@ async def a_token_is_good_from_the_poll_until_it_is_replaced_or_the_item_ends(tr
     before = await store.access_revision()
     await stopped(trial)
     assert await store.key_by_digest("token_2") is None
+    assert await store.access_revision() > before
+
+
+async def a_token_ends_with_the_key_that_took_its_item(trial: Trial) -> None:
+    store = trial.store
+    await store.add_workspace(Workspace(W, "a", at(0)))
+    await store.put_environment(EnvironmentRecord(W, E, at(0), None, b"{}"))
+    for name in ("apikey_1", "apikey_2"):
+        await store.add_key(ApiKey(name, W, f"digest of {name}", name, "environment", at(0), environment=E))
+    await queued(trial)
+    await polled(trial)
+    await store.revoke_key(W, "apikey_2", at(2))
+    assert await store.key_by_digest("token_1") is not None
+    before = await store.access_revision()
+    await store.revoke_key(W, "apikey_1", at(2))
+    assert await store.key_by_digest("token_1") is None
     assert await store.access_revision() > before
 
 
@@ -345,6 +362,7 @@ WORK_CONTRACTS: tuple[Contract, ...] = (
     another_workspace_or_environment_sees_nothing,
     an_item_that_was_not_acknowledged_is_given_again_in_its_round_only,
     a_token_is_good_from_the_poll_until_it_is_replaced_or_the_item_ends,
+    a_token_ends_with_the_key_that_took_its_item,
     acknowledging_twice_changes_nothing,
     each_heartbeat_must_follow_the_one_before,
     of_many_first_heartbeats_one_wins,

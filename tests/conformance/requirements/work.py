@@ -18,6 +18,7 @@ LEDGER = (
     met("work:requeue", "A session that still needs a worker when its item ends gets another item.", INFERRED),
     met("work:lease", "An item whose holder sends no heartbeat for the lease's time is queued again.", SDK),
     met("work:token", "A token is good for its item and session until the item ends or is lost.", INFERRED),
+    met("work:token:key", "A token ends with the environment's key that its item was taken with.", INFERRED),
     met("work:list", "`GET .../work` lists items, newest first.", SDK),
     met("work:retrieve", "`GET .../work/{id}` shows one.", SDK),
     met("work:update", "`POST .../work/{id}` changes its metadata.", SDK),

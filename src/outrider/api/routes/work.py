@@ -78,7 +78,9 @@ async def _hand_out(call: Call, place: Place, older: float) -> dict[str, object]
     services, token = call.services, new_value()
     stale = services.leases.unacknowledged(place, older)
     faults.point("work.claim.before")
-    item = await services.work.hand_out_work(*place, token=digest(token), at=services.clock.now(), stale=stale)
+    item = await services.work.hand_out_work(
+        *place, token=digest(token), at=services.clock.now(), stale=stale, taker=call.key.id
+    )
     if item is None:
         return None
     faults.point("work.claim.after")

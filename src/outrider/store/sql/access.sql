@@ -55,14 +55,18 @@ INSERT INTO api_keys (id, workspace, digest, name, scope, created_at, revoked_at
 VALUES (:id, :workspace, :digest, :name, :scope, :created_at, :revoked_at, :environment);
 
 -- name: key_by_digest
--- The key with this digest, revoked or not, or the work item whose token has it; its workspace is the answer, so none is
--- asked for.
+-- The key with this digest, revoked or not, or the work item whose token has it, unless it was taken with a key that is
+-- revoked; its workspace is the answer, so none is asked for.
 SELECT id, workspace, digest, name, scope, created_at, revoked_at, environment, CAST(NULL AS text), CAST(NULL AS text)
 FROM api_keys WHERE digest = :digest
 UNION ALL
 SELECT id || '.' || CAST(round AS text), workspace, token, 'work', 'session', created_at, CAST(NULL AS text), environment,
        session, id
-FROM work_items WHERE token = :digest;
+FROM work_items
+WHERE token = :digest AND NOT EXISTS (
+    SELECT 1 FROM api_keys AS taker
+    WHERE taker.workspace = work_items.workspace AND taker.id = work_items.taken_by AND taker.revoked_at IS NOT NULL
+);
 
 -- name: key
 -- One of a workspace's keys, revoked or not.

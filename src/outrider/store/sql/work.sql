@@ -25,12 +25,12 @@ ORDER BY queued_at, id LIMIT 1;
 
 -- name: hand_out_work
 -- Give a waiting item to a worker.
-UPDATE work_items SET state = 'polled', round = round + 1, token = :token, stood = 0
+UPDATE work_items SET state = 'polled', round = round + 1, token = :token, taken_by = :taker, stood = 0
 WHERE workspace = :workspace AND environment = :environment AND id = :id AND state = 'queued';
 
 -- name: hand_out_work_again
 -- Give one that was not acknowledged to another worker.
-UPDATE work_items SET round = round + 1, token = :token, stood = 0
+UPDATE work_items SET round = round + 1, token = :token, taken_by = :taker, stood = 0
 WHERE workspace = :workspace AND environment = :environment AND id = :id AND state = 'polled' AND round = :round;
 
 -- name: acknowledge_work
