@@ -17,6 +17,7 @@ from live_server import KEY
 from people import done, headers
 from sdk_clients import sdk_client
 
+from conformance.requirements import requirement
 from outrider import faults
 from outrider.testing.leaks.places import files
 from outrider.testing.server_process import ServerProcess, data_directory, running_server
@@ -61,6 +62,7 @@ def kill_at(server: ServerProcess, stops: Stops, point: str) -> None:
     server.until_replaced(role, stop.pid)
 
 
+@requirement("transport:workspace:delete")
 def test_killed_at_any_step_the_next_server_goes_on_until_nothing_is_left(stops: Stops) -> None:
     assert {f"{place}.{when}" for place in DOOMS for when in ("before", "after")} == set(POINTS)
     assert set(POINTS) <= faults.POINTS

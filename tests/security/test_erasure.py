@@ -18,6 +18,7 @@ from sdk_clients import sdk_client
 from session_talk import Talk, message
 from webhook_receiver import ask as ask_of_webhooks
 
+from conformance.requirements import requirement
 from outrider.models.scripted.script import Text, ToolUse, Turn
 from outrider.testing.leaks.disguises import disguises, holds
 from outrider.testing.leaks.places import files
@@ -160,6 +161,7 @@ def test_a_deleted_vault_leaves_nothing_of_its_secrets(scene: Scene) -> None:
     assert not scene.holding(word)
 
 
+@requirement("transport:retry:erased")
 def test_a_deleted_thing_leaves_nothing_in_answers_that_are_kept_for_retries(scene: Scene) -> None:
     """All that was said of it was also an answer to a request that made or changed it."""
     word, beta = canary(scene, "answers"), scene.client.beta
@@ -184,6 +186,7 @@ def test_a_deleted_thing_leaves_nothing_in_answers_that_are_kept_for_retries(sce
     scene.until_gone(word)
 
 
+@requirement("transport:retry:erased")
 def test_a_redacted_text_leaves_nothing_though_its_memory_lives_on(scene: Scene) -> None:
     word, stores = canary(scene, "redacted"), scene.client.beta.memory_stores
     store = stores.create(name="erased").id
@@ -228,6 +231,7 @@ def doomed(scene: Scene, word: str) -> tuple[str, str]:
     return workspace, credential
 
 
+@requirement("transport:workspace:delete")
 def test_a_deleted_workspace_leaves_nothing(scene: Scene) -> None:
     word = canary(scene, "workspace")
     workspace, credential = doomed(scene, word)

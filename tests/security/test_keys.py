@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -160,6 +161,7 @@ def test_a_live_stream_ends_soon_after_its_key_was_revoked_and_no_other_does(ser
     assert ended["kept"] == ["session.deleted"]
 
 
+@pytest.mark.timeout(150)
 def test_on_a_stopped_server_and_from_start_to_start() -> None:
     """Keys and workspaces are made without a server; a first key takes the former one's place, and a revoked one does
     not come back by being the first key again."""
@@ -181,9 +183,20 @@ def test_on_a_stopped_server_and_from_start_to_start() -> None:
             assert [(one["name"], one["scope"]) for one in listed] == [("first key", "admin")]
             assert revoked_by(server, new, listed[0]["id"]) == 200
         assert "archived" in command(data, "keys", "create", "late", "--workspace", workspace).stderr
+        assert command(data, "workspaces", "delete", workspace, typed="y\n").returncode == 0
+        assert "being deleted" in listed_workspaces(data)[workspace]
         with serving(data, {}, key=new) as server:
             assert status(server, new) == 401
             assert "was revoked" in server.log()
+            deadline = time.monotonic() + 3 * BOUND
+            while workspace in listed_workspaces(data):
+                assert time.monotonic() < deadline
+
+
+def listed_workspaces(data: Path) -> dict[str, str]:
+    """What the command says of each, by its id."""
+    lines = command(data, "workspaces", "list", "--all").stdout.splitlines()
+    return {line.split()[0]: line for line in lines}
 
 
 def revoked_by(server: Server, key: str, key_id: str) -> int:

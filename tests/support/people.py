@@ -11,12 +11,14 @@ from pathlib import Path
 SECONDS = 60
 
 
-def command(data: Path, *words: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def command(
+    data: Path, *words: str, environment: Mapping[str, str] | None = None, typed: str = ""
+) -> subprocess.CompletedProcess[str]:
     """`outrider ...` on this data directory, whatever comes of it."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("OUTRIDER_", "ANTHROPIC_"))}
     line = [sys.executable, "-m", "outrider", *words, "--data", str(data)]
     told = clean | dict(environment or {})
-    return subprocess.run(line, env=told, capture_output=True, text=True, timeout=SECONDS, check=False)
+    return subprocess.run(line, env=told, input=typed, capture_output=True, text=True, timeout=SECONDS, check=False)
 
 
 def done(data: Path, *words: str, environment: Mapping[str, str] | None = None) -> str:

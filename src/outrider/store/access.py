@@ -136,7 +136,9 @@ def _delete_workspace(names: dict[str, str]) -> Steps[None]:
 
 def end_workspace(names: dict[str, str]) -> Steps[None]:
     """What it was called is erased, too; that there was one is remembered for a while."""
-    yield from erase("end_workspace", names)
+    found = yield from first("known_workspace", names)
+    if found is not None and found[1] is None:
+        yield from erase("end_workspace", names)
 
 
 def _archive_workspace(names: dict[str, str]) -> Steps[None]:

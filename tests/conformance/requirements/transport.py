@@ -71,6 +71,17 @@ LEDGER = (
         SDK,
     ),
     met(
+        "transport:workspace:delete",
+        "A closed workspace is erased with all that is in it, whoever dies on the way.",
+        INFERRED,
+        "Our own extra.",
+    ),
+    met(
+        "transport:retry:erased",
+        "What is kept for retries goes with what it is about.",
+        INFERRED,
+    ),
+    met(
         "transport:headers:ignored",
         "`x-stainless-*`, `user-agent` and an unused `idempotency-key` change no answer.",
         SDK,

@@ -42,8 +42,8 @@ SELECT id FROM workspaces WHERE deleting_at IS NOT NULL ORDER BY deleting_at, id
 
 -- name: end_workspace
 -- Nothing is left of it but its id; the first time stays.
-UPDATE workspaces SET erased_at = coalesce(erased_at, :at), name = ''
-WHERE id = :workspace AND deleting_at IS NOT NULL;
+UPDATE workspaces SET erased_at = :at, name = ''
+WHERE id = :workspace AND deleting_at IS NOT NULL AND erased_at IS NULL;
 
 -- name: forget_workspaces
 -- Those that have been gone for long.

@@ -28,5 +28,6 @@ def _tables(tx: Transaction) -> list[str]:
 
 
 def _erase_rows(tx: Transaction, table: str, workspace: str) -> int:
-    tx.erases = True
-    return tx.run_on(table, "erase_rows", {"workspace": workspace, "most": ROWS_AT_ONCE})
+    erased = tx.run_on(table, "erase_rows", {"workspace": workspace, "most": ROWS_AT_ONCE})
+    tx.erases = tx.erases or erased > 0
+    return erased
