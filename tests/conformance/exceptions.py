@@ -32,7 +32,6 @@ def not_yet(kind: Kind, reason: str, *patterns: str) -> tuple[Exempt, ...]:
 PROFILES = "404 with the reason: user profiles attribute requests to a Messages API, which this server does not offer"
 TUNNELS = "404 with the reason: a server inside a private network reaches its MCP servers by itself"
 ORGANISATION = "404: the same calls are there for a workspace's own endpoints, at /outrider/v1/webhooks"
-DREAMS = "404 with the reason, until dreams can be offered whole"
 AGENTS = "waits for multiagent sessions"
 OUTCOMES = "waits for outcomes"
 WORKFLOWS = "waits for workflow runs"
@@ -48,7 +47,6 @@ EXCEPTIONS: tuple[Exempt, ...] = (
     *differs("calls", PROFILES, "user_profiles.*"),
     *differs("calls", TUNNELS, "tunnels.*"),
     *differs("calls", ORGANISATION, "organization.webhooks.*"),
-    *differs("calls", DREAMS, "dreams.*"),
     *not_yet(
         "calls",
         "it refuses the one thread that a session has; others wait for multiagent sessions",

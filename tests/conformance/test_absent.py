@@ -8,14 +8,6 @@ from turns import refused
 from conformance.requirements import requirement
 
 
-@requirement("absent:dreams")
-def test_there_are_no_dreams(client: Anthropic) -> None:
-    with refused(404, "not offered by this server yet"):
-        client.beta.dreams.list()
-    with refused(404, "not offered by this server yet"):
-        client.beta.dreams.retrieve("drm_1")
-
-
 @requirement("absent:user-profiles")
 def test_there_are_no_user_profiles(client: Anthropic) -> None:
     with refused(404, "Messages API"):

@@ -286,6 +286,20 @@ async def _memories(place: Place) -> None:
     assert (await ask("memory_stores.memory_versions.redact", versions[2].id, **first)).content is None
 
 
+@life_of("dreams")
+async def _dreams(place: Place) -> None:
+    ask = place.ask
+    store, session = (await ask("memory_stores.create", name="one")).id, await place.session()
+    inputs = [{"type": "memory_store", "memory_store_id": store}, {"type": "sessions", "session_ids": [session]}]
+    made = await ask("dreams.create", inputs=inputs, model=place.model)
+    assert (await ask("dreams.cancel", made.id)).status == "canceled"
+    assert (await ask("dreams.retrieve", made.id)).created_at == made.created_at
+    assert made.id in await listed(ask, "dreams", [], statuses=["canceled"])
+    assert (await ask("dreams.archive", made.id)).archived_at is not None
+    assert made.id not in await listed(ask, "dreams", [])
+    assert made.id in await listed(ask, "dreams", [], include_archived=True)
+
+
 @life_of("files")
 async def _files(place: Place) -> None:
     ask = place.ask
@@ -325,11 +339,6 @@ def _skill(description: str) -> list[Any]:
 
 
 ABSENT: dict[str, tuple[str, dict[str, dict[str, Any]]]] = {
-    "dreams": (
-        "not offered by this server yet",
-        {"create": {"inputs": [], "model": "m"}, "list": {}, "retrieve": {"dream_id": "drm_1"},
-         "cancel": {"dream_id": "drm_1"}, "archive": {"dream_id": "drm_1"}},
-    ),
     "user_profiles": (
         "Messages API",
         {"create": {"name": "n"}, "list": {}, "retrieve": {"user_profile_id": "uprof_1"},

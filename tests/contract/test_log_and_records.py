@@ -16,6 +16,7 @@ from outrider.testing.access_suite import ACCESS_CONTRACTS
 from outrider.testing.answers_suite import ANSWERS_CONTRACTS
 from outrider.testing.cold_suite import COLD_CONTRACTS
 from outrider.testing.deployments_suite import DEPLOYMENT_CONTRACTS
+from outrider.testing.dreams_suite import DREAM_CONTRACTS
 from outrider.testing.files_suite import FILES_CONTRACTS
 from outrider.testing.log_history_suite import HISTORY_CONTRACTS
 from outrider.testing.log_lease_suite import LEASE_CONTRACTS
@@ -45,6 +46,7 @@ CONTRACTS = [
     *MEMORIES_CONTRACTS,
     *SKILLS_CONTRACTS,
     *DEPLOYMENT_CONTRACTS,
+    *DREAM_CONTRACTS,
     *PLACEMENT_CONTRACTS,
     *ACCESS_CONTRACTS,
     *WEBHOOKS_CONTRACTS,

@@ -101,8 +101,8 @@ def test_every_query_names_the_workspace_or_a_log_or_says_why_not() -> None:
         "drop_replaced_key", "access_revision", "raise_access_revision", "abandoned_files", "expired_files",
         "abandon_announced", "untold", "webhooks_due", "forget_deliveries", "forget_changes", "last_change", "courier",
         "first_courier", "appoint", "beat_courier", "resign_courier", "orphaned_attachments", "forget_attachments",
-        "deployments_due", "pending_runs", "all_held_work", "forget_answers_about", "doomed_workspaces",
-        "tables_of_workspaces", "forget_workspaces",
+        "deployments_due", "pending_runs", "unsettled_dreams", "all_held_work", "forget_answers_about",
+        "doomed_workspaces", "tables_of_workspaces", "forget_workspaces",
     }  # fmt: skip
     loose = {
         name for name, (_, names) in QUERIES.items() if not {"workspace", "workspaces", "log", "logs"} & set(names)

@@ -42,6 +42,7 @@ WORK = frozenset(f"work.{what}" for what in ("enlist", "claim", "ack", "beat", "
 EQUIPS = frozenset({"harness.equip", "layer.seal"})
 RUNS = frozenset({"run.add", "run.fire", "run.end"})
 DOOMS = frozenset(f"workspace.{what}" for what in ("mark", "session", "bytes", "rows"))
+DREAMS = frozenset(f"dream.{what}" for what in ("add", "begin", "put", "decide", "close", "settle"))
 KILLED_IN = {
     "test_log_size_kill.py": MOVES,
     "test_vault_kill.py": KEEPS,
@@ -54,6 +55,7 @@ KILLED_IN = {
     "test_deployment_kill.py": RUNS,
     "test_workspace_kill.py": DOOMS,
     "test_packages_kill.py": EQUIPS,
+    "test_dream_kill.py": DREAMS,
 }
 """Places that the matrix's session does not come to, by the test that kills there."""
 ELSEWHERE = frozenset[str]().union(*KILLED_IN.values())

@@ -87,6 +87,8 @@ MAY: list[tuple[str, str, set[Role]]] = [
     ("GET", r"/v1/deployments(/.*)?|/v1/deployment_runs(/.*)?", USING),
     ("POST", r"/v1/deployments(/{deployment_id}(/(archive|pause|unpause))?)?", DEFINING),
     ("POST", r"/v1/deployments/{deployment_id}/run", USING),
+    ("GET", r"/v1/dreams(/{dream_id})?", USING),
+    ("POST", r"/v1/dreams(/{dream_id}/(cancel|archive))?", DEFINING),
     ("GET", r"/v1/models(/{model_id:path})?", USING),
     ("GET", r"/outrider/v1/(host|folders|openapi.json)", USING),
     ("POST", r"/outrider/v1/sessions", USING),
@@ -141,6 +143,7 @@ def things(server: Server, stage: Stage) -> dict[str, str]:
         name="first's", agent=agent.id, environment_id=environment.id, initial_events=[said]
     )
     run = client.beta.deployments.run(deployment.id)
+    dream = client.beta.dreams.create(model="model-of-first", inputs=dream_inputs(store.id, session.id))
     key = httpx2.get(f"{server.url}/outrider/v1/keys", headers=headers(server.key)).json()["data"][0]
     webhook = made_webhook(server)
     delivery = delivered(server.url, server.key, webhook, bool)[0]
@@ -162,6 +165,7 @@ def things(server: Server, stage: Stage) -> dict[str, str]:
         "key_id": key["id"],
         "deployment_id": deployment.id,
         "deployment_run_id": run.id,
+        "dream_id": dream.id,
         "memory_store_id": store.id,
         "memory_id": memory.id,
         "memory_version_id": memory.memory_version_id,
@@ -169,6 +173,10 @@ def things(server: Server, stage: Stage) -> dict[str, str]:
         "skill_version_id": skill.latest_version_id,
         "file_id": client.beta.files.upload(file=("first's.txt", b"of the first", "text/plain")).id,
     }
+
+
+def dream_inputs(store: str, session: str) -> list[Any]:
+    return [{"type": "memory_store", "memory_store_id": store}, {"type": "sessions", "session_ids": [session]}]
 
 
 def made_webhook(server: Server) -> str:
@@ -246,6 +254,7 @@ def references(ids: dict[str, str], own: dict[str, str]) -> dict[str, list[Any]]
         whole | {"resources": [{"type": "file", "file_id": ids["file_id"]}]},
     ]
     said = {"type": "user.message", "content": [{"type": "text", "text": "Hi."}]}
+    dreams = [(ids["memory_store_id"], own["session_id"]), (own["memory_store_id"], ids["session_id"])]
     deployed = whole | {"name": "second's", "initial_events": [said]}
     return {
         "/v1/agents": [
@@ -262,6 +271,7 @@ def references(ids: dict[str, str], own: dict[str, str]) -> dict[str, list[Any]]
         "/v1/skills": [],
         "/v1/memory_stores": [],
         "/v1/deployments": [deployed | one for one in sessions],
+        "/v1/dreams": [{"model": "any-model", "inputs": dream_inputs(*one)} for one in dreams],
         "/outrider/v1/webhooks": [],
         "/v1/sessions": sessions,
         "/outrider/v1/sessions": sessions,
@@ -275,7 +285,9 @@ def test_nothing_can_be_made_of_what_another_workspace_has(scene: Scene) -> None
     client = sdk_client(scene.server.url, scene.second)
     agent = client.beta.agents.create(name="second's", model="any-model").id
     environment = client.beta.environments.create(name="second's").id
-    own = {"agent_id": agent, "environment_id": environment}
+    session = client.beta.sessions.create(agent=agent, environment_id=environment).id
+    store = client.beta.memory_stores.create(name="second's").id
+    own = {"agent_id": agent, "environment_id": environment, "session_id": session, "memory_store_id": store}
     listed = references(scene.ids, own)
     assert set(listed) == set(MAKERS), "say in `references` what a new route may refer to"
     for path, bodies in listed.items():

@@ -29,4 +29,4 @@ def done(data: Path, *words: str, environment: Mapping[str, str] | None = None) 
 
 
 def headers(key: str) -> dict[str, str]:
-    return {"authorization": f"Bearer {key}", "anthropic-beta": "managed-agents-2026-04-01"}
+    return {"authorization": f"Bearer {key}", "anthropic-beta": "managed-agents-2026-04-01,dreaming-2026-04-21"}

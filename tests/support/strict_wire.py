@@ -16,6 +16,7 @@ from anthropic.types import ModelInfo
 from anthropic.types.beta import (
     BetaDeletedFile,
     BetaDeletedSkill,
+    BetaDream,
     BetaEnvironment,
     BetaEnvironmentDeleteResponse,
     BetaFileMetadata,
@@ -128,6 +129,9 @@ ROUTES: tuple[tuple[str, str, Any], ...] = (
     ("GET", r"/v1/skills/[^/]+/versions", SyncPageCursor[BetaSkillVersion]),
     ("POST", r"/v1/deployments/[^/]+/run", BetaManagedAgentsDeploymentRun),
     ("POST", r"/v1/deployments(/[^/]+(/(archive|pause|unpause))?)?", BetaManagedAgentsDeployment),
+    ("POST", r"/v1/dreams(/[^/]+/(cancel|archive))?", BetaDream),
+    ("GET", r"/v1/dreams/[^/]+", BetaDream),
+    ("GET", r"/v1/dreams", SyncPageCursor[BetaDream]),
     ("GET", r"/v1/deployments/[^/]+", BetaManagedAgentsDeployment),
     ("GET", r"/v1/deployments", SyncPageCursor[BetaManagedAgentsDeployment]),
     ("GET", r"/v1/deployment_runs/[^/]+", BetaManagedAgentsDeploymentRun),

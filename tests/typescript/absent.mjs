@@ -38,12 +38,4 @@ export const steps = {
     ({ beta }) => beta.tunnels.certificates.retrieve('tcrt_1', tunnel),
     ({ beta }) => beta.tunnels.certificates.archive('tcrt_1', tunnel),
   ]),
-
-  'there are no dreams': absent('not offered by this server yet', [
-    ({ beta }) => beta.dreams.create({ inputs: [], model: 'x' }),
-    ({ beta }) => beta.dreams.list(),
-    ({ beta }) => beta.dreams.retrieve('drm_1'),
-    ({ beta }) => beta.dreams.cancel('drm_1'),
-    ({ beta }) => beta.dreams.archive('drm_1'),
-  ]),
 };

@@ -1,4 +1,4 @@
-// Files, skills and their versions, memory stores with memories and versions.
+// Files, skills and their versions, memory stores with memories and versions, dreams.
 
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
@@ -123,5 +123,22 @@ export const steps = {
     await refused(BadRequestError, () => client.beta.memoryStores.update(store, { name: 'x' }), 'archived');
     const left = await every(client.beta.memoryStores.memories.list(store));
     assert.deepEqual(left.map((one) => one.path), ['/b.md']);
+  },
+
+  async 'a dream is asked for, canceled and archived'(client) {
+    const dreams = client.beta.dreams;
+    const store = await client.beta.memoryStores.create({ name: 'Notes' });
+    const session = await client.beta.sessions.create(await parts(client, SURFACE_BASH));
+    const inputs = [
+      { type: 'memory_store', memory_store_id: store.id },
+      { type: 'sessions', session_ids: [session.id] },
+    ];
+    const one = await dreams.create({ inputs, model: SURFACE_BASH });
+    assert.deepEqual([one.status, one.inputs, one.outputs], ['pending', inputs, []]);
+    assert.equal((await dreams.cancel(one.id)).status, 'canceled');
+    assert.deepEqual((await dreams.retrieve(one.id)).error, null);
+    assert.deepEqual(ids(await every(dreams.list({ statuses: ['canceled'], limit: 1 }))), [one.id]);
+    assert.ok((await dreams.archive(one.id)).archived_at);
+    await refused(NotFoundError, () => dreams.retrieve('drm_none'), 'drm_none');
   },
 };

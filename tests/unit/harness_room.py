@@ -184,7 +184,7 @@ class Room:
 
         return Services(
             Settings(data=Path("/nonexistent")), self.store, self.store, self.store, self.store, self.store,
-            self.store, self.store, self.store, self.store,
+            self.store, self.store, self.store, self.store, self.store,
             self.blobs, MemorySecrets(), MemoryDeclarations(), self.store,
             self.feed, Rings(self.doorbell), self.models, self.ids, self.clock, nothing, lambda: True, nothing,
             KeyRing(self.store, self.clock), self.store, Leases(self.clock),

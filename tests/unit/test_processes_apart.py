@@ -130,7 +130,7 @@ class Part:
 
         services = Services(
             Settings(data=Path("/nonexistent")), self.store, self.store, self.store, self.store, self.store,
-            self.store, self.store, self.store, self.store,
+            self.store, self.store, self.store, self.store, self.store,
             MemoryBlobs(), MemorySecrets(), MemoryDeclarations(), self.store,
             self.feed, RemoteDispatch(self.exchange), self.models, self.ids, self.clock, nothing, lambda: True, nothing,
             KeyRing(self.store, self.clock), self.store, Leases(self.clock),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 ABSENT = {
-    "/v1/dreams": "Dreams, which rewrite a memory store from what sessions did, are not offered by this server yet.",
     "/v1/user_profiles": "User profiles attribute requests to a Messages API, which this server does not offer.",
     "/v1/tunnels": "This server needs no tunnels: it reaches MCP servers from the network that it runs in.",
 }

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from outrider.api import absent, health
-from outrider.api.auth import MEMORY, NO_BETA
+from outrider.api.auth import DREAMS, MEMORY, NO_BETA
 from outrider.api.endpoint import Call, Endpoints, Reply, Route, error_response
 from outrider.api.health import Readiness
 from outrider.api.openapi import describe
@@ -23,6 +23,7 @@ from outrider.api.routes import (
     agents,
     credentials,
     deployments,
+    dreams,
     environments,
     events,
     files,
@@ -60,6 +61,7 @@ K = "/v1/skills/{skill_id}"
 W = "/outrider/v1/webhooks/{webhook_id}"
 Q = "/v1/environments/{environment_id}/work"
 J = Q + "/{work_id}"
+N = "/v1/dreams/{dream_id}"
 
 
 async def get_description(_call: Call) -> Reply:
@@ -149,6 +151,11 @@ ROUTES: tuple[Route, ...] = (  # looked through in order: what is asked most com
     Route("POST", D + "/run", deployments.run, USE, CREATE),
     Route("GET", "/v1/deployment_runs", deployments.list_runs, USE, READ),
     Route("GET", "/v1/deployment_runs/{deployment_run_id}", deployments.get_run, USE, READ),
+    Route("POST", "/v1/dreams", dreams.create, DEFINE, CREATE, betas=DREAMS),
+    Route("GET", "/v1/dreams", dreams.list_dreams, USE, READ, betas=DREAMS),
+    Route("GET", N, dreams.get, USE, READ, betas=DREAMS),
+    Route("POST", N + "/cancel", dreams.cancel, DEFINE, CHANGE, betas=DREAMS),
+    Route("POST", N + "/archive", dreams.archive, DEFINE, CHANGE, betas=DREAMS),
     Route("GET", "/v1/models", models.list_models, USE, READ, betas=NO_BETA),
     Route("GET", "/v1/models/{model_id:path}", models.get_model, USE, READ, betas=NO_BETA),
     Route("POST", "/v1/files", files.upload, USE, CREATE, betas=NO_BETA, streamed=True),

@@ -9,6 +9,7 @@ from outrider.errors import AuthenticationFailed, InvalidRequest, NotFound
 BETA = "managed-agents-2026-04-01"
 MANAGED_AGENTS = frozenset({BETA})
 MEMORY = frozenset({BETA, "agent-memory-2026-07-22"})
+DREAMS = frozenset({"dreaming-2026-04-21"})
 NO_BETA = frozenset[str]()
 """Which beta values a route goes by: its own, or none."""
 

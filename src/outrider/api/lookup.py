@@ -8,6 +8,7 @@ from typing import Any
 from outrider.api.endpoint import Call
 from outrider.errors import NotFound
 from outrider.ports.deployments import DeploymentRecord, RunRecord
+from outrider.ports.dreams import DreamRecord
 from outrider.ports.files import FileRecord
 from outrider.ports.log import SessionKey
 from outrider.ports.memory import MemoryRecord, MemoryStoreRecord, MemoryVersion
@@ -137,6 +138,14 @@ async def run_record(call: Call) -> RunRecord:
     record = await call.services.deployments.run(call.workspace, run)
     if record is None or record.outcome == "pending":
         raise NotFound(f"Deployment run {run} not found.")
+    return record
+
+
+async def dream_record(call: Call) -> DreamRecord:
+    dream = call.path["dream_id"]
+    record = await call.services.dreams.dream(call.workspace, dream)
+    if record is None:
+        raise NotFound(f"Dream {dream} not found.")
     return record
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from outrider import __version__
 from outrider.api.endpoint import Route
@@ -99,10 +99,20 @@ def _body(route: Route, schemas: dict[str, Any]) -> dict[str, Any] | None:
     name = request_of(route)
     if name is None:
         return None
-    schema = adapter(name).json_schema(ref_template=REF)
+    schema = _in_order(adapter(name).json_schema(ref_template=REF))
     schemas |= schema.pop("$defs", {})
     schemas[name] = schema
     return {"required": True, "content": {"application/json": {"schema": {"$ref": REF.format(model=name)}}}}
+
+
+def _in_order(schema: Any) -> Any:
+    """With sorted choices: Python remembers `Optional` of a literal in the order in which it met it first, wherever."""
+    if isinstance(schema, list):
+        return [_in_order(one) for one in cast("list[Any]", schema)]
+    if not isinstance(schema, dict):
+        return schema
+    ordered = {key: _in_order(one) for key, one in cast("dict[str, Any]", schema).items()}
+    return ordered | {"enum": sorted(ordered["enum"])} if isinstance(ordered.get("enum"), list) else ordered
 
 
 def _answer(handler: str) -> dict[str, Any]:

@@ -13,15 +13,13 @@ from typing import Any
 import msgspec
 
 from outrider import faults
-from outrider.api.answers import Keep, keep_nothing
-from outrider.api.endpoint import Call
 from outrider.api.lookup import skills_named
+from outrider.api.own_calls import once, own_call
 from outrider.api.routes import sessions
 from outrider.api.services import Services
 from outrider.errors import AlreadyAnswered, Conflict, InvalidRequest, NotFound, OutriderError, Overloaded
-from outrider.ports.access import ApiKey
 from outrider.ports.deployments import DeploymentRecord, RunRecord, Trigger
-from outrider.ports.log import KeptAnswer, SessionKey, StoredAnswer
+from outrider.ports.log import SessionKey
 from outrider.resources.agents import agent_object
 from outrider.resources.deployments import fields_of, reason_for, session_request, tokens_of
 from outrider.resources.environments import check_offers_resources, check_reaches_servers, environment_object
@@ -98,14 +96,10 @@ async def _settled(services: Services, run: RunRecord) -> RunRecord:
 
 async def _open(services: Services, run: RunRecord, record: DeploymentRecord) -> Error | None:
     """Make the session; what it was refused for. Raises Overloaded."""
-
-    def keep(_body: bytes) -> KeptAnswer:
-        return KeptAnswer(run.id, services.clock.now(), StoredAnswer(200, b""), if_none_since="")
-
     try:
         request = new_session(session_request(fields_of(record)))
         request.details["deployment_id"] = record.id
-        call = _call(services, run.workspace, keep)
+        call = own_call(services, run.workspace, once(services, run.id))
         await sessions.opened(call, request, given_id=run.session, tokens=tokens_of(record))
     except AlreadyAnswered:
         return None
@@ -121,12 +115,6 @@ async def _open(services: Services, run: RunRecord, record: DeploymentRecord) ->
     except OutriderError as error:
         return _error("unknown", error.message)
     return None
-
-
-def _call(services: Services, workspace: str, keep: Keep = keep_nothing) -> Call:
-    """As if an admin's key had asked: whoever made the deployment might do all that it holds."""
-    key = ApiKey("", workspace, "", "deployment", "admin", services.clock.now())
-    return Call(services, key, {}, "", b"", keep)
 
 
 def _error(kind: str, message: str) -> Error:
@@ -174,7 +162,7 @@ async def _of_agent_and_environment(services: Services, workspace: str, body: di
         except InvalidRequest as error:
             return _error(kind, error.message)
     try:
-        await skills_named(_call(services, workspace), agent_object(agent)["skills"], field="agent.skills")
+        await skills_named(own_call(services, workspace), agent_object(agent)["skills"], field="agent.skills")
     except NotFound as error:
         return _error("skill_not_found", error.message)
     return None

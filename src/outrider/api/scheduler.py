@@ -12,6 +12,7 @@ import logging
 from datetime import datetime, timedelta
 
 from outrider import faults
+from outrider.api.pursuit import Pursuit
 from outrider.api.runs import attempt, new_run
 from outrider.api.services import Services
 from outrider.errors import OutriderError
@@ -24,7 +25,6 @@ LATE = timedelta(minutes=5)
 PATIENCE_SECONDS = 2.0  # with a run that somebody else, or this process before, may be about to end
 GIVE_UP = timedelta(minutes=10)
 BATCH = 100
-AT_ONCE = 8
 log = logging.getLogger("outrider.scheduler")
 
 
@@ -33,9 +33,9 @@ class Scheduler:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._under_way: dict[str, asyncio.Task[None]] = {}
+        self._runs = Pursuit[RunRecord]("run", self._attempt)
+        self._runs.failed = lambda run: self._seen.pop(run.id, None)
         self._seen: dict[str, float] = {}
-        self._broken: set[str] = set()
 
     async def run(self) -> None:
         try:
@@ -43,9 +43,7 @@ class Scheduler:
                 await self._tick_or_tell()
                 await asyncio.sleep(TICK_SECONDS)
         finally:
-            for task in self._under_way.values():
-                task.cancel()
-            await asyncio.gather(*self._under_way.values(), return_exceptions=True)
+            await self._runs.stop()
 
     async def _tick_or_tell(self) -> None:
         try:
@@ -63,12 +61,11 @@ class Scheduler:
         self._seen = {run.id: self._seen.get(run.id, now) for run in pending}
         for run in pending:
             if now - self._seen[run.id] >= PATIENCE_SECONDS:
-                self._begin(run)
+                self._runs.begin(run)
 
     async def settled(self) -> None:
         """Until what this process has begun is over."""
-        while self._under_way:
-            await asyncio.wait(self._under_way.values())
+        await self._runs.settled()
 
     async def _fire(self, record: DeploymentRecord) -> None:
         services, schedule = self._services, fields_of(record)["schedule"]
@@ -85,26 +82,8 @@ class Scheduler:
         fired = await services.deployments.fire(run, due=due, next_at=following)
         faults.point("run.fire.after")
         if fired:
-            self._begin(run)
-
-    def _begin(self, run: RunRecord) -> None:
-        """In a task of its own: one that has to wait keeps no other waiting."""
-        if run.id in self._under_way or run.id in self._broken or len(self._under_way) >= AT_ONCE:
-            return
-        task = asyncio.create_task(self._attempt(run))
-        self._under_way[run.id] = task
-        task.add_done_callback(lambda done: self._ended(run, done))
+            self._runs.begin(run)
 
     async def _attempt(self, run: RunRecord) -> None:
         age = datetime.fromisoformat(self._services.clock.now()) - datetime.fromisoformat(run.created_at)
-        try:
-            await attempt(self._services, run, give_up=age > GIVE_UP)
-        except OutriderError as error:
-            log.warning("run %s of deployment %s is tried again: %s", run.id, run.deployment, error.message)
-            self._seen.pop(run.id, None)
-
-    def _ended(self, run: RunRecord, task: asyncio.Task[None]) -> None:
-        del self._under_way[run.id]
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._broken.add(run.id)
-            log.error("run %s failed in an unforeseen way; the next start tries it again", run.id, exc_info=error)
+        await attempt(self._services, run, give_up=age > GIVE_UP)

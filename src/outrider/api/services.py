@@ -18,6 +18,7 @@ from outrider.ports.blobs import Blobs
 from outrider.ports.declarations import Declarations
 from outrider.ports.deployments import Deployments
 from outrider.ports.doorbell import Dispatch
+from outrider.ports.dreams import Dreams
 from outrider.ports.egress import Asked, Requests
 from outrider.ports.files import FileRecords
 from outrider.ports.log import EventLog, SessionKey
@@ -66,6 +67,7 @@ class Services:
     files: FileRecords
     skills: SkillRecords
     deployments: Deployments
+    dreams: Dreams
     access: Access
     blobs: Blobs
     secrets: Secrets

@@ -40,6 +40,9 @@ class Limits:
     work_lease: float = 300.0
     file_bytes: int = 500 * 1024 * 1024
     file_storage_bytes: int = 1024**4
+    dream_seconds: float = 7200.0
+    dream_store_bytes: int = 64 * 1024**2
+    dream_transcript_bytes: int = 1024**2
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from outrider.ports.files import FileRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,10 +21,12 @@ class FileCopy:
 
 @dataclass(frozen=True, slots=True)
 class FileChanges:
-    """A source must be there and not have expired, else NotFound is raised; what is dropped may be gone already."""
+    """A source must be there and not have expired, else NotFound is raised; what is dropped may be gone already.
+    `added` are files of the session whose whole bytes were announced under their own ids, as by `add_file`."""
 
     copies: tuple[FileCopy, ...] = ()
     dropped: tuple[str, ...] = ()
+    added: tuple[FileRecord, ...] = ()
 
 
 NO_CHANGES = FileChanges()

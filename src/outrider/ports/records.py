@@ -141,7 +141,8 @@ class Records(Protocol):
         ...
 
     async def living(self, sessions: Collection[str]) -> set[str]:
-        """Which of these ids are of stored sessions, whatever their workspaces: for sweeping what belongs to none."""
+        """Which of these ids are of stored sessions, whatever their workspaces: for sweeping what belongs to none.
+        Those of settled dreams are left out: what they had outside the store is erased though their logs stay."""
         ...
 
     async def has_sessions(self) -> bool:

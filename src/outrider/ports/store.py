@@ -7,6 +7,7 @@ from typing import Protocol
 from outrider.ports.access import Access
 from outrider.ports.cold import ColdLogs
 from outrider.ports.deployments import Deployments
+from outrider.ports.dreams import Dreams
 from outrider.ports.files import FileRecords
 from outrider.ports.log import EventLog
 from outrider.ports.memory import MemoryStores
@@ -26,6 +27,7 @@ class StorePorts(
     MemoryStores,
     SkillRecords,
     Deployments,
+    Dreams,
     ColdLogs,
     Placements,
     Access,

@@ -40,12 +40,13 @@ _decode = msgspec.json.Decoder(Object).decode
 
 @dataclass(frozen=True, slots=True)
 class Mounted:
-    """The resources of a new session, by id the secrets that only the vault gets, the files to copy, and what the
-    session's log says of it all."""
+    """The resources of a new session, by id the secrets that only the vault gets, the files to copy, those that are
+    made for it, and what the session's log says of it all."""
 
     resources: list[Object] = field(default_factory=list[Object])
     secrets: dict[str, Object] = field(default_factory=dict[str, Object])
     copies: list[FileCopy] = field(default_factory=list[FileCopy])
+    added: list[FileRecord] = field(default_factory=list[FileRecord])
     logged: list[Object] = field(default_factory=list[Object])
 
 

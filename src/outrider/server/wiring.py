@@ -15,6 +15,7 @@ from pathlib import Path
 
 import httpx2
 
+from outrider.api.dreamers import Dreamers
 from outrider.api.health import Readiness
 from outrider.api.keyring import KeyRing
 from outrider.api.lapsing import Lapsing
@@ -143,7 +144,7 @@ async def wired(
                 _scheduling(
                     Services(
                         settings,
-                        *(store, store, store, store, store, store, store, store, store),
+                        *(store, store, store, store, store, store, store, store, store, store),
                         blobs,
                         secrets,
                         declarations,
@@ -176,11 +177,14 @@ async def wired(
 
 @asynccontextmanager
 async def _scheduling(services: Services) -> AsyncGenerator[Services]:
-    """Deployments fire, and leases of work lapse, in each process with an API."""
-    if "api" not in services.settings.roles:
-        yield services
-        return
-    async with going_on(Scheduler(services).run()), going_on(Lapsing(services).run()):
+    """Deployments fire, and leases of work lapse, in each process with an API; dreams go on in each that reaches
+    sandboxes."""
+    async with contextlib.AsyncExitStack() as loops:
+        if "api" in services.settings.roles:
+            await loops.enter_async_context(going_on(Scheduler(services).run()))
+            await loops.enter_async_context(going_on(Lapsing(services).run()))
+        if "harness" in services.settings.roles:
+            await loops.enter_async_context(going_on(Dreamers(services).run()))
         yield services
 
 

@@ -136,6 +136,8 @@ def change_files(key: SessionKey, changes: FileChanges) -> Steps[None]:
     """Part of the transaction that makes or changes the session."""
     for copy in changes.copies:
         yield from _copy(key, copy)
+    for record in changes.added:
+        yield from _add(record, 0, None)
     for file_id in changes.dropped:
         yield from _gone(key.workspace, file_id)
 

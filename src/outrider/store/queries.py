@@ -12,6 +12,7 @@ SHARED = (
     "sql/memory.sql",
     "sql/skills.sql",
     "sql/deployments.sql",
+    "sql/dreams.sql",
     "sql/placements.sql",
     "sql/access.sql",
     "sql/webhooks.sql",

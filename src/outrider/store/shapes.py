@@ -8,6 +8,7 @@ from typing import Any
 
 from outrider.ports.access import ApiKey, Workspace
 from outrider.ports.deployments import DeploymentRecord, RunRecord
+from outrider.ports.dreams import DreamRecord
 from outrider.ports.files import FileRecord, OutputRecord
 from outrider.ports.log import Attendance, HistoryEntry, HistoryQuery, Row, SessionKey, Snapshot
 from outrider.ports.memory import Attachment, MemoryRecord, MemoryStoreRecord, MemoryVersion, Write
@@ -57,6 +58,7 @@ Record = (
     | Courier
     | DeploymentRecord
     | RunRecord
+    | DreamRecord
 )
 
 

@@ -239,6 +239,23 @@ async def a_session_is_made_with_copies_of_files_or_not_at_all(trial: Trial) -> 
 
 
 @contract
+async def a_session_is_made_with_files_of_its_own_or_not_at_all(trial: Trial) -> None:
+    store = trial.store
+    own = replace(file("file_1"), session="sesn_1", counted=False)
+    await refused(Overloaded, store.create_session(record("sesn_1"), [], wake=False, files=FileChanges(added=(own,))))
+    assert await store.files(A, ALL) == []
+    await store.announce_file(A, "file_1", at(0))
+    await store.create_session(record("sesn_1"), [], wake=False, files=FileChanges(added=(own,)))
+    assert await store.files(A, ALL, session="sesn_1") == [own]
+    assert await store.abandon_files(at(9)) == []
+    assert await store.stored_bytes(A) == 0
+    await store.update_session(
+        record("sesn_1"), [event("a")], if_head=0, columns="details", files=FileChanges(dropped=("file_1",))
+    )
+    assert await owners(store, "file_1") == set()
+
+
+@contract
 async def a_copy_outlives_its_source_and_goes_with_its_session(trial: Trial) -> None:
     store = trial.store
     await added(store, replace(file("file_1"), expires_at=at(9)))

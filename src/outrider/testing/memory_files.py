@@ -31,14 +31,17 @@ class MemoryFiles(MemoryAnswers, KnowsSessions):
 
     async def add_file(self, record: FileRecord, *, most_bytes: int, keep: KeptAnswer | None = None) -> None:
         place = (record.workspace, record.id)
-        if self._announced.get(place, ("", True))[1]:
-            raise Overloaded("The upload took too long and was given up. Nothing was stored.")
+        self._check_announced(place)
         if record.counted and await self.stored_bytes(record.workspace) + record.size > most_bytes:
             raise InvalidRequest("The workspace's files would hold too much.", error_code="storage_quota_exceeded")
         del self._announced[place]
         self._files[place] = record
         if keep is not None:
             self._keep(record.workspace, keep)
+
+    def _check_announced(self, place: tuple[str, str]) -> None:
+        if self._announced.get(place, ("", True))[1]:
+            raise Overloaded("The upload took too long and was given up. Nothing was stored.")
 
     async def add_output(self, record: FileRecord, output: OutputRecord, *, epoch: int, most_bytes: int) -> str | None:
         key = SessionKey(record.workspace, record.session or "")
@@ -65,7 +68,12 @@ class MemoryFiles(MemoryAnswers, KnowsSessions):
 
     def _change_files(self, key: SessionKey, changes: FileChanges) -> None:
         made = {(key.workspace, copy.id): self._copied(key, copy) for copy in changes.copies}
+        for record in changes.added:
+            self._check_announced((record.workspace, record.id))
         self._files |= made
+        for record in changes.added:
+            del self._announced[record.workspace, record.id]
+            self._files[record.workspace, record.id] = record
         for file_id in changes.dropped:
             self._files.pop((key.workspace, file_id), None)
 

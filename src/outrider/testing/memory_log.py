@@ -35,8 +35,9 @@ WAITING = 2**52  # positions of waiting events start here
 
 
 class MemoryStore(MemoryRecords, MemoryPlacements):
-    """Implements `EventLog`, `Records`, `VaultRecords`, `MemoryStores`, `FileRecords`, `Deployments`, `Placements`,
-    `Access` and `WorkQueues`; `on_commit` and `on_delete` are called before the call that caused them returns."""
+    """Implements `EventLog`, `Records`, `VaultRecords`, `MemoryStores`, `FileRecords`, `Deployments`, `Dreams`,
+    `Placements`, `Access` and `WorkQueues`; `on_commit` and `on_delete` are called before the call that caused them
+    returns."""
 
     def __init__(
         self,

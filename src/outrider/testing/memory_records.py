@@ -19,7 +19,7 @@ from outrider.ports.records import (
 )
 from outrider.ports.vaults import Change
 from outrider.resources.webhooks import became, changed_at
-from outrider.testing.memory_deployments import MemoryDeployments
+from outrider.testing.memory_dreams import MemoryDreams
 from outrider.testing.memory_skills import MemorySkills
 from outrider.testing.memory_webhooks import MemoryWebhooks
 from outrider.testing.memory_work import MemoryWork
@@ -47,7 +47,7 @@ class Kept:
         return len(self.rows) if self.segment is None else self.cold_head
 
 
-class MemoryRecords(MemoryDeployments, MemoryWebhooks, MemorySkills, MemoryWork):
+class MemoryRecords(MemoryDreams, MemoryWebhooks, MemorySkills, MemoryWork):
     """The part of `Records` that writes no log; `MemoryStore` adds the rest."""
 
     def __init__(self) -> None:
@@ -136,7 +136,7 @@ class MemoryRecords(MemoryDeployments, MemoryWebhooks, MemorySkills, MemoryWork)
         return one_page((kept.record for kept in self._kept.values() if wanted(kept.record)), page)
 
     async def living(self, sessions: Collection[str]) -> set[str]:
-        return {key.session for key in self._kept}.intersection(sessions)
+        return {key.session for key in self._kept}.intersection(sessions) - self._sessions_of_settled_dreams()
 
     async def has_sessions(self) -> bool:
         return bool(self._kept)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol, TypeVar
 
 from outrider.ports.deployments import DeploymentRecord
+from outrider.ports.dreams import DreamRecord
 from outrider.ports.memory import MemoryStoreRecord
 from outrider.ports.records import AgentRecord, EnvironmentRecord, Page, SessionRecord
 from outrider.ports.vaults import CredentialRecord, VaultRecord
@@ -28,6 +29,7 @@ Listed = TypeVar(
     CredentialRecord,
     MemoryStoreRecord,
     DeploymentRecord,
+    DreamRecord,
 )
 
 

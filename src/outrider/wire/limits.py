@@ -206,6 +206,12 @@ LIMITS: dict[str, dict[str, Rule]] = {
         "metadata": metadata_patch,
     },
     "ScheduleParams": {"expression": text(1, 256), "timezone": text(1, 64)},
+    # dreams
+    "DreamCreateParams": {"inputs": items(2, 2), "model": MODEL, "instructions": text(1, 4096)},
+    "BetaDreamModelConfigParam": {"id": text(1, 256)},
+    "BetaDreamMemoryStoreInputParam": {"memory_store_id": ID},
+    "BetaDreamSessionsInputParam": {"session_ids": items(1, 100)},
+    "BetaOutputBehaviorUpdateExistingParam": {"memory_store_id": ID},
     # work items of self-hosted environments
     "WorkUpdateParams": {"metadata": metadata_patch},
     # events; the number of blocks in a message or result is this server's own limit

@@ -43,6 +43,7 @@ QUERIES: dict[str, str] = {
     "memories.get_version": "memory_stores.memory_version_retrieve_params.MemoryVersionRetrieveParams",
     "deployments.list_deployments": "deployment_list_params.DeploymentListParams",
     "deployments.list_runs": "deployment_run_list_params.DeploymentRunListParams",
+    "dreams.list_dreams": "dream_list_params.DreamListParams",
     "models.list_models": "model_list_params.ModelListParams",
     "files.list_files": "file_list_params.FileListParams",
     "skills.list_skills": "skill_list_params.SkillListParams",

@@ -50,6 +50,7 @@ REQUESTS: dict[str, Declared] = {
     ),
     "deployments.create": Declared("deployment_create_params", "DeploymentCreateParams"),
     "deployments.update": Declared("deployment_update_params", "DeploymentUpdateParams"),
+    "dreams.create": Declared("dream_create_params", "DreamCreateParams"),
     "work.stop": Declared("environments.work_stop_params", "WorkStopParams", ("environment_id",)),
     "work.update": Declared("environments.work_update_params", "WorkUpdateParams", ("environment_id",)),
 }

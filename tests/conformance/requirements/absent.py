@@ -6,12 +6,6 @@ from conformance.requirements.entry import SDK, differs, docs
 
 LEDGER = (
     differs(
-        "absent:dreams",
-        "Dreams rewrite a memory store from what sessions did.",
-        docs("Dreams"),
-        "a research preview: 404 with the reason, until it can be offered whole",
-    ),
-    differs(
         "absent:user-profiles",
         "User profiles attribute requests to the Messages API.",
         SDK,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -20,7 +20,7 @@ from outrider.ports.log import SessionKey
 from outrider.ports.records import SessionRecord
 from outrider.ports.vaults import SecretRef
 from outrider.resources.environments import check_offers_resources, environment_object
-from outrider.resources.given import named_files, with_file, without_file
+from outrider.resources.given import GIVEN, named_files, with_file, without_file
 from outrider.resources.memory_mounts import TYPE, attached
 from outrider.resources.mounts import (
     FIRST_VERSION,
@@ -168,22 +168,38 @@ async def drop(call: Call, key: SessionKey, which: Callable[[Mapping[str, Any]],
         resource = next((one for one in resources_of(record) if which(one)), None) if record is not None else None
         if record is None or resource is None:
             raise NotFound(f"No such resource in session {key.session}.")
-        await _drop(call, state, record, resource)
+        await _drop(call, state, record, [resource])
 
     await call.services.intake.in_turn(key, attempt)
 
 
-async def _drop(call: Call, state: State, record: SessionRecord, resource: Mapping[str, Any]) -> None:
-    services = call.services
-    changed = without_file(record, resource, services.clock.now())
-    copy = await services.files.file(call.workspace, resource["file_id"])
-    row = factory_for(services, state).internal(events.FILE_TAKEN, {"resource": resource["id"]})
-    gone = FileChanges(dropped=(resource["file_id"],))
+async def drop_files(call: Call, key: SessionKey) -> None:
+    """Take all files that it was given away from a session, if it has any. Raises NotFound."""
+
+    async def attempt() -> None:
+        state = await light_state(call.services, key)
+        record = await call.services.records.session(key)
+        given = [one for one in resources_of(record) if one["type"] == GIVEN] if record is not None else []
+        if record is not None and given:
+            await _drop(call, state, record, given)
+
+    await call.services.intake.in_turn(key, attempt)
+
+
+async def _drop(call: Call, state: State, record: SessionRecord, given: Sequence[Mapping[str, Any]]) -> None:
+    services, changed, factory = call.services, record, factory_for(call.services, state)
+    for one in given:
+        changed = without_file(changed, one, services.clock.now())
+    ids = tuple(str(one["file_id"]) for one in given)
+    copies = await services.files.files_named(call.workspace, ids)
+    rows = [factory.internal(events.FILE_TAKEN, {"resource": one["id"]}) for one in given]
+    gone = FileChanges(dropped=ids)
     faults.point("resource.drop.before")
-    await services.records.update_session(changed, [row], if_head=state.seq, columns="details", files=gone)
+    await services.records.update_session(changed, rows, if_head=state.seq, columns="details", files=gone)
     faults.point("resource.drop.after")
-    if copy is not None and copy.blob is not None and not await services.files.owns_bytes(call.workspace, copy.blob):
-        await erase_bytes(call, copy.blob)
+    for blob in {copy.blob for copy in copies if copy.blob is not None}:
+        if not await services.files.owns_bytes(call.workspace, blob):
+            await erase_bytes(call, blob)
 
 
 async def update(call: Call) -> Reply:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -29,6 +29,7 @@ from outrider.resources.declared import declaration_of
 from outrider.resources.environments import check_offers_resources, check_reaches_servers, environment_object
 from outrider.resources.events import check_named, named_files
 from outrider.resources.memory_mounts import DETAIL, asked_for
+from outrider.resources.mounts import Mounted
 from outrider.resources.sessions import (
     FOLDERS,
     STATUSES,
@@ -79,17 +80,33 @@ def asked(call: Call, body: bytes) -> SessionRequest:
     return request
 
 
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a session stands on that the server makes by itself: an agent's snapshot and an environment that no record
+    holds, and what is mounted beside memory stores."""
+
+    environment: dict[str, Any]
+    agent: dict[str, Any]
+    mounted: Mounted
+
+
 async def opened(
-    call: Call, request: SessionRequest, *, given_id: str | None = None, tokens: Mapping[str, SecretRef] = NO_TOKENS
+    call: Call,
+    request: SessionRequest,
+    *,
+    given_id: str | None = None,
+    tokens: Mapping[str, SecretRef] = NO_TOKENS,
+    ground: Ground | None = None,
 ) -> Reply:
     """Make the session. One that is made for a deployment has its id before, and the vault holds the tokens of its
-    repositories, by their addresses; the answer kept with it is not erased with it."""
+    repositories, by their addresses; the answer kept with it is not erased with it. `ground`: instead of what the
+    request names."""
     services = call.services
     if not services.has_room():
         raise StorageFull("The disk of the session log is nearly full; no sessions are created until there is room.")
-    environment, agent = await usable(call, request)
+    environment, agent = await usable(call, request) if ground is None else (ground.environment, ground.agent)
     memory_stores = asked_for(request.resources)
-    mounted = await resources.mounted(call, request.resources)
+    mounted = await resources.mounted(call, request.resources) if ground is None else ground.mounted
     copies = resources.lent(mounted, tokens)
     if mounted.resources:
         request.details["resources"] = mounted.resources
@@ -115,7 +132,7 @@ async def opened(
         wake=admission.wake,
         worker=services.dispatch.claimant(),
         keep=keep,
-        files=FileChanges(tuple(mounted.copies)),
+        files=FileChanges(tuple(mounted.copies), added=tuple(mounted.added)),
     )
     faults.point("api.take.after")
     if admission.rows:

@@ -14,6 +14,7 @@ from outrider.store.access import StoredAccess
 from outrider.store.answers import StoredAnswers
 from outrider.store.catalog import StoredCatalog
 from outrider.store.deployments import StoredDeployments
+from outrider.store.dreams import StoredDreams
 from outrider.store.files import StoredFiles
 from outrider.store.memory import StoredMemories
 from outrider.store.placements import StoredPlacements
@@ -46,13 +47,14 @@ class SqliteStore(
     StoredMemories,
     StoredSkills,
     StoredDeployments,
+    StoredDreams,
     StoredPlacements,
     StoredAccess,
     StoredWebhooks,
     StoredWork,
 ):
     """Implements `EventLog`, `Records`, `VaultRecords`, `FileRecords`, `MemoryStores`, `SkillRecords`, `Deployments`,
-    `ColdLogs`, `Placements`, `Access` and `WorkQueues`.
+    `Dreams`,     `ColdLogs`, `Placements`, `Access` and `WorkQueues`.
 
     Made by `open`.
 

@@ -145,8 +145,12 @@ WHERE workspace = :workspace AND (created_at, id) > (:after_time, :after_id)
 ORDER BY created_at, id LIMIT :limit;
 
 -- name: living
--- Which of these are stored, whatever their workspaces.
-SELECT id FROM sessions WHERE id = ANY (:ids::text[]);
+-- Which of these are stored, whatever their workspaces, but not of dreams that are over.
+SELECT s.id FROM sessions s WHERE s.id = ANY (:ids::text[])
+  AND NOT EXISTS (
+    SELECT 1 FROM dreams d
+    WHERE d.workspace = s.workspace AND d.session = s.id AND d.settled_at IS NOT NULL
+  );
 
 -- name: places
 -- The hosts of these.

@@ -165,8 +165,12 @@ UPDATE sessions SET details = :details, agent = :agent, updated_at = :updated_at
 UPDATE sessions SET archived_at = :archived_at, status = :status, updated_at = :updated_at WHERE log = :log;
 
 -- name: living
--- Which of these are stored, whatever their workspaces.
-SELECT id FROM sessions WHERE id IN (SELECT value FROM json_each(:ids));
+-- Which of these are stored, whatever their workspaces, but not of dreams that are over.
+SELECT s.id FROM sessions s WHERE s.id IN (SELECT value FROM json_each(:ids))
+  AND NOT EXISTS (
+    SELECT 1 FROM dreams d
+    WHERE d.workspace = s.workspace AND d.session = s.id AND d.settled_at IS NOT NULL
+  );
 
 -- name: places
 -- The hosts of these.
