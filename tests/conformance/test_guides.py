@@ -1,7 +1,7 @@
 """What the guides say, done literally: their Python blocks, in their order, with the SDK against a fresh server.
 
-A guide goes on from where the quickstart ends: its client, agent, environment and session are there. Only addresses and
-places of a user's own machine are put in.
+A guide goes on from where the quickstart ends: its client, agent, environment and session are there. Only what is a
+reader's own is put in: addresses, places, a model.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ NOT_RUN = {
     "docs/how-to/models.md": "its program is one of a test's: test_model_scripted.py",
     "docs/how-to/workers.md": "its worker runs until it is stopped: test_examples.py",
 }
+AFTER = {"docs/how-to/dreams.md": "docs/how-to/memory.md"}
+"""Guides that go on from another one's end."""
+OURS = {'model="claude-sonnet-4-5"': 'model="scripted/demo"', "time.sleep(5)": "time.sleep(0.1)"}
 SECRET = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 
 
@@ -52,6 +55,8 @@ class Reader:
     def follow(self, page: str) -> None:
         for number, block in enumerate(blocks(page, "python"), start=1):
             text = block.replace("http://127.0.0.1:8400", self.server.url)
+            for theirs, ours in OURS.items():
+                text = text.replace(theirs, ours)
             exec(compile(text, f"{page}, block {number}", "exec"), self.names)
 
 
@@ -119,6 +124,8 @@ def test_what_is_not_followed_has_a_program() -> None:
 def test_a_guide_works_as_it_is_written(page: str, reader: Reader) -> None:
     if page.endswith("webhooks.md"):
         reader.names |= delivered(reader.names["session"].id)
+    if page in AFTER:
+        reader.follow(AFTER[page])
     reader.follow(page)
 
 

@@ -24,7 +24,7 @@ from turns import TOOLSET, refused
 from workers import key_of
 
 from conformance.requirements import requirement
-from outrider.models.scripted.script import ToolUse, Turn
+from outrider.models.scripted.script import Pause, ToolUse, Turn
 
 pytestmark = pytest.mark.anyio
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -288,10 +288,10 @@ async def _memories(place: Place) -> None:
 
 @life_of("dreams")
 async def _dreams(place: Place) -> None:
-    ask = place.ask
+    ask, slow = place.ask, place.stage.put(f"{place.model}-slow", Turn("Done.", first_byte=Pause(60)))
     store, session = (await ask("memory_stores.create", name="one")).id, await place.session()
     inputs = [{"type": "memory_store", "memory_store_id": store}, {"type": "sessions", "session_ids": [session]}]
-    made = await ask("dreams.create", inputs=inputs, model=place.model)
+    made = await ask("dreams.create", inputs=inputs, model=slow)
     assert (await ask("dreams.cancel", made.id)).status == "canceled"
     assert (await ask("dreams.retrieve", made.id)).created_at == made.created_at
     assert made.id in await listed(ask, "dreams", [], statuses=["canceled"])

@@ -19,7 +19,7 @@ from oauth_scene import running_scene
 from programs import lines_of
 
 from conformance.requirements import requirement
-from outrider.models.scripted.script import Answer, Request, ToolUse, Turn
+from outrider.models.scripted.script import Answer, Pause, Request, ToolUse, Turn
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "typescript"
 SURFACE = Path(__file__).parents[1] / "typescript"
@@ -132,6 +132,7 @@ def test_every_method_of_the_typescript_sdk_does_what_it_should(
     stage.put("surface-plain", decide=lambda _: Turn("Done."))
     stage.put("surface-bash", decide=_runs_what_is_said)
     stage.put("surface-ask", decide=_asks_and_repeats)
+    stage.put("surface-slow", decide=lambda _: Turn("Done.", first_byte=Pause(SECONDS)))
     (programs.place / "greeting.zip").write_bytes(_zipped_skill())
     with running_scene() as scene:
         lines = programs.run(
@@ -140,6 +141,7 @@ def test_every_method_of_the_typescript_sdk_does_what_it_should(
             SURFACE_MODEL="surface-plain",
             SURFACE_BASH="surface-bash",
             SURFACE_ASK="surface-ask",
+            SURFACE_SLOW="surface-slow",
             SURFACE_OAUTH=scene.url,
             SURFACE_SKILL_ZIP="greeting.zip",
         )

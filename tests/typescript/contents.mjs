@@ -9,7 +9,7 @@ import Anthropic, { toFile } from '@anthropic-ai/sdk';
 import { TOOLSET, every, ids, parts, refused, turn } from './steps.mjs';
 
 const { BadRequestError, ConflictError, NotFoundError } = Anthropic;
-const { SURFACE_BASH, SURFACE_SKILL_ZIP } = process.env;
+const { SURFACE_BASH, SURFACE_SLOW, SURFACE_SKILL_ZIP } = process.env;
 
 const sha256 = (text) => createHash('sha256').update(text).digest('hex');
 
@@ -133,7 +133,7 @@ export const steps = {
       { type: 'memory_store', memory_store_id: store.id },
       { type: 'sessions', session_ids: [session.id] },
     ];
-    const one = await dreams.create({ inputs, model: SURFACE_BASH });
+    const one = await dreams.create({ inputs, model: SURFACE_SLOW });
     assert.deepEqual([one.status, one.inputs, one.outputs], ['pending', inputs, []]);
     assert.equal((await dreams.cancel(one.id)).status, 'canceled');
     assert.deepEqual((await dreams.retrieve(one.id)).error, null);
