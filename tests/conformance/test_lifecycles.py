@@ -15,7 +15,7 @@ from typing import Any, get_args
 import pytest
 from anthropic import Anthropic, AsyncAnthropic
 from conftest_types import CUSTOM
-from either_client import Asks, Kind, asking, methods
+from either_client import Asks, Kind, asking, methods, methods_of
 from live_server import Server, Stage
 from oauth_scene import running_scene
 from session_talk import message
@@ -379,6 +379,19 @@ async def test_a_resource_lives_from_its_making_to_its_end(
         await LIVES[resources](Place(ask, server, stage, model))
         uncalled = {path for path in methods(ask.client) if path.rpartition(".")[0] in resources} - ask.called
     assert not uncalled - ELSEWHERE.keys()
+
+
+@requirement("helpers:both-clients")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("resource", ["files", "skills", "skills.versions", "models"])
+async def test_a_resource_that_is_no_beta_any_more_lives_by_its_other_name(
+    resource: str, kind: Kind, server: Server, stage: Stage, inspector: Inspector, model: str
+) -> None:
+    async with asking(kind, server, inspector, general=True) as ask:
+        await LIVES[resource,](Place(ask, server, stage, model))
+        there = {path for path in methods_of(ask.client) if path.rpartition(".")[0] == resource}
+        assert there
+        assert there <= ask.called
 
 
 @pytest.mark.parametrize("kind", KINDS)

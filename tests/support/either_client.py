@@ -18,11 +18,15 @@ Kind = Literal["sync", "async"]
 
 
 class Asks:
-    """Calls methods by their path below `client.beta`. `called` are the paths so far."""
+    """Calls methods by their path below `client.beta`. `called` are the paths so far.
 
-    def __init__(self, client: Anthropic | AsyncAnthropic) -> None:
+    Some resources stand below the client itself, too: with `general`, what is there is called there.
+    """
+
+    def __init__(self, client: Anthropic | AsyncAnthropic, *, general: bool = False) -> None:
         self.client = client
         self.called: set[str] = set()
+        self._general = frozenset(methods_of(client)) if general else frozenset[str]()
 
     async def __call__(self, path: str, /, *given: Any, **named: Any) -> Any:
         got = self._call(path, given, named)
@@ -56,31 +60,32 @@ class Asks:
 
     def _call(self, path: str, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
         self.called.add(path)
-        found: Any = self.client.beta
+        found: Any = self.client if path in self._general else self.client.beta
         for name in path.split("."):
             found = getattr(found, name)
         return found(*given, **named)
 
 
 @asynccontextmanager
-async def asking(kind: Kind, server: Server, inspector: Inspector) -> AsyncGenerator[Asks]:
+async def asking(kind: Kind, server: Server, inspector: Inspector, *, general: bool = False) -> AsyncGenerator[Asks]:
     """A client whose answers are parsed strictly."""
     options: Any = {"base_url": server.url, "api_key": server.key, "max_retries": 0}
     if kind == "async":
         http = httpx2.AsyncClient(transport=StrictAsyncTransport(inspector))
         async with AsyncAnthropic(http_client=http, **options) as client:
-            yield Asks(client)
+            yield Asks(client, general=general)
     else:
         with Anthropic(http_client=httpx2.Client(transport=StrictTransport(inspector)), **options) as client:
-            yield Asks(client)
+            yield Asks(client, general=general)
 
 
 def methods(client: Anthropic | AsyncAnthropic) -> frozenset[str]:
     """The path of each method that the SDK has below `client.beta`."""
-    return frozenset(_methods(client.beta, ""))
+    return frozenset(methods_of(client.beta))
 
 
-def _methods(resource: object, prefix: str) -> list[str]:
+def methods_of(resource: object, prefix: str = "") -> list[str]:
+    """The path of each method of a resource and of those below it."""
     found: list[str] = []
     for name, member in vars(type(resource)).items():
         if name.startswith(("_", "with_")):
@@ -90,5 +95,5 @@ def _methods(resource: object, prefix: str) -> list[str]:
         elif isinstance(member, cached_property | property):
             below = getattr(resource, name)
             if isinstance(below, SyncAPIResource | AsyncAPIResource):
-                found += _methods(below, f"{prefix}{name}.")
+                found += methods_of(below, f"{prefix}{name}.")
     return found
