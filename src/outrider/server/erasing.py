@@ -7,13 +7,14 @@ it is looked at again: a request from before the workspace was closed may have e
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 
 from outrider import faults
 from outrider.clock import Clock, rfc3339
-from outrider.errors import Conflict, HeadMoved, NotFound, OutriderError
+from outrider.errors import Conflict, HeadMoved, NotFound, OutriderError, Overloaded
 from outrider.ports.blobs import BlobPrefix, Blobs
 from outrider.ports.declarations import Declarations
 from outrider.ports.log import SessionKey
@@ -22,6 +23,7 @@ from outrider.ports.secrets import Secrets
 from outrider.store.opening import Store
 
 EVERY_SECONDS = 60.0
+SOON_SECONDS = 1.0
 LOOKED_AFTER = timedelta(days=1)  # no request lasts longer
 AT_ONCE = 100
 WHENEVER = "9999"
@@ -55,24 +57,34 @@ class WorkspaceErasure:
         self._asked = asked
 
     async def watching(self) -> None:
-        """An outage ends nothing: the next round tries again."""
+        """What fails is tried again, soon at first: when a server starts, the vault may be starting, too."""
+        pause = EVERY_SECONDS
         while True:
-            try:
-                await self.run()
-            except OutriderError as error:
-                log.warning("erasing workspaces: %s", error.message)
-            try:
-                async with asyncio.timeout(EVERY_SECONDS):
+            if await self._tried(self.run()):
+                pause = EVERY_SECONDS
+            else:
+                pause = SOON_SECONDS if pause == EVERY_SECONDS else min(2 * pause, EVERY_SECONDS / 2)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
                     await self._asked.wait()
-            except TimeoutError:
-                continue
-            self._asked.clear()
+                    self._asked.clear()
 
     async def run(self) -> None:
+        """Every workspace has its turn. Raises Overloaded when something is left."""
         now = datetime.fromisoformat(self._clock.now()).astimezone(UTC)
         await self._store.forget_workspaces(rfc3339(now - LOOKED_AFTER))
-        for workspace in await self._store.doomed_workspaces():
-            await self._erase(workspace)
+        doomed = await self._store.doomed_workspaces()
+        failed = [one for one in doomed if not await self._tried(self._erase(one))]
+        if failed:
+            raise Overloaded(f"not erased yet: {', '.join(failed)}", retry_after=1)
+
+    async def _tried(self, work: Coroutine[None, None, None]) -> bool:
+        try:
+            await work
+        except OutriderError as error:
+            log.warning("erasing workspaces: %s", error.message)
+            return False
+        return True
 
     async def _erase(self, workspace: str) -> None:
         """Endpoints first: nobody is told what is deleted here thing by thing."""
