@@ -157,3 +157,10 @@ def test_every_query_names_the_workspace_or_a_log_or_says_why_not() -> None:
 def test_a_query_without_a_purpose_is_refused() -> None:
     with pytest.raises(ValueError, match="two does not say"):
         queries.parse("-- name: one\n-- Counts.\nSELECT 1;\n\n-- name: two\nSELECT 2;\n")
+
+
+def test_a_page_that_is_written_once_is_read_from_both_ends() -> None:
+    newest = "-- A page.\nSELECT id FROM t WHERE (at, id) < (:after_time, :after_id) ORDER BY at DESC, id DESC LIMIT 1"
+    oldest = "-- A page.\nSELECT id FROM t WHERE (at, id) > (:after_time, :after_id) ORDER BY at, id LIMIT 1"
+    found = queries.parse(f"-- name: t_both_ways\n{newest}\n")
+    assert found == [("t_newest_first", newest), ("t_oldest_first", oldest)]

@@ -72,21 +72,13 @@ WHERE token = :digest AND NOT EXISTS (
 -- One of a workspace's keys, revoked or not.
 SELECT id, workspace, digest, name, scope, created_at, revoked_at, environment FROM api_keys WHERE workspace = :workspace AND id = :id;
 
--- name: keys_newest_first
+-- name: keys_both_ways
 -- A page of a workspace's keys.
 SELECT id, workspace, digest, name, scope, created_at, revoked_at, environment FROM api_keys
 WHERE workspace = :workspace AND (created_at, id) < (:after_time, :after_id)
   AND (CAST(:archived AS boolean) OR revoked_at IS NULL)
   AND created_at > :gt AND created_at >= :gte AND created_at < :lt AND created_at <= :lte
 ORDER BY created_at DESC, id DESC LIMIT :limit;
-
--- name: keys_oldest_first
--- The same page from the other end.
-SELECT id, workspace, digest, name, scope, created_at, revoked_at, environment FROM api_keys
-WHERE workspace = :workspace AND (created_at, id) > (:after_time, :after_id)
-  AND (CAST(:archived AS boolean) OR revoked_at IS NULL)
-  AND created_at > :gt AND created_at >= :gte AND created_at < :lt AND created_at <= :lte
-ORDER BY created_at, id LIMIT :limit;
 
 -- name: revoke_key
 -- Revoke a key; the first time stays.

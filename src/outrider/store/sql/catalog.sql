@@ -20,7 +20,7 @@ SELECT v.workspace, v.id, v.version, v.created_at, a.archived_at, v.body
 FROM agents a JOIN agent_versions v ON v.workspace = a.workspace AND v.id = a.id
 WHERE a.workspace = :workspace AND a.id = :id AND v.version = coalesce(CAST(:version AS bigint), a.latest);
 
--- name: agents_newest_first
+-- name: agents_both_ways
 -- A page of a workspace's agents, each at its latest version.
 SELECT v.workspace, v.id, v.version, v.created_at, a.archived_at, v.body
 FROM agents a JOIN agent_versions v ON v.workspace = a.workspace AND v.id = a.id AND v.version = a.latest
@@ -28,15 +28,6 @@ WHERE a.workspace = :workspace AND (a.created_at, a.id) < (:after_time, :after_i
   AND (CAST(:archived AS boolean) OR a.archived_at IS NULL)
   AND a.created_at > :gt AND a.created_at >= :gte AND a.created_at < :lt AND a.created_at <= :lte
 ORDER BY a.created_at DESC, a.id DESC LIMIT :limit;
-
--- name: agents_oldest_first
--- The same page from the other end.
-SELECT v.workspace, v.id, v.version, v.created_at, a.archived_at, v.body
-FROM agents a JOIN agent_versions v ON v.workspace = a.workspace AND v.id = a.id AND v.version = a.latest
-WHERE a.workspace = :workspace AND (a.created_at, a.id) > (:after_time, :after_id)
-  AND (CAST(:archived AS boolean) OR a.archived_at IS NULL)
-  AND a.created_at > :gt AND a.created_at >= :gte AND a.created_at < :lt AND a.created_at <= :lte
-ORDER BY a.created_at, a.id LIMIT :limit;
 
 -- name: agent_versions
 -- An agent's versions, newest first.
@@ -60,21 +51,13 @@ SET created_at = excluded.created_at, archived_at = excluded.archived_at, body =
 -- One environment.
 SELECT workspace, id, created_at, archived_at, body FROM environments WHERE workspace = :workspace AND id = :id;
 
--- name: environments_newest_first
+-- name: environments_both_ways
 -- A page of a workspace's environments.
 SELECT workspace, id, created_at, archived_at, body FROM environments
 WHERE workspace = :workspace AND (created_at, id) < (:after_time, :after_id)
   AND (CAST(:archived AS boolean) OR archived_at IS NULL)
   AND created_at > :gt AND created_at >= :gte AND created_at < :lt AND created_at <= :lte
 ORDER BY created_at DESC, id DESC LIMIT :limit;
-
--- name: environments_oldest_first
--- The same page from the other end.
-SELECT workspace, id, created_at, archived_at, body FROM environments
-WHERE workspace = :workspace AND (created_at, id) > (:after_time, :after_id)
-  AND (CAST(:archived AS boolean) OR archived_at IS NULL)
-  AND created_at > :gt AND created_at >= :gte AND created_at < :lt AND created_at <= :lte
-ORDER BY created_at, id LIMIT :limit;
 
 -- name: environment_in_use
 -- Whether a session refers to an environment.

@@ -10,7 +10,7 @@ VALUES (:workspace, :id, :agent_id, :revision, :created_at, :updated_at, :archiv
 SELECT workspace, id, agent_id, revision, created_at, updated_at, archived_at, paused, next_at, last_run_at, body
 FROM deployments WHERE workspace = :workspace AND id = :id;
 
--- name: deployments_newest_first
+-- name: deployments_both_ways
 -- A page of a workspace's deployments.
 SELECT workspace, id, agent_id, revision, created_at, updated_at, archived_at, paused, next_at, last_run_at, body
 FROM deployments
@@ -20,17 +20,6 @@ WHERE workspace = :workspace AND (created_at, id) < (:after_time, :after_id)
   AND (CAST(:is_paused AS boolean) IS NULL OR (paused IS NOT NULL) = CAST(:is_paused AS boolean))
   AND created_at > :gt AND created_at >= :gte AND created_at < :lt AND created_at <= :lte
 ORDER BY created_at DESC, id DESC LIMIT :limit;
-
--- name: deployments_oldest_first
--- The same page from the other end.
-SELECT workspace, id, agent_id, revision, created_at, updated_at, archived_at, paused, next_at, last_run_at, body
-FROM deployments
-WHERE workspace = :workspace AND (created_at, id) > (:after_time, :after_id)
-  AND (CAST(:archived AS boolean) OR archived_at IS NULL)
-  AND (CAST(:agent_id AS text) IS NULL OR agent_id = :agent_id)
-  AND (CAST(:is_paused AS boolean) IS NULL OR (paused IS NOT NULL) = CAST(:is_paused AS boolean))
-  AND created_at > :gt AND created_at >= :gte AND created_at < :lt AND created_at <= :lte
-ORDER BY created_at, id LIMIT :limit;
 
 -- name: update_deployment
 -- What clients may change, if it is as they saw it.

@@ -42,7 +42,7 @@ FROM files WHERE workspace = :workspace AND id = :id;
 -- Keep a file as it is until this transaction's end.
 UPDATE files SET size = size WHERE workspace = :workspace AND id = :id;
 
--- name: files_newest_first
+-- name: files_both_ways
 -- A page of a workspace's files.
 SELECT workspace, id, created_at, expires_at, session, filename, mime_type, size, downloadable, counted, blob
 FROM files
@@ -50,29 +50,13 @@ WHERE workspace = :workspace AND (created_at, id) < (:after_time, :after_id)
   AND created_at > :gt AND created_at >= :gte AND created_at < :lt AND created_at <= :lte
 ORDER BY created_at DESC, id DESC LIMIT :limit;
 
--- name: files_oldest_first
--- The same page from the other end.
-SELECT workspace, id, created_at, expires_at, session, filename, mime_type, size, downloadable, counted, blob
-FROM files
-WHERE workspace = :workspace AND (created_at, id) > (:after_time, :after_id)
-  AND created_at > :gt AND created_at >= :gte AND created_at < :lt AND created_at <= :lte
-ORDER BY created_at, id LIMIT :limit;
-
--- name: files_of_session_newest_first
+-- name: files_of_session_both_ways
 -- A page of a session's files.
 SELECT workspace, id, created_at, expires_at, session, filename, mime_type, size, downloadable, counted, blob
 FROM files
 WHERE workspace = :workspace AND session = :session AND (created_at, id) < (:after_time, :after_id)
   AND created_at > :gt AND created_at >= :gte AND created_at < :lt AND created_at <= :lte
 ORDER BY created_at DESC, id DESC LIMIT :limit;
-
--- name: files_of_session_oldest_first
--- The same page from the other end.
-SELECT workspace, id, created_at, expires_at, session, filename, mime_type, size, downloadable, counted, blob
-FROM files
-WHERE workspace = :workspace AND session = :session AND (created_at, id) > (:after_time, :after_id)
-  AND created_at > :gt AND created_at >= :gte AND created_at < :lt AND created_at <= :lte
-ORDER BY created_at, id LIMIT :limit;
 
 -- name: delete_file
 -- Forget a file.

@@ -8,21 +8,13 @@ VALUES (:workspace, :id, :created_at, :updated_at, :archived_at, :body);
 SELECT workspace, id, created_at, updated_at, archived_at, body FROM memory_stores
 WHERE workspace = :workspace AND id = :id;
 
--- name: memory_stores_newest_first
+-- name: memory_stores_both_ways
 -- A page of a workspace's stores of memories.
 SELECT workspace, id, created_at, updated_at, archived_at, body FROM memory_stores
 WHERE workspace = :workspace AND (created_at, id) < (:after_time, :after_id)
   AND (CAST(:archived AS boolean) OR archived_at IS NULL)
   AND created_at > :gt AND created_at >= :gte AND created_at < :lt AND created_at <= :lte
 ORDER BY created_at DESC, id DESC LIMIT :limit;
-
--- name: memory_stores_oldest_first
--- The same page from the other end.
-SELECT workspace, id, created_at, updated_at, archived_at, body FROM memory_stores
-WHERE workspace = :workspace AND (created_at, id) > (:after_time, :after_id)
-  AND (CAST(:archived AS boolean) OR archived_at IS NULL)
-  AND created_at > :gt AND created_at >= :gte AND created_at < :lt AND created_at <= :lte
-ORDER BY created_at, id LIMIT :limit;
 
 -- name: update_memory_store
 -- Name, description and metadata, if nobody changed the store since they were read.

@@ -25,38 +25,24 @@ WHERE workspace = :workspace AND id = :skill;
 SELECT workspace, id, created_at, updated_at, name, display_name, latest FROM skills
 WHERE workspace = :workspace AND id = :id;
 
--- name: skills_newest_first
+-- name: skills_both_ways
 -- A page of a workspace's skills.
 SELECT workspace, id, created_at, updated_at, name, display_name, latest FROM skills
 WHERE workspace = :workspace AND (created_at, id) < (:after_time, :after_id)
   AND created_at > :gt AND created_at >= :gte AND created_at < :lt AND created_at <= :lte
 ORDER BY created_at DESC, id DESC LIMIT :limit;
 
--- name: skills_oldest_first
--- The same page from the other end.
-SELECT workspace, id, created_at, updated_at, name, display_name, latest FROM skills
-WHERE workspace = :workspace AND (created_at, id) > (:after_time, :after_id)
-  AND created_at > :gt AND created_at >= :gte AND created_at < :lt AND created_at <= :lte
-ORDER BY created_at, id LIMIT :limit;
-
 -- name: skill_version
 -- One version.
 SELECT workspace, skill, id, created_at, name, description, size FROM skill_versions
 WHERE workspace = :workspace AND skill = :skill AND id = :id;
 
--- name: skill_versions_newest_first
+-- name: skill_versions_both_ways
 -- A page of a skill's versions.
 SELECT workspace, skill, id, created_at, name, description, size FROM skill_versions
 WHERE workspace = :workspace AND skill = :skill AND (created_at, id) < (:after_time, :after_id)
   AND created_at > :gt AND created_at >= :gte AND created_at < :lt AND created_at <= :lte
 ORDER BY created_at DESC, id DESC LIMIT :limit;
-
--- name: skill_versions_oldest_first
--- The same page from the other end.
-SELECT workspace, skill, id, created_at, name, description, size FROM skill_versions
-WHERE workspace = :workspace AND skill = :skill AND (created_at, id) > (:after_time, :after_id)
-  AND created_at > :gt AND created_at >= :gte AND created_at < :lt AND created_at <= :lte
-ORDER BY created_at, id LIMIT :limit;
 
 -- name: all_skill_versions
 -- What goes with a skill.

@@ -7,21 +7,13 @@ VALUES (:workspace, :id, :created_at, :updated_at, :archived_at, :body);
 -- One vault.
 SELECT workspace, id, created_at, updated_at, archived_at, body FROM vaults WHERE workspace = :workspace AND id = :id;
 
--- name: vaults_newest_first
+-- name: vaults_both_ways
 -- A page of a workspace's vaults.
 SELECT workspace, id, created_at, updated_at, archived_at, body FROM vaults
 WHERE workspace = :workspace AND (created_at, id) < (:after_time, :after_id)
   AND (CAST(:archived AS boolean) OR archived_at IS NULL)
   AND created_at > :gt AND created_at >= :gte AND created_at < :lt AND created_at <= :lte
 ORDER BY created_at DESC, id DESC LIMIT :limit;
-
--- name: vaults_oldest_first
--- The same page from the other end.
-SELECT workspace, id, created_at, updated_at, archived_at, body FROM vaults
-WHERE workspace = :workspace AND (created_at, id) > (:after_time, :after_id)
-  AND (CAST(:archived AS boolean) OR archived_at IS NULL)
-  AND created_at > :gt AND created_at >= :gte AND created_at < :lt AND created_at <= :lte
-ORDER BY created_at, id LIMIT :limit;
 
 -- name: update_vault
 -- What clients may change, if it is as they saw it.
@@ -51,21 +43,13 @@ VALUES (:workspace, :vault, :id, :place, :revision, :secret, :created_at, :updat
 SELECT workspace, vault, id, place, revision, secret, created_at, updated_at, archived_at, body FROM credentials
 WHERE workspace = :workspace AND vault = :vault AND id = :id;
 
--- name: credentials_newest_first
+-- name: credentials_both_ways
 -- A page of a vault's credentials.
 SELECT workspace, vault, id, place, revision, secret, created_at, updated_at, archived_at, body FROM credentials
 WHERE workspace = :workspace AND vault = :vault AND (created_at, id) < (:after_time, :after_id)
   AND (CAST(:archived AS boolean) OR archived_at IS NULL)
   AND created_at > :gt AND created_at >= :gte AND created_at < :lt AND created_at <= :lte
 ORDER BY created_at DESC, id DESC LIMIT :limit;
-
--- name: credentials_oldest_first
--- The same page from the other end.
-SELECT workspace, vault, id, place, revision, secret, created_at, updated_at, archived_at, body FROM credentials
-WHERE workspace = :workspace AND vault = :vault AND (created_at, id) > (:after_time, :after_id)
-  AND (CAST(:archived AS boolean) OR archived_at IS NULL)
-  AND created_at > :gt AND created_at >= :gte AND created_at < :lt AND created_at <= :lte
-ORDER BY created_at, id LIMIT :limit;
 
 -- name: active_credentials
 -- Those of a vault that are not archived.

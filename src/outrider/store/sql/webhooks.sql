@@ -9,19 +9,12 @@ VALUES (:workspace, :id, :created_at, :updated_at, :url, :state, :reason, :secre
 SELECT workspace, id, created_at, updated_at, url, state, reason, secret, failures, failing_since, body
 FROM webhooks WHERE workspace = :workspace AND id = :id;
 
--- name: webhooks_newest_first
+-- name: webhooks_both_ways
 -- A page of a workspace's endpoints.
 SELECT workspace, id, created_at, updated_at, url, state, reason, secret, failures, failing_since, body
 FROM webhooks
 WHERE workspace = :workspace AND (created_at, id) < (:after_time, :after_id)
 ORDER BY created_at DESC, id DESC LIMIT :limit;
-
--- name: webhooks_oldest_first
--- The same page from the other end.
-SELECT workspace, id, created_at, updated_at, url, state, reason, secret, failures, failing_since, body
-FROM webhooks
-WHERE workspace = :workspace AND (created_at, id) > (:after_time, :after_id)
-ORDER BY created_at, id LIMIT :limit;
 
 -- name: count_webhooks
 -- How many a workspace has.

@@ -16,7 +16,7 @@ SELECT workspace, id, thread, agent_id, agent_version, environment_id, status, c
        archived_at, agent, details, usage, stats
 FROM sessions WHERE workspace = :workspace AND id = :session;
 
--- name: sessions_newest_first
+-- name: sessions_both_ways
 -- A page of a workspace's sessions.
 SELECT workspace, id, thread, agent_id, agent_version, environment_id, status, created_at, updated_at,
        archived_at, agent, details, usage, stats
@@ -29,20 +29,7 @@ WHERE workspace = :workspace AND (created_at, id) < (:after_time, :after_id)
   AND (:statuses IS NULL OR status IN (SELECT value FROM json_each(:statuses)))
 ORDER BY created_at DESC, id DESC LIMIT :limit;
 
--- name: sessions_oldest_first
--- The same page from the other end.
-SELECT workspace, id, thread, agent_id, agent_version, environment_id, status, created_at, updated_at,
-       archived_at, agent, details, usage, stats
-FROM sessions
-WHERE workspace = :workspace AND (created_at, id) > (:after_time, :after_id)
-  AND (:archived OR archived_at IS NULL)
-  AND created_at > :gt AND created_at >= :gte AND created_at < :lt AND created_at <= :lte
-  AND (:agent_id IS NULL OR agent_id = :agent_id)
-  AND (:agent_version IS NULL OR agent_version = :agent_version)
-  AND (:statuses IS NULL OR status IN (SELECT value FROM json_each(:statuses)))
-ORDER BY created_at, id LIMIT :limit;
-
--- name: sessions_of_memory_store_newest_first
+-- name: sessions_of_memory_store_both_ways
 -- A page of the sessions that a memory store was attached to.
 SELECT workspace, id, thread, agent_id, agent_version, environment_id, status, created_at, updated_at,
        archived_at, agent, details, usage, stats
@@ -56,21 +43,7 @@ WHERE workspace = :workspace AND (created_at, id) < (:after_time, :after_id)
   AND id IN (SELECT session FROM memory_attachments a WHERE a.workspace = :workspace AND a.store = :memory_store)
 ORDER BY created_at DESC, id DESC LIMIT :limit;
 
--- name: sessions_of_memory_store_oldest_first
--- The same page from the other end.
-SELECT workspace, id, thread, agent_id, agent_version, environment_id, status, created_at, updated_at,
-       archived_at, agent, details, usage, stats
-FROM sessions
-WHERE workspace = :workspace AND (created_at, id) > (:after_time, :after_id)
-  AND (:archived OR archived_at IS NULL)
-  AND created_at > :gt AND created_at >= :gte AND created_at < :lt AND created_at <= :lte
-  AND (:agent_id IS NULL OR agent_id = :agent_id)
-  AND (:agent_version IS NULL OR agent_version = :agent_version)
-  AND (:statuses IS NULL OR status IN (SELECT value FROM json_each(:statuses)))
-  AND id IN (SELECT session FROM memory_attachments a WHERE a.workspace = :workspace AND a.store = :memory_store)
-ORDER BY created_at, id LIMIT :limit;
-
--- name: sessions_of_agent_newest_first
+-- name: sessions_of_agent_both_ways
 -- A page of one agent's sessions: they may be few among many.
 SELECT workspace, id, thread, agent_id, agent_version, environment_id, status, created_at, updated_at,
        archived_at, agent, details, usage, stats
@@ -83,20 +56,7 @@ WHERE workspace = :workspace AND (created_at, id) < (:after_time, :after_id)
   AND (:statuses IS NULL OR status IN (SELECT value FROM json_each(:statuses)))
 ORDER BY created_at DESC, id DESC LIMIT :limit;
 
--- name: sessions_of_agent_oldest_first
--- The same page from the other end.
-SELECT workspace, id, thread, agent_id, agent_version, environment_id, status, created_at, updated_at,
-       archived_at, agent, details, usage, stats
-FROM sessions INDEXED BY sessions_by_agent
-WHERE workspace = :workspace AND (created_at, id) > (:after_time, :after_id)
-  AND (:archived OR archived_at IS NULL)
-  AND created_at > :gt AND created_at >= :gte AND created_at < :lt AND created_at <= :lte
-  AND agent_id = :agent_id
-  AND (:agent_version IS NULL OR agent_version = :agent_version)
-  AND (:statuses IS NULL OR status IN (SELECT value FROM json_each(:statuses)))
-ORDER BY created_at, id LIMIT :limit;
-
--- name: sessions_of_deployment_newest_first
+-- name: sessions_of_deployment_both_ways
 -- A page of the sessions that a deployment made.
 SELECT workspace, id, thread, agent_id, agent_version, environment_id, status, created_at, updated_at,
        archived_at, agent, details, usage, stats
@@ -113,24 +73,7 @@ WHERE workspace = :workspace AND (created_at, id) < (:after_time, :after_id)
   AND (:statuses IS NULL OR status IN (SELECT value FROM json_each(:statuses)))
 ORDER BY created_at DESC, id DESC LIMIT :limit;
 
--- name: sessions_of_deployment_oldest_first
--- The same page from the other end.
-SELECT workspace, id, thread, agent_id, agent_version, environment_id, status, created_at, updated_at,
-       archived_at, agent, details, usage, stats
-FROM sessions
-WHERE workspace = :workspace AND (created_at, id) > (:after_time, :after_id)
-  AND (:archived OR archived_at IS NULL)
-  AND created_at > :gt AND created_at >= :gte AND created_at < :lt AND created_at <= :lte
-  AND (CAST(:agent_id AS text) IS NULL OR agent_id = :agent_id)
-  AND id IN (SELECT session FROM deployment_runs
-             WHERE workspace = :workspace AND deployment = :deployment_id AND outcome <> 'failed')
-  AND (CAST(:memory_store AS text) IS NULL OR id IN (
-      SELECT session FROM memory_attachments a WHERE a.workspace = :workspace AND a.store = :memory_store))
-  AND (:agent_version IS NULL OR agent_version = :agent_version)
-  AND (:statuses IS NULL OR status IN (SELECT value FROM json_each(:statuses)))
-ORDER BY created_at, id LIMIT :limit;
-
--- name: sessions_not_idle_newest_first
+-- name: sessions_not_idle_both_ways
 -- A page of the sessions in a status other than idle: few among many, they have an index of their own.
 SELECT workspace, id, thread, agent_id, agent_version, environment_id, status, created_at, updated_at,
        archived_at, agent, details, usage, stats
@@ -142,19 +85,6 @@ WHERE workspace = :workspace AND (created_at, id) < (:after_time, :after_id)
   AND (:agent_version IS NULL OR agent_version = :agent_version)
   AND status = :status AND status <> 'idle'
 ORDER BY created_at DESC, id DESC LIMIT :limit;
-
--- name: sessions_not_idle_oldest_first
--- The same page from the other end.
-SELECT workspace, id, thread, agent_id, agent_version, environment_id, status, created_at, updated_at,
-       archived_at, agent, details, usage, stats
-FROM sessions INDEXED BY sessions_not_idle
-WHERE workspace = :workspace AND (created_at, id) > (:after_time, :after_id)
-  AND (:archived OR archived_at IS NULL)
-  AND created_at > :gt AND created_at >= :gte AND created_at < :lt AND created_at <= :lte
-  AND (:agent_id IS NULL OR agent_id = :agent_id)
-  AND (:agent_version IS NULL OR agent_version = :agent_version)
-  AND status = :status AND status <> 'idle'
-ORDER BY created_at, id LIMIT :limit;
 
 -- name: update_details
 -- What a client may change.
