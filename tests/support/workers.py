@@ -23,7 +23,7 @@ from anthropic.lib.environments import EnvironmentWorker
 
 from outrider.sandbox import launcher
 
-SECONDS = 40.0
+SECONDS = 55.0
 MAX_IDLE = 0.2
 
 
