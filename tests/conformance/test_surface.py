@@ -194,6 +194,7 @@ def test_a_threads_stream_has_previews_where_they_are_asked_for(client: Anthropi
     threads = client.beta.sessions.threads
     with threads.events.stream(thread, session_id=talk.id, event_deltas=["agent.message"]) as stream:
         talk.send(message("go"))
+        talk.wait()
         seen = list[str]()
         for event in stream:
             seen.append(event.type)
