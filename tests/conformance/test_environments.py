@@ -65,18 +65,6 @@ def test_a_cloud_config_reads_back_whole(client: Anthropic, config: Any) -> None
     assert made(client, config=config).config.to_dict() == CLOUD
 
 
-REFUSED: list[tuple[dict[str, Any], str]] = [
-    ({"type": "cloud", "packages": {"type": "packages", "apt": ["jq"]}}, "apt"),
-]
-
-
-@requirement("environments:create:refused-not-offered")
-@pytest.mark.parametrize(("config", "named"), REFUSED)
-def test_a_config_of_a_later_feature_is_refused_by_name(client: Anthropic, config: dict[str, Any], named: str) -> None:
-    with refused(400, named, "not offered by this server yet"):
-        made(client, config=config)
-
-
 @requirement("environments:scope")
 def test_the_scope_is_the_organization(client: Anthropic) -> None:
     assert made(client, scope="organization").scope == "organization"

@@ -27,7 +27,10 @@ allow_private = ["127.0.0.1:{port}"]
 pip = ["localhost"]
 npm = ["localhost"]
 
+apt = ["localhost"]
+
 [packages.environment]
+APT_SOURCES = "deb [trusted=yes] http://localhost:{port}/deb ./"
 PIP_CONFIG_FILE = "/dev/null"
 PIP_INDEX_URL = "http://localhost:{port}/simple"
 npm_config_registry = "http://localhost:{port}/"
@@ -131,6 +134,20 @@ def test_packages_that_cannot_be_had_are_named_with_what_their_manager_said(clie
     assert every(talk.history(), "agent.tool_result")[-1].is_error
 
 
+@pytest.mark.skipif(not (seen("apt-get") and seen("dpkg-deb")), reason="there is no apt here")
+def test_packages_of_apt_are_laid_over_the_system_and_beneath_those_of_others(
+    client: Anthropic, server: Server
+) -> None:
+    talk = session(client, environment(client, apt=["demo-deb=1.0"], pip=["demo-pip"]))
+    assert answer(talk, f"demo-deb; {USE.partition(';')[0]}; ls /etc/outrider /bin/bash") == (
+        "hello from apt\nhello from pip\n/bin/bash\n\n/etc/outrider:"
+    )
+    kept = [json.loads((layer / "about.json").read_text()) for layer in layers(server)]
+    assert [one["resolved"] for one in kept if one["manager"] == "apt"] == [["demo-deb=1.0"]]
+    missing = answer(session(client, environment(client, apt=["demo-none"])), "true")
+    assert "Unable to locate package demo-none" in missing
+
+
 ABSENT = [manager for manager, program in (("cargo", "cargo"), ("gem", "gem"), ("go", "go")) if not seen(program)]
 
 
@@ -169,6 +186,7 @@ def test_a_change_of_packages_reaches_sandboxes_made_later_only(client: Anthropi
 
 
 FORMS = [
+    ("apt", ["jq=1.6-2.1+deb12u1", "g++", "libc6:amd64"]),
     ("pip", ["pandas==2.1", "httpx[http2,cli] >=0.27, <1", "zope.interface", "a~=1.0"]),
     ("npm", ["express@4.18.0", "@types/node@^20", "typescript@latest", "lodash"]),
     ("cargo", ["ripgrep@14.0.0", "cargo-edit"]),
@@ -176,6 +194,10 @@ FORMS = [
     ("go", ["go.example.org/x/tools/cmd/goimports@latest", "example.com/tool"]),
 ]
 BAD = [
+    ("apt", "-o=Dpkg::Pre-Invoke::=id"),
+    ("apt", "bash-"),
+    ("apt", "./x.deb"),
+    ("apt", "jq/stable"),
     ("pip", "--index-url=http://evil.example"),
     ("pip", "git+https://evil.example/x"),
     ("pip", "./local"),

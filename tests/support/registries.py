@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 import json
+import shutil
 import subprocess
 import tarfile
 import threading
@@ -44,6 +45,9 @@ class Gate:
 def registries(place: Path, gate: Gate | None = None) -> Generator[int]:
     """Its port. `localhost` packages are `demo-pip` and `demo-npm`; the repository is at `/demo.git`."""
     files = {f"/files/{WHEEL}": _wheel()}
+    if shutil.which("dpkg-deb") is not None:
+        files["/deb/./demo-deb.deb"] = deb = _deb(place)
+        files["/deb/./Packages"] = _packages(deb)
     files["/simple/demo-pip/"] = f'<a href="/files/{WHEEL}">{WHEEL}</a>'.encode()
     _repository(place)
 
@@ -92,6 +96,37 @@ def _wheel() -> bytes:
         for name, text in content.items():
             file.writestr(name, text)
     return made.getvalue()
+
+
+def _deb(place: Path) -> bytes:
+    """A program under another name than it should have, which the script of its installation would mend, and a file of
+    settings."""
+    tree = place / "deb"
+    script = (
+        "#!/bin/sh\nset -e\nupdate-alternatives --install /usr/bin/demo-deb demo-deb \\\n  /usr/bin/demo-deb.real 10\n"
+    )
+    content = {
+        "DEBIAN/control": "Package: demo-deb\nVersion: 1.0\nArchitecture: all\nMaintainer: t <t@example.com>\n"
+        "Description: tests\n",
+        "DEBIAN/postinst": script,
+        "bin/demo-deb.real": "#!/bin/sh\ncat /etc/demo-deb.conf\n",
+        "etc/demo-deb.conf": "hello from apt\n",
+    }
+    for name, text in content.items():
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_text(text)
+        (tree / name).chmod(0o755)
+    made = place / "demo-deb.deb"
+    words = ["dpkg-deb", "--root-owner-group", "--build", str(tree), str(made)]
+    subprocess.run(words, check=True, timeout=30, capture_output=True)
+    return made.read_bytes()
+
+
+def _packages(deb: bytes) -> bytes:
+    """The index of a flat repository."""
+    about = "Package: demo-deb\nVersion: 1.0\nArchitecture: all\nMaintainer: t <t@example.com>\nDescription: tests\n"
+    where = f"Filename: ./demo-deb.deb\nSize: {len(deb)}\nSHA256: {hashlib.sha256(deb).hexdigest()}\n"
+    return (about + where).encode()
 
 
 def _tarball() -> bytes:

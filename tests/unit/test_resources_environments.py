@@ -10,7 +10,7 @@ from anthropic.types.beta import BetaEnvironment, BetaEnvironmentDeleteResponse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from outrider.errors import EnvironmentArchived, InvalidRequest, NotSupported
+from outrider.errors import EnvironmentArchived, InvalidRequest
 from outrider.ports.records import EnvironmentRecord
 from outrider.resources import environments
 from outrider.testing.strict import strict_parse
@@ -61,18 +61,6 @@ def test_a_new_environment_has_every_key_and_reads_strictly() -> None:
 )
 def test_every_way_to_ask_for_the_default_gives_it(fields: dict[str, Any]) -> None:
     assert made(**fields) == made()
-
-
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        (cloud(packages={"apt": ["jq"]}), "config.packages.apt: packages of apt are not offered"),
-    ],
-)
-def test_what_is_not_offered_yet_is_refused_by_name(fields: dict[str, Any], message: str) -> None:
-    with pytest.raises(NotSupported) as caught:
-        made(**fields)
-    assert caught.value.message.startswith(message)
 
 
 def test_a_self_hosted_config_is_its_type_alone() -> None:

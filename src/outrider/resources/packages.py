@@ -7,12 +7,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from outrider.errors import InvalidRequest, NotSupported
+from outrider.errors import InvalidRequest
 from outrider.ports.packages import MANAGERS
 
 MOST = 100
 LONGEST = 200
-OFFERED = frozenset(MANAGERS) - {"apt"}
 
 _VERSION = r"[A-Za-z0-9][A-Za-z0-9.*+!_-]*"
 _PIP_NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
@@ -69,8 +68,6 @@ def merged(given: Mapping[str, Any] | None, before: Mapping[str, Any]) -> dict[s
 
 def _checked(manager: str, listed: Sequence[str]) -> list[str]:
     place = f"config.packages.{manager}"
-    if manager not in OFFERED and listed:
-        raise NotSupported(f"{place}: packages of {manager} are not offered by this server yet")
     if len(listed) > MOST:
         raise InvalidRequest(f"{place}: List should have at most {MOST} items after validation, not {len(listed)}")
     for index, package in enumerate(listed):

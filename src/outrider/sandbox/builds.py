@@ -51,6 +51,8 @@ class Layer:
     manager: str
     packages: tuple[str, ...]
     workspace: str
+    beneath: tuple[tuple[str, str], ...] = ()
+    """[manager, layer] of what it is built upon: the system's packages."""
 
     @property
     def session(self) -> str:
@@ -71,14 +73,17 @@ class _Broken(Exception):
 def layers_of(equipment: Equipment) -> list[Layer]:
     """In the order in which they are built. Raises SandboxUnavailable where a manager is not installed here."""
     found: list[Layer] = []
+    beneath: tuple[tuple[str, str], ...] = ()
     for manager, packages in equipment.packages.items():
         program = managers.MANAGERS[manager].program
         path = shutil.which(program, path=launcher.ENVIRONMENT["PATH"])
         if path is None:
             raise SandboxUnavailable(_not_installed(manager))
-        about = [managers.VERSION, manager, packages, equipment.workspace, _system(), _fingerprint(path)]
+        about = [managers.VERSION, manager, packages, equipment.workspace, _system(), _fingerprint(path), beneath]
         layer = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:32]
-        found.append(Layer(layer, manager, packages, equipment.workspace))
+        found.append(Layer(layer, manager, packages, equipment.workspace, beneath))
+        if manager == managers.LAID_OVER:
+            beneath = ((manager, layer),)
     return found
 
 
@@ -168,7 +173,9 @@ class Builds:
 
     async def _try(self, layer: Layer) -> None:
         began = self._monotonic()
-        answer = await self._host.ask(layer.session, {"op": "equip", "layers": [], "build": layer.manager, "epoch": 1})
+        answer = await self._host.ask(
+            layer.session, {"op": "equip", "layers": layer.beneath, "build": layer.manager, "epoch": 1}
+        )
         if "error" in answer:
             raise _Broken(answer["message"])
         outcome = await self._host.execute(layer.session, self._call(layer), epoch=1)

@@ -35,7 +35,7 @@ ENVIRONMENT = {
 MOUNTED = ("/etc/alternatives", "/etc/ssl/certs", "/etc/pki")
 COPIED = ("/etc/ld.so.cache", "/etc/ssl/openssl.cnf", "/etc/mime.types", "/etc/protocols", "/etc/services")
 BUILDS = "etc-of-builds"
-FOR_BUILDS = ("/etc/pip.conf", "/etc/xdg/pip", "/etc/npmrc", "/etc/gemrc")
+FOR_BUILDS = ("/etc/apt", "/etc/pip.conf", "/etc/xdg/pip", "/etc/npmrc", "/etc/gemrc")
 """Where package managers look for what holds for the whole machine, such as which registry they should ask."""
 OWN_FILES = {
     "passwd": "root:x:0:0:root:/root:/usr/sbin/nologin\nagent:x:1000:1000:agent:/workspace:/bin/bash\n"
@@ -121,10 +121,11 @@ def write_etc(root: str) -> None:
 
 
 def _open_to_all(place: str) -> list[str]:
-    """The file there, or the files in the directory, that everybody on this machine may read: what is kept from its
-    users is kept from builds, too."""
-    paths = [os.path.join(place, name) for name in os.listdir(place)] if os.path.isdir(place) else [place]
-    return [path for path in paths if os.path.isfile(path) and os.stat(path).st_mode & stat.S_IROTH]
+    """The file there, or the files beneath the directory, that everybody on this machine may read, without apt's
+    passwords: what is kept from its users is kept from builds, too."""
+    paths = [os.path.join(at, name) for at, _, names in os.walk(place) if "auth.conf" not in at for name in names]
+    found = [path for path in (paths or [place]) if "auth.conf" not in os.path.basename(path)]
+    return [path for path in found if os.path.isfile(path) and os.stat(path).st_mode & stat.S_IROTH]
 
 
 def _write_etc(root: str, name: str, copied: Sequence[str]) -> None:
@@ -171,8 +172,26 @@ def _etc_mounts(etc: str) -> list[str]:
 
 
 def build_etc(root: str) -> list[str]:
-    """bwrap's words for a build's /etc, over the usual one."""
-    return _etc_mounts(os.path.join(root, BUILDS))
+    """bwrap's words for a build's /etc, over the usual one, and for the list of the system's packages."""
+    dpkg = "/var/lib/dpkg"
+    return [*_etc_mounts(os.path.join(root, BUILDS)), *(["--ro-bind", dpkg, dpkg] if os.path.isdir(dpkg) else [])]
+
+
+OVERLAYS = (0, 11)
+"""The first bubblewrap that can lay one directory over another."""
+
+
+def laid_over(root: str, own: str, tree: str, *, build: bool) -> list[str]:
+    """bwrap's words for what a tree has beneath /usr and /etc to be seen there over what is there; in a build its /etc
+    stays."""
+    words: list[str] = []
+    if os.path.isdir(f"{tree}/usr"):
+        words += ["--overlay-src", "/usr", "--overlay-src", f"{tree}/usr", "--ro-overlay", "/usr"]
+    if os.path.isdir(f"{tree}/etc") and not build:
+        words += ["--overlay-src", os.path.join(root, "etc"), "--overlay-src", f"{tree}/etc", "--ro-overlay", "/etc"]
+        words += [word for path in MOUNTED if os.path.isdir(path) for word in ("--ro-bind", path, path)]
+        words += ["--ro-bind", f"{own}/trust", TRUST]
+    return words
 
 
 def command(

