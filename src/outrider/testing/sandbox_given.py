@@ -8,6 +8,7 @@ import zlib
 from collections.abc import AsyncIterator
 
 from outrider.errors import Fenced, SandboxUnavailable
+from outrider.ports.packages import Equipment
 from outrider.ports.sandbox import UPLOAD_PIECE, Sandboxes, Upload
 from outrider.testing.sandbox_suite import CALLS, Check, Hands, raises
 
@@ -130,6 +131,18 @@ async def uploads_are_their_owners_alone(sandboxes: Sandboxes, session: str) -> 
         await raises(SandboxUnavailable, sandboxes.put_upload(session, stray, in_pieces(b"x"), epoch=2))
 
 
+async def a_session_is_equipped_for_its_owner_alone(sandboxes: Sandboxes, session: str) -> None:
+    """Where a manager is not there, or has no such package, that is what is said."""
+    await sandboxes.equip(session, Equipment("wrkspc_a"), epoch=2)
+    await raises(Fenced, sandboxes.equip(session, Equipment("wrkspc_a"), epoch=1))
+    try:
+        await sandboxes.equip(session, Equipment("wrkspc_a", {"gem": ("outrider-tests-none",)}), epoch=2)
+    except SandboxUnavailable as problem:
+        assert "gem" in problem.message, problem.message
+    else:
+        raise AssertionError("a gem that nobody has was installed")
+
+
 SUITE: tuple[Check, ...] = (
     *CALLS,
     uploads_are_put_where_they_belong_once_and_only_for_reading,
@@ -138,4 +151,5 @@ SUITE: tuple[Check, ...] = (
     skills_are_unpacked_beside_the_workspace_only_for_reading,
     an_archive_of_a_skill_reaches_nothing_else,
     uploads_are_their_owners_alone,
+    a_session_is_equipped_for_its_owner_alone,
 )
