@@ -40,6 +40,14 @@ class Workspace:
     deleting_at: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Doomed:
+    """A workspace that is to be erased, or (`erased_at`) that was."""
+
+    id: str
+    erased_at: str | None = None
+
+
 class Access(Protocol):
     """Keys and workspaces. Whatever makes a key worthless raises the revision with it, in one transaction."""
 
@@ -93,7 +101,7 @@ class Access(Protocol):
         erased, and Conflict for one that isn't archived, as the default one."""
         ...
 
-    async def doomed_workspaces(self) -> list[str]:
+    async def doomed_workspaces(self) -> list[Doomed]:
         """Those that are to be erased, and those that were, until they are forgotten: a late request may still have
         written to one."""
         ...

@@ -143,7 +143,7 @@ class WorkQueues(Protocol):
 
     async def lapse_work(self, workspace: str, environment: str, held: Held, *, at: str, successor: str) -> bool:
         """Its holder is gone: if it still stands as `held` says, it is queued anew when its session needs somebody,
-        else stopped. Whether it stood so."""
+        else stopped. Whether it stood so; one that went with its session did not."""
         ...
 
     async def held_work(self, workspace: str, environment: str) -> list[Held]:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from outrider.errors import Conflict, NotFound
-from outrider.ports.access import ApiKey, Workspace
+from outrider.ports.access import ApiKey, Doomed, Workspace
 from outrider.ports.records import Page
 from outrider.store import shapes
 from outrider.store.steps import Recorded, Steps, erase, first, rows, run
@@ -55,8 +55,8 @@ class StoredAccess(Recorded):
     async def delete_workspace(self, workspace: str, at: str) -> None:
         await self._walks.walk(partial(_delete_workspace, {"workspace": workspace, "at": at}))
 
-    async def doomed_workspaces(self) -> list[str]:
-        return await self._reads.fetch("doomed_workspaces", {}, lambda found: [row[0] for row in found])
+    async def doomed_workspaces(self) -> list[Doomed]:
+        return await self._reads.fetch("doomed_workspaces", {}, lambda found: [Doomed(*row) for row in found])
 
     async def forget_workspaces(self, before: str) -> None:
         await self._walks.walk(partial(run, "forget_workspaces", {"before": before}))

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from outrider.ports.log import KeptAnswer
+from outrider.ports.log import KeptAnswer, SessionKey
 from outrider.store.steps import Recorded, Steps, erase, run
 
 KEEPS: Mapping[str, str] = {
@@ -58,6 +58,13 @@ def erase_about(workspace: str, thing: str) -> Steps[None]:
     names = {"workspace": workspace, "thing": thing}
     yield from erase("erase_answers_about", names)
     yield from run("untie_answers", names)
+
+
+def erase_about_work(key: SessionKey) -> Steps[None]:
+    """The same of all work items of a session, which are held, however many there are."""
+    names = {"workspace": key.workspace, "session": key.session}
+    yield from erase("erase_answers_about_work", names)
+    yield from run("untie_answers_about_work", names)
 
 
 def _put(workspace: str, keep: KeptAnswer) -> Steps[None]:

@@ -21,7 +21,7 @@ from outrider.ports.work import (
     verdict,
 )
 from outrider.store import shapes
-from outrider.store.answers import erase_about
+from outrider.store.answers import erase_about_work
 from outrider.store.steps import Recorded, Steps, first, rows, run
 
 MOST_DROPPED = 100  # items of sessions that need nobody, on the way of one poll
@@ -193,9 +193,11 @@ def _stop(names: dict[str, Any], force: bool, successor: str) -> Steps[list[Any]
 
 
 def _hold_session(names: dict[str, Any]) -> Steps[None]:
-    """Before its item, as everybody does: a session that is erased meanwhile gets no new one."""
-    item = WorkItem(*(yield from _read(names)))
-    yield from run("hold_worked_session", {"workspace": item.workspace, "session": item.session})
+    """Before its item, as everybody does: a session that is erased meanwhile gets no new one. Its item goes with it."""
+    found = yield from first("work", names)
+    if found is not None:
+        item = WorkItem(*found)
+        yield from run("hold_worked_session", {"workspace": item.workspace, "session": item.session})
 
 
 def _end(item: WorkItem, names: dict[str, Any], successor: str) -> Steps[None]:
@@ -226,11 +228,10 @@ def _note_poller(names: dict[str, Any]) -> Steps[None]:
 
 
 def erase_work(key: SessionKey) -> Steps[None]:
-    """All items of a session that is erased, and their tokens."""
+    """All items of a session that is erased, their tokens, and what is kept for retries of requests about them."""
+    yield from run("hold_all_work_of_session", shapes.named(key))
     found = yield from rows("held_tokens", shapes.named(key))
-    items = yield from rows("work_of_session", shapes.named(key))
+    yield from erase_about_work(key)
     yield from run("erase_work_of_session", shapes.named(key))
-    for (item,) in items:
-        yield from erase_about(key.workspace, item)
     if found:
         yield from run("raise_access_revision", {})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from outrider.errors import Conflict, NotFound
-from outrider.ports.access import ApiKey, Scope, Workspace
+from outrider.ports.access import ApiKey, Doomed, Scope, Workspace
 from outrider.ports.log import KeptAnswer, StoredAnswer
 from outrider.ports.memory import MemoryStoreRecord, Write
 from outrider.ports.records import EnvironmentRecord, Page
@@ -155,14 +155,14 @@ async def a_closed_workspace_is_marked_erased_and_forgotten(trial: Trial) -> Non
     for second in (5, 6):
         await store.delete_workspace(A, at(second))
     assert {one.id: one.deleting_at for one in await store.workspaces()}[A] == at(5)
-    assert await store.doomed_workspaces() == [A]
+    assert await store.doomed_workspaces() == [Doomed(A)]
     for second in (7, 8):
         await store.erase_workspace(A, at(second))
     assert {one.name for one in await store.workspaces()} == {"default", "b"}
-    assert await store.doomed_workspaces() == [A]
+    assert await store.doomed_workspaces() == [Doomed(A, at(7))]
     await refused(NotFound, store.delete_workspace(A, at(9)))
     await store.forget_workspaces(at(7))
-    assert await store.doomed_workspaces() == [A]
+    assert await store.doomed_workspaces() == [Doomed(A, at(7))]
     await store.forget_workspaces(at(8))
     assert await store.doomed_workspaces() == []
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from outrider.errors import Conflict, NotFound
-from outrider.ports.access import ApiKey, Workspace
+from outrider.ports.access import ApiKey, Doomed, Workspace
 from outrider.ports.records import EnvironmentRecord, Page
 from outrider.testing.paging import one_stretch
 
@@ -106,9 +106,9 @@ class MemoryAccess:
             raise Conflict(f"Workspace {workspace} is open: close it first.")
         self._workspaces[workspace] = replace(found, deleting_at=found.deleting_at or at)
 
-    async def doomed_workspaces(self) -> list[str]:
+    async def doomed_workspaces(self) -> list[Doomed]:
         doomed = sorted((one.deleting_at, one.id) for one in self._workspaces.values() if one.deleting_at is not None)
-        return [name for _, name in doomed] + sorted(self._erased)
+        return [Doomed(id) for _, id in doomed] + [Doomed(id, at) for id, at in sorted(self._erased.items())]
 
     async def erase_workspace(self, workspace: str, at: str) -> None:
         for kept in vars(self).values():

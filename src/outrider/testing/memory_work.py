@@ -143,8 +143,8 @@ class MemoryWork(MemoryAccess, MemoryAnswers, KnowsSessions):
             self._queue_work(key, item.environment, successor, at, item.ttl, tries=item.tries + 1)
 
     async def lapse_work(self, workspace: str, environment: str, held: Held, *, at: str, successor: str) -> bool:
-        item = self._work_item(workspace, environment, held.id)
-        if (item.round, item.beats) != (held.round, held.beats) or item.state not in HELD:
+        item = await self.work(workspace, environment, held.id)
+        if item is None or (item.round, item.beats) != (held.round, held.beats) or item.state not in HELD:
             return False
         if item.state != "stopping" and self._needs_somebody(item):
             anew = {"acknowledged_at": None, "started_at": None, "heartbeat": None, "expected": None}

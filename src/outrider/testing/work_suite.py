@@ -307,8 +307,10 @@ async def a_lapsed_item_is_stopped_when_it_was_stopping_or_nobody_is_needed(tria
 
 async def a_deleted_session_takes_its_items_and_tokens_with_it(trial: Trial) -> None:
     await active(trial)
+    (held,) = await trial.store.held_work(W, E)
     before = await trial.store.access_revision()
     await trial.store.delete_session(SessionKey(W, "sesn_1"), if_head=0)
+    assert not await trial.store.lapse_work(W, E, held, at=at(5), successor="work_2")
     assert await trial.store.works(W, E, Page(limit=10)) == []
     assert await trial.store.key_by_digest("token_1") is None
     assert await trial.store.access_revision() > before

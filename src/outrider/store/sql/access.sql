@@ -38,7 +38,7 @@ WHERE id = :workspace AND archived_at IS NOT NULL AND erased_at IS NULL;
 
 -- name: doomed_workspaces
 -- Those that are to be erased, and those that were: somebody may still have written to them.
-SELECT id FROM workspaces WHERE deleting_at IS NOT NULL ORDER BY deleting_at, id;
+SELECT id, erased_at FROM workspaces WHERE deleting_at IS NOT NULL ORDER BY deleting_at, id;
 
 -- name: end_workspace
 -- Nothing is left of it but its id; the first time stays.

@@ -54,6 +54,16 @@ UPDATE webhooks SET id = id WHERE workspace = :workspace AND id = :thing;
 -- A work item.
 UPDATE work_items SET id = id WHERE workspace = :workspace AND environment = :env AND id = :thing;
 
--- name: work_of_session
--- The items of a session.
-SELECT id FROM work_items WHERE workspace = :workspace AND session = :session;
+-- name: erase_answers_about_work
+-- As erase_answers_about, of all work items of a session.
+DELETE FROM answers WHERE workspace = :workspace AND idempotency IN (
+    SELECT idempotency FROM answers_about WHERE workspace = :workspace AND thing IN (
+        SELECT id FROM work_items WHERE workspace = :workspace AND session = :session
+    )
+);
+
+-- name: untie_answers_about_work
+-- As untie_answers.
+DELETE FROM answers_about WHERE workspace = :workspace AND thing IN (
+    SELECT id FROM work_items WHERE workspace = :workspace AND session = :session
+);

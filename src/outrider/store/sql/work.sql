@@ -128,6 +128,10 @@ FROM work_items WHERE workspace = :workspace AND environment = :environment AND 
 -- Workers that have asked since a time.
 SELECT count(*) FROM work_pollers WHERE workspace = :workspace AND environment = :environment AND seen_at >= :since;
 
+-- name: hold_all_work_of_session
+-- All items of a session, stopped or not: who would store an answer about one has stored it, or never will.
+UPDATE work_items SET tries = tries WHERE workspace = :workspace AND session = :session;
+
 -- name: held_tokens
 -- The items of a session that have a token.
 SELECT id FROM work_items WHERE workspace = :workspace AND session = :session AND token IS NOT NULL;

@@ -57,8 +57,8 @@ class Transaction:
                 how, query, values = steps.send(found)
             except StopIteration as end:
                 return end.value
-            self.erases = self.erases or how == "erase"
             found = self.all(query, values) if how == "rows" else self.run(query, values)
+            self.erases = self.erases or (how == "erase" and found > 0)
 
     def many(self, query: str, values: Iterable[tuple[Any, ...]]) -> None:
         self._db.executemany(QUERIES[query], values)
