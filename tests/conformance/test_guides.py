@@ -19,6 +19,7 @@ from anthropic import Anthropic
 from live_server import Server, data_directory, serving
 from standardwebhooks import Webhook
 
+pytestmark = pytest.mark.timeout(180)  # the first one starts a server and follows the quickstart, too
 ROOT = Path(__file__).parents[2]
 QUICKSTART = "docs/quickstart.md"
 NOT_RUN = {

@@ -30,6 +30,15 @@ async function polled(work, environment, options) {
   throw new Error('nothing was queued');
 }
 
+/** Until there is something to hand out: a poller that drains ends at the first empty answer. */
+async function queued(client, environment) {
+  for (let tries = 0; tries < 200; tries += 1) {
+    if ((await client.beta.environments.work.stats(environment)).depth > 0) return;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  throw new Error('nothing was queued');
+}
+
 export const steps = {
   async 'work is polled, acknowledged, held and stopped'(client) {
     const { id, session, worker } = await waiting(client, 'true');
@@ -59,6 +68,7 @@ export const steps = {
 
   async 'the poller of the SDK hands out what is queued'(client) {
     const { id, key, session, worker } = await waiting(client, 'true');
+    await queued(client, id);
     const seen = [];
     const poller = worker.beta.environments.work.poller({ environmentId: id, environmentKey: key, drain: true });
     for await (const item of poller) {
