@@ -23,7 +23,7 @@ from outrider.sandbox.builds import layers_of
 from outrider.sandbox.driver import BubblewrapSandboxes
 from outrider.testing.sandbox_host import SandboxHost
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(150)]
 USE = "python3 -c 'import demo_pip'"
 DRIVER = """
 import asyncio, json, sys

@@ -17,7 +17,7 @@ from matrix_scene import sqlite_rows
 from matrix_tree import Tree
 from registries import registries
 from session_talk import Talk
-from turns import every, said, text_of
+from turns import every, text_of
 
 from outrider.models.scripted.script import Request, ToolUse, Turn
 from outrider.testing.invariants import check
@@ -66,7 +66,8 @@ class Scene:
         config: Any = {"type": "cloud", "packages": {"type": "packages", "pip": [package]}}
         environment = self.client.beta.environments.create(name="killed", config=config).id
         talk = Talk(self.client, self.client.beta.sessions.create(agent=self.agent, environment_id=environment).id)
-        said(talk, COMMAND)
+        talk.say(COMMAND)
+        talk.wait(seconds=60.0)
         return talk
 
 
@@ -88,7 +89,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Generator[Scene]:
             tree.stop()
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(150)
 @pytest.mark.parametrize(("point", "package"), list(zip(POINTS, PACKAGES, strict=True)))
 def test_whoever_is_killed_there_the_session_has_its_packages_whole(scene: Scene, point: str, package: str) -> None:
     killed: list[int] = []
