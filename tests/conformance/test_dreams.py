@@ -261,16 +261,25 @@ def test_without_the_beta_there_are_no_dreams(server: Server) -> None:
         assert httpx2.get(f"{server.url}/v1/dreams", headers=headers).status_code == code
 
 
-@requirement("dreams:cancel", "dreams:archive", "dreams:outputs", "dreams:session")
-def test_a_canceled_dream_is_so_at_once_and_keeps_what_it_wrote(scene: Scene) -> None:
+@requirement("dreams:cancel", "dreams:archive", "dreams:outputs", "dreams:session", "dreams:transcripts")
+def test_a_canceled_dream_is_so_at_once_and_keeps_what_it_wrote(scene: Scene, server: Server) -> None:
     store, past = scene.store(a="a"), scene.session()
     dream = scene.standing(store, past)
+    session: Any = scene.client.beta.sessions.retrieve(scene.api.retrieve(dream.id).session_id or "")
+    (transcript,) = files(session)
+    assert [list(Path(server.data, place).rglob(f"*{name}*")) != [] for place, name in (
+        ("blobs", transcript.file_id), ("sandboxes", session.id),
+    )] == [True, True]  # fmt: skip
     with refused(400, "running"):
         scene.api.archive(dream.id)
     (output,) = scene.api.retrieve(dream.id).outputs
     canceled = scene.api.cancel(dream.id)
     assert (canceled.status, canceled.error, canceled.ended_at is not None) == ("canceled", None, True)
     assert scene.closed(dream).status == "terminated"
+    gone = [("blobs", transcript.file_id), ("sandboxes", session.id)]
+    scene.until(
+        lambda: not any(list(Path(server.data, place).rglob(f"*{name}*")) for place, name in gone), "its files are gone"
+    )
     assert scene.contents(output.memory_store_id) == {"/a.md": "a", "/half.md": "half"}
     again = scene.api.cancel(dream.id)
     assert (again.status, again.ended_at) == ("canceled", canceled.ended_at)
