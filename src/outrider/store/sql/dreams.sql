@@ -11,7 +11,7 @@ SELECT workspace, id, status, created_at, source, output, session, body, begun_a
     settled_at, archived_at, error, usage
 FROM dreams WHERE workspace = :workspace AND id = :id;
 
--- name: dreams_newest_first
+-- name: dreams_both_ways
 -- A page of a workspace's dreams.
 SELECT workspace, id, status, created_at, source, output, session, body, begun_at, opened_at, outcome, ended_at,
     settled_at, archived_at, error, usage
@@ -21,17 +21,6 @@ WHERE workspace = :workspace AND (created_at, id) < (:after_time, :after_id)
   AND (CAST(:statuses AS text) IS NULL OR CAST(:statuses AS text) LIKE '% ' || status || ' %')
   AND created_at > :gt AND created_at >= :gte AND created_at < :lt AND created_at <= :lte
 ORDER BY created_at DESC, id DESC LIMIT :limit;
-
--- name: dreams_oldest_first
--- The same page from the other end.
-SELECT workspace, id, status, created_at, source, output, session, body, begun_at, opened_at, outcome, ended_at,
-    settled_at, archived_at, error, usage
-FROM dreams
-WHERE workspace = :workspace AND (created_at, id) > (:after_time, :after_id)
-  AND (CAST(:archived AS boolean) OR archived_at IS NULL)
-  AND (CAST(:statuses AS text) IS NULL OR CAST(:statuses AS text) LIKE '% ' || status || ' %')
-  AND created_at > :gt AND created_at >= :gte AND created_at < :lt AND created_at <= :lte
-ORDER BY created_at, id LIMIT :limit;
 
 -- name: unsettled_dreams
 -- Those of which something may be under way, in all workspaces.
