@@ -19,6 +19,7 @@ from registries import Gate, registries
 from outrider.errors import SandboxUnavailable
 from outrider.ports.packages import Equipment
 from outrider.ports.sandbox import ToolCall
+from outrider.sandbox import sealing
 from outrider.sandbox.builds import layers_of
 from outrider.sandbox.driver import BubblewrapSandboxes
 from outrider.testing.sandbox_host import SandboxHost
@@ -168,24 +169,45 @@ async def test_what_nobody_uses_any_more_is_removed_but_never_from_under_a_sandb
 
 
 async def test_links_and_special_files_of_a_build_do_not_reach_the_sandboxes_that_share_it(scene: Scene) -> None:
-    sandboxes, layer = scene.host.driver(), "0" * 32
-    await sandboxes.ask("bld-odd", {"op": "equip", "layers": [], "build": "pip", "epoch": 1})
+    sandboxes, layer, build = scene.host.driver(), "0" * 32, f"bld-{'0' * 32}"
+    await sandboxes.ask(build, {"op": "equip", "layers": [], "build": "pip", "epoch": 1})
     made = "cd /opt/pip; mkfifo pipe; mkdir -m 0 shut; echo x > x; chmod 4700 x; ln -s /etc/passwd link; ls | wc -l"
-    assert await scene.run(sandboxes, "bld-odd", made) == "4"
+    assert await scene.run(sandboxes, build, made) == "4"
     sealed: dict[str, Any] = {
         "op": "seal",
-        "session": "bld-odd",
+        "session": build,
         "layer": layer,
         "about": {},
         "log": "",
         "failed": False,
     }
     assert await sandboxes.ask_zygote(sealed) == {"ok": True}
-    await sandboxes.delete("bld-odd")
+    await sandboxes.delete(build)
     tree = scene.host.root / "layers" / layer / "tree"
     modes = {path.name: oct(path.lstat().st_mode & 0o7777) for path in tree.iterdir() if not path.is_symlink()}
     assert modes == {"shut": "0o755", "x": "0o755"}
     assert (tree / "link").readlink() == Path("/etc/passwd")
+
+
+@pytest.mark.parametrize(
+    ("session", "layer"), [("bld-a", "../../a"), (f"bld-{'0' * 32}", "1" * 32), ("sesn_a", "0" * 32)]
+)
+async def test_a_layer_is_made_by_its_own_build_alone(scene: Scene, session: str, layer: str) -> None:
+    asked: dict[str, Any] = {"op": "seal", "session": session, "layer": layer, "about": {}, "log": "", "failed": True}
+    answer = await scene.host.driver().ask_zygote(asked)
+    assert answer["message"] == "a layer is made by its own build alone"
+    assert not list(scene.host.root.rglob("*.failed"))
+
+
+async def test_when_the_disk_is_nearly_full_packages_that_no_sandbox_has_go_first(scene: Scene) -> None:
+    sandboxes, kept, unused = scene.host.driver(), wanted("demo-pip>0.1"), wanted("demo-pip>0.2")
+    await sandboxes.equip("sesn_keeps", kept, epoch=1)
+    assert await scene.run(sandboxes, "sesn_keeps", USE) == "hello from pip"
+    await sandboxes.equip("sesn_unused", unused, epoch=1)
+    root, layers = str(scene.host.root), [scene.layer(one).name for one in (kept, unused)]
+    assert sealing.collect(root, 30, lambda: False) == []
+    assert layers[1] in sealing.collect(root, 30, lambda: True)
+    assert [scene.layer(one).exists() for one in (kept, unused)] == [True, False]
 
 
 async def test_without_hosts_of_registries_a_failed_build_says_that_the_operator_has_named_none(scene: Scene) -> None:

@@ -179,7 +179,7 @@ class Builds:
         if "error" in answer:
             raise _Broken(answer["message"])
         outcome = await self._host.execute(layer.session, self._call(layer), epoch=1)
-        said, _, resolved = str(outcome.content[0]["text"]).rpartition(managers.RESOLVED)
+        said, _, resolved = str(outcome.content[0]["text"]).partition(managers.RESOLVED)
         if outcome.is_error:
             await self._fail(layer, str(outcome.content[0]["text"]))
         await self._seal(layer, said, {**layer.about(), "resolved": resolved.split()})
@@ -210,5 +210,7 @@ class Builds:
         await self._seal(layer, said, layer.about(), failed=True)
         with suppress(SandboxUnavailable):
             await self._host.delete(layer.session)
-        self._failed[layer.id] = self._monotonic() + FAILED_SECONDS, problem
+        now = self._monotonic()
+        self._failed = {one: (until, said) for one, (until, said) in self._failed.items() if until > now}
+        self._failed[layer.id] = now + FAILED_SECONDS, problem
         raise SandboxUnavailable(problem)

@@ -108,7 +108,7 @@ class BubblewrapSandboxes:
             async with use.settling:
                 if not use.live:
                     if not resume:
-                        self._check_reserve()
+                        await self._check_reserve()
                     await self._make_room(use)
             request: dict[str, Any] = {"op": "execute", "call": asdict(call), "epoch": epoch, "resume": resume}
             if session in self._until:
@@ -261,10 +261,16 @@ class BubblewrapSandboxes:
                 continue
             self._uses.setdefault(name, _Use()).live = True
 
-    def _check_reserve(self) -> None:
+    async def _check_reserve(self) -> None:
+        """Packages that nobody uses go before a sandbox is refused."""
+        if self._low():
+            await self._zygote({"op": "collect"})
+            if self._low():
+                raise SandboxUnavailable(f"No sandbox can start: {room.NEARLY_FULL}.")
+
+    def _low(self) -> bool:
         place = next(path for path in (self._root, *self._root.parents) if path.exists())
-        if room.low(str(place), self._limits.reserve_share, self._limits.reserve_bytes):
-            raise SandboxUnavailable(f"No sandbox can start: {room.NEARLY_FULL}.")
+        return room.low(str(place), self._limits.reserve_share, self._limits.reserve_bytes)
 
     async def _make_room(self, use: _Use) -> None:
         """Wait until one more sandbox is allowed, stopping the one that has been idle for longest."""

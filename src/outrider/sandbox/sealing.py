@@ -12,11 +12,12 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from outrider.sandbox import ending, stops
 from outrider.sandbox.layers import DRAFT, FOLDER, LAYER, place
+from outrider.sandbox.options import BUILD
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 DRAFTS = ".new-"
@@ -24,6 +25,12 @@ REMOVED = ".old-"
 FAILED = ".failed"
 DAY = 86_400.0
 HOUR = 3600.0
+
+
+def is_build_of(session: str, layer: str) -> bool:
+    """Whether this sandbox's name is that of the layer's build. Who asks may be a harness that was taken over, and what
+    it says becomes a path."""
+    return LAYER.fullmatch(layer) is not None and session == f"{BUILD}{layer}"
 
 
 def missing(root: str, layers: Sequence[str]) -> list[str]:
@@ -110,14 +117,32 @@ def _give_to_root(tree: str) -> None:
 def buried(root: str, layer: str, log: str) -> None:
     """Keep what a failed build said, for the operator."""
     path = os.path.join(root, FOLDER, f"{layer}{FAILED}")
-    with open(f"{path}.new", "w", encoding="utf-8", errors="replace") as file:
+    new = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with open(new, "w", encoding="utf-8", errors="replace") as file:
         file.write(log)
     os.rename(f"{path}.new", path)
 
 
-def collect(root: str, days: float) -> list[str]:
-    """Remove layers that were not used for so long and that no sandbox has, and what broken builds left; their
-    names."""
+def collect(root: str, days: float, low: Callable[[], bool]) -> list[str]:
+    """Remove layers that were not used for so long and that no sandbox has, and what broken builds left; and while the
+    disk is `low`, more layers that no sandbox has, those first that were not used for longest. Returns their names."""
+    removed = _collect_old(root, days)
+    for layer in _by_use(root) if low() else ():
+        if not low():
+            break
+        if _removed(root, layer):
+            removed.append(layer)
+    return removed
+
+
+def _by_use(root: str) -> list[str]:
+    """The layers, those first that were not used for longest."""
+    now, folder = time.time(), os.path.join(root, FOLDER)
+    layers = [name for name in os.listdir(folder) if LAYER.fullmatch(name)]
+    return sorted(layers, key=lambda layer: _age(os.path.join(folder, layer, "used"), now), reverse=True)
+
+
+def _collect_old(root: str, days: float) -> list[str]:
     now, removed = time.time(), list[str]()
     for name in sorted(os.listdir(os.path.join(root, FOLDER))):
         path = os.path.join(root, FOLDER, name)

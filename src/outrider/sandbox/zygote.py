@@ -6,6 +6,7 @@ by a file lock that the shim holds for life.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gc
 import json
@@ -17,7 +18,20 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from outrider.sandbox import cgroups, ending, launcher, layers, linux, namespaces, probe, sealing, seccomp, shim, stops
+from outrider.sandbox import (
+    cgroups,
+    ending,
+    launcher,
+    layers,
+    linux,
+    namespaces,
+    probe,
+    room,
+    sealing,
+    seccomp,
+    shim,
+    stops,
+)
 from outrider.sandbox.lines import Gate, Reply, listen
 from outrider.sandbox.options import BUILD, SESSION, ShimOptions, ZygoteOptions
 from outrider.sandbox.reactor import Reactor
@@ -146,7 +160,10 @@ class Zygote:
         elif request["op"] == "delete":
             self._delete_apart(request["session"], reply)
         elif request["op"] == "seal":
-            self._apart(lambda: self._seal(request), reply)
+            if sealing.is_build_of(request["session"], request["layer"]):
+                self._apart(lambda: self._seal(request), reply)
+            else:
+                reply({"error": "unavailable", "message": "a layer is made by its own build alone"})
 
     def _apart(self, work: Callable[[], dict[str, Any]], reply: Reply) -> None:
         """Do what takes time in a child of its own; its one line is the answer."""
@@ -252,7 +269,8 @@ class Zygote:
         stops.point("zygote.start.after")
 
     def _collect_now_and_then(self) -> None:
-        self._collect(_to_nobody)
+        with contextlib.suppress(OSError):  # out of processes or descriptors: the next round does it
+            self._collect(_to_nobody)
         self._reactor.after(COLLECT_SECONDS, self._collect_now_and_then)
 
     def _collect(self, reply: Reply) -> None:
@@ -260,7 +278,10 @@ class Zygote:
         for session in os.listdir(self._sessions()):
             if session.startswith(BUILD) and self._is_left(session):
                 self._delete_apart(session, _to_nobody)
-        self._apart(lambda: {"removed": sealing.collect(self._root, self._options["layer_days"])}, reply)
+        self._apart(lambda: {"removed": sealing.collect(self._root, self._options["layer_days"], self._low)}, reply)
+
+    def _low(self) -> bool:
+        return room.low(self._root, self._options["reserve_share"], self._options["reserve_bytes"])
 
     def _is_left(self, session: str) -> bool:
         try:
