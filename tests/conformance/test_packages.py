@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from anthropic import Anthropic
 from live_server import Server, Stage, data_directory, serving
-from registries import registries
+from registries import Gate, registries
 from session_talk import Talk
 from turns import TOOLSET, every, refused, text_of
 
@@ -67,8 +67,13 @@ def stage() -> Generator[Stage]:
 
 
 @pytest.fixture(scope="module")
-def server(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Generator[Server]:
-    with registries(tmp_path_factory.mktemp("registries")) as port, data_directory() as data:
+def gate() -> Gate:
+    return Gate()
+
+
+@pytest.fixture(scope="module")
+def server(stage: Stage, gate: Gate, tmp_path_factory: pytest.TempPathFactory) -> Generator[Server]:
+    with registries(tmp_path_factory.mktemp("registries"), gate) as port, data_directory() as data:
         (data / "config.toml").write_text(CONFIG.format(port=port))
         with serving(data, {"OUTRIDER_MODEL_URL": stage.url}, config="") as server:
             yield server
@@ -136,6 +141,22 @@ def test_packages_that_cannot_be_had_are_named_with_what_their_manager_said(clie
     assert "No matching distribution found for demo-pip==9.9" in refusal
     assert "The call was not run." in refusal
     assert every(talk.history(), "agent.tool_result")[-1].is_error
+
+
+def test_an_interrupt_is_heard_while_packages_are_installed_which_goes_on(client: Anthropic, gate: Gate) -> None:
+    talk = session(client, environment(client, pip=["demo-pip>=0.5"]))
+    gate.close()
+    try:
+        talk.say("true")
+        assert gate.came.wait(30)
+        talk.send({"type": "user.interrupt"})
+        talk.wait(seconds=PATIENCE)
+    finally:
+        gate.open()
+    assert "interrupted" in text_of(every(talk.history(), "agent.tool_result")[-1])
+    asked = gate.asked
+    assert answer(talk, "python3 -c 'import demo_pip'") == "hello from pip"
+    assert gate.asked == asked
 
 
 @pytest.mark.skipif(not (seen("apt-get") and seen("dpkg-deb")), reason="there is no apt here")
