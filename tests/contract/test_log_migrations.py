@@ -76,6 +76,18 @@ def test_an_older_file_gets_only_what_is_missing(db: sqlite3.Connection) -> None
     assert db.execute("SELECT id FROM workspaces").fetchall() == [("wrkspc_1",)]
 
 
+def test_answers_that_would_outlive_what_they_are_about_go_with_their_script(db: sqlite3.Connection) -> None:
+    end = next(number for number, name, _ in shipped(PACKAGE) if "answers_about_nothing" in name)
+    migrate(db, shipped(PACKAGE)[: end - 1])
+    bodies = {"sesn_1/x": b"{}", "a": b'{"id":"sesn_1"}', "b": b'{"id":"agent_1"}', "c": b'{"id":"mem_1"}', "d": b"{}"}
+    for name, body in bodies.items():
+        db.execute("INSERT INTO answers VALUES ('w', ?, 'now', 200, ?, 0)", (name, body))
+    db.execute("INSERT INTO answers_about VALUES ('w', 'vlt_1', 'd', 'now')")
+    migrate(db)
+    left = [name for (name,) in db.execute("SELECT idempotency FROM answers ORDER BY idempotency")]
+    assert left == ["a", "b", "d", "sesn_1/x"]
+
+
 def test_a_script_that_fails_leaves_nothing_of_itself(db: sqlite3.Connection) -> None:
     broken = (NEWEST + 1, "broken.sql", "CREATE TABLE half (text TEXT);\nCREATE TABLE heads (again TEXT);\n")
     with pytest.raises(sqlite3.OperationalError, match="heads"):

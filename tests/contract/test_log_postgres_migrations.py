@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -13,6 +14,7 @@ from outrider.store.postgres.transaction import QUERIES, numbered
 from outrider.store.scripts import Script, shipped
 from outrider.testing.postgres_server import PostgresServer
 from outrider.testing.store_trial import Trial, event
+from outrider.testing.work_suite import E, W, active
 
 pytestmark = pytest.mark.anyio
 NEWEST = len(shipped(PACKAGE))
@@ -36,6 +38,12 @@ async def ask(url: str, query: str) -> str:
         await link.close()
 
 
+async def change(url: str, statement: str) -> None:
+    link = await connections.to_write(url)
+    await link.execute(statement)
+    await link.close()
+
+
 def test_the_shipped_scripts_are_numbered_without_a_gap() -> None:
     assert [number for number, _, _ in shipped(PACKAGE)] == list(range(1, NEWEST + 1))
 
@@ -57,6 +65,33 @@ async def test_a_process_of_this_release_goes_on_while_the_next_one_has_migrated
             await trial.session("sesn_2")
             assert [row.id for row in await newer.read(lease.key)] == ["a", "b"]
         assert (await trial.store.append_owned(lease, [event("c")])).head == 3
+
+
+async def test_what_a_release_before_moves_does_not_look_as_if_it_had_stood(url: str) -> None:
+    trial = Trial()
+    async with await PostgresStore.open(url, on_commit=trial.commit) as trial.opened:
+        await active(trial)
+        (held,) = await trial.store.held_work(W, E)
+        await trial.store.note_standing(W, E, replace(held, stood=290))
+        assert await trial.store.held_work(W, E) == [replace(held, stood=290)]
+        await change(url, "UPDATE work_items SET beats = beats + 1")
+        (moved,) = await trial.store.held_work(W, E)
+        assert moved == replace(held, beats=held.beats + 1)
+        await trial.store.note_standing(W, E, replace(moved, stood=75))
+        assert await trial.store.all_held_work() == [(W, E, replace(moved, stood=75))]
+
+
+async def test_answers_that_would_outlive_what_they_are_about_go_with_their_script(url: str) -> None:
+    end = next(number for number, name, _ in shipped(PACKAGE) if "answers_about_nothing" in name)
+    link = await connections.to_write(url)
+    await migrate(link, shipped(PACKAGE)[: end - 1])
+    bodies = {"sesn_1/x": b"{}", "a": b'{"id":"sesn_1"}', "b": b'{"id":"agent_1"}', "c": b'{"id":"mem_1"}', "d": b"{}"}
+    for name, body in bodies.items():
+        await link.execute("INSERT INTO answers VALUES ('w', $1, 'now', 200, $2, 0)", name, body)
+    await link.execute("INSERT INTO answers_about VALUES ('w', 'vlt_1', 'd', 'now')")
+    await migrate(link, shipped(PACKAGE))
+    await link.close()
+    assert await ask(url, "SELECT string_agg(idempotency, ' ' ORDER BY idempotency) FROM answers") == "a b d sesn_1/x"
 
 
 async def test_a_newer_schema_is_refused_with_both_versions_named_and_left_alone(url: str) -> None:

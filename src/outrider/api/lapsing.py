@@ -1,7 +1,7 @@
 """Takes items from workers that are gone, whether or not another worker asks for them, and so does each poll.
 
 Each process with an API looks at everything that is held, again and again, and takes away what stood for its lease's
-time. An outage of the store ends nothing: what is not looked at grows no older.
+time. An outage of the store ends nothing: what is not looked at for some seconds grows no older meanwhile.
 """
 
 from __future__ import annotations

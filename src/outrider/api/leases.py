@@ -1,8 +1,9 @@
 """What this process has seen of the items that workers hold, and for how long each stood unchanged.
 
-By this process's own steady clock, so that nobody's time is compared with anybody else's. How long it stood is noted in
-the store each quarter of its lease, so that a process that has just started goes on from there. What follows from it is
-decided in the store, which changes an item only if it still stands as it was seen.
+By this process's own steady clock, so that nobody's time is compared with anybody else's. Time in which it could not
+look, as in an outage of the store, counts for some seconds only: whoever holds an item could not beat for it, either.
+How long it stood is noted in the store each quarter of its lease, so that a process that has just started goes on from
+there. What follows from it is decided in the store, which changes an item only if it still stands as it was seen.
 """
 
 from __future__ import annotations
@@ -18,15 +19,17 @@ Place = tuple[str, str]
 """A workspace and one of its environments."""
 POLLERS_KNOWN = 10_000
 NOTED_SECONDS = 3.0
+COUNTED_SECONDS = 5.0  # at most, from one look to the next
 NOTED_PART = 4  # of a lease's time
 
 
 @dataclass(slots=True)
 class _Seen:
-    """An item, since when this process knows that it stands like that, and how much of that is noted."""
+    """An item, for how long it had stood like that when this process last looked, and how much of that is noted."""
 
     held: Held
-    since: float
+    age: float
+    looked: float
     noted: int
 
 
@@ -54,10 +57,13 @@ class Leases:
         return list(self._seen)
 
     def _look_at(self, found: Held, known: _Seen | None) -> _Seen:
-        held, since = replace(found, stood=0), self._clock.monotonic() - found.stood
-        if known is None or known.held != held:
-            return _Seen(held, since, found.stood)
-        return _Seen(held, min(since, known.since), found.stood)
+        held, age = replace(found, stood=0), float(found.stood)
+        if known is not None and known.held == held:
+            age = max(age, self._age(known))
+        return _Seen(held, age, self._clock.monotonic(), found.stood)
+
+    def _age(self, seen: _Seen) -> float:
+        return seen.age + min(self._clock.monotonic() - seen.looked, COUNTED_SECONDS)
 
     def unacknowledged(self, place: Place, seconds: float) -> list[tuple[str, int]]:
         """(id, round) of what was handed out so long ago, without a word since."""
@@ -68,15 +74,13 @@ class Leases:
 
     def to_note(self, place: Place) -> list[Held]:
         """Those that have stood for longer than the store knows, by enough to be noted."""
-        now = self._clock.monotonic()
-        seen = [(one, int(now - one.since)) for one in self._seen.get(place, {}).values()]
+        seen = [(one, int(self._age(one))) for one in self._seen.get(place, {}).values()]
         return [
             replace(one.held, stood=age) for one, age in seen if age - one.noted >= max(1, one.held.ttl // NOTED_PART)
         ]
 
     def _ages(self, place: Place) -> list[tuple[Held, float]]:
-        now = self._clock.monotonic()
-        return [(one.held, now - one.since) for one in self._seen.get(place, {}).values()]
+        return [(one.held, self._age(one)) for one in self._seen.get(place, {}).values()]
 
     def should_note(self, place: Place, worker: str) -> bool:
         """Whether to write down that this worker polled: not each time."""

@@ -57,10 +57,14 @@ WHERE workspace = :workspace AND environment = :environment AND id = :id AND rou
   AND state IN ('polled', 'starting', 'active', 'stopping');
 
 -- name: note_standing
--- For how long it has stood like that, in seconds.
-UPDATE work_items SET stood = :stood
+-- For how long it has stood like that, in seconds. `stood_as` says like what: a server that knows nothing of it may have
+-- moved the item meanwhile.
+UPDATE work_items
+SET stood = :stood, stood_as = state || '/' || CAST(round AS text) || '/' || CAST(beats AS text)
 WHERE workspace = :workspace AND environment = :environment AND id = :id AND round = :round AND beats = :beats
-  AND state = :state AND stood < :stood;
+  AND state = :state AND (
+    stood < :stood OR coalesce(stood_as, '') <> state || '/' || CAST(round AS text) || '/' || CAST(beats AS text)
+  );
 
 -- name: ask_work_to_stop
 -- Its holder hears of it at its next heartbeat.
@@ -81,13 +85,17 @@ WHERE workspace = :workspace AND environment = :environment AND id = :id;
 
 -- name: held_work
 -- All that workers were given and that aren't stopped.
-SELECT id, round, beats, state, ttl, stood FROM work_items
+SELECT id, round, beats, state, ttl,
+       CASE WHEN stood_as = state || '/' || CAST(round AS text) || '/' || CAST(beats AS text) THEN stood ELSE 0 END
+FROM work_items
 WHERE workspace = :workspace AND environment = :environment AND state IN ('polled', 'starting', 'active', 'stopping')
 ORDER BY queued_at, id;
 
 -- name: all_held_work
 -- The same everywhere.
-SELECT workspace, environment, id, round, beats, state, ttl, stood FROM work_items
+SELECT workspace, environment, id, round, beats, state, ttl,
+       CASE WHEN stood_as = state || '/' || CAST(round AS text) || '/' || CAST(beats AS text) THEN stood ELSE 0 END
+FROM work_items
 WHERE state <> 'stopped' AND state IN ('polled', 'starting', 'active', 'stopping')
 ORDER BY workspace, environment, queued_at, id;
 
