@@ -25,6 +25,7 @@ from outrider.api.keyring import KeyRing
 from outrider.api.rates import Counted, Rates
 from outrider.api.scopes import require, require_own
 from outrider.api.services import Services
+from outrider.api.skills_in_use import SkillsInUse
 from outrider.api.watching import count, watched
 from outrider.errors import Conflict, InvalidRequest, OutriderError, RequestTooLarge
 from outrider.ports.access import ApiKey, Role
@@ -92,6 +93,7 @@ class Endpoints:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._rates = Rates(services.settings.rate_limits, services.clock)
+        self._skills = SkillsInUse(services.records, services.clock)
         self._answers = Answers(services.records, services.clock, shared=services.log.shared)
 
     def endpoint(self, route: Route) -> Callable[[Request], Awaitable[Response]]:
@@ -115,14 +117,15 @@ class Endpoints:
         return respond
 
     async def _admitted(self, request: Request, route: Route) -> ApiKey:
-        """Whose request it is. Raises AuthenticationFailed, NotFound, PermissionDenied, RateLimited."""
+        """Whose request it is; it is counted before the records are read for it. Raises AuthenticationFailed, NotFound,
+        PermissionDenied, RateLimited."""
         services = self._services
         key = await services.ring.key(request.headers)
         if route.betas and services.settings.require_beta_header:
             require_beta(request.headers, request.url.path, route.betas)
         require(key, route.scopes)
-        await require_own(services.records, key, request.path_params)
         self._rates.take(key.workspace, route.counted)
+        await require_own(services.records, self._skills, key, request.path_params)
         return key
 
     def count_unrouted(self, request: Request, status: int) -> None:

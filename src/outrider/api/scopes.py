@@ -18,6 +18,7 @@ from outrider.resources.skills.used import skills_of
 from outrider.session.inbox import RESULTS
 
 if TYPE_CHECKING:
+    from outrider.api.skills_in_use import SkillsInUse
     from outrider.ports.records import Records
 
 ADMINISTER: frozenset[Role] = frozenset({"admin"})
@@ -49,7 +50,7 @@ def require(key: ApiKey, scopes: Set[Role], what: str = "do this") -> None:
         )
 
 
-async def require_own(records: Records, key: ApiKey, path: Mapping[str, str]) -> None:
+async def require_own(records: Records, skills: SkillsInUse, key: ApiKey, path: Mapping[str, str]) -> None:
     """To an environment's key the sessions of other environments are unknown, and skills that none of its own has; to a
     work item's token all but its session, and the skills and memory stores of that. Raises NotFound."""
     if key.environment is None:
@@ -65,7 +66,7 @@ async def require_own(records: Records, key: ApiKey, path: Mapping[str, str]) ->
         if record is None or record.environment_id != key.environment:
             raise NotFound(f"Session {path['session_id']} not found.")
     skill = path.get("skill_id")
-    if skill is not None and not await records.uses_skill(key.workspace, environment, skill):
+    if skill is not None and not await skills.has(key.workspace, environment, skill):
         raise NotFound(f"Skill {skill} not found.")
 
 
