@@ -74,5 +74,17 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     return result
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A witness that is not among its file's tests any more, by its whole name, is none."""
+    if any("::" in argument for argument in config.args):
+        return
+    there = {item.nodeid for item in items}
+    files = {name.partition("::")[0] for name in there}
+    gone = sorted(test for test in duties() if test.partition("::")[0] in files and test not in there)
+    if gone and not is_asked():
+        raise pytest.UsageError(f"no such witnesses: {gone}: run scripts/compatibility --witness")
+
+
 def pytest_sessionfinish() -> None:
     keep(traffic)

@@ -93,9 +93,10 @@ def touched(method: str, url: str, **sent: Any) -> Touched:
 
 
 def test_fields_are_read_from_bodies_queries_and_headers() -> None:
-    model = {"id": "m", "effort": None}
+    model = {"id": "m", "effort": None}  # what says nothing is not sent
     tools = [{"type": "custom", "name": "x", "description": "y", "input_schema": {"type": "object"}}]
-    found = touched("POST", "/v1/agents", json={"name": "a", "model": model, "tools": tools, "system": None})
+    given = {"name": "a", "model": model, "tools": tools, "system": "", "skills": []}
+    found = touched("POST", "/v1/agents", json=given)
     assert found.calls == {"agents.create"}
     assert {"agents.create:name", "agents.create:model", "ModelConfigParams:id", "CustomToolParams:name"} <= found.sent
     assert not {"agents.create:system", "ModelConfigParams:effort", "agents.create:skills"} & found.sent

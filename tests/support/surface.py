@@ -93,7 +93,7 @@ def _sent(call: Call, request: httpx2.Request, content: bytes) -> Iterator[str]:
             "path": False,
             "query": one.wire in query,
             "header": one.wire in request.headers,
-            "body": given.get(one.wire) is not None,
+            "body": _is_said(given.get(one.wire)),
         }[one.place]
         if there:
             yield f"*:{one.name}" if one.name in ENVELOPE else f"{call.name}:{one.name}"
@@ -120,9 +120,14 @@ def _inside(hint: Any, value: Any) -> Iterator[str]:
         given = cast("dict[str, Any]", value)
         for record in _fitting(hint, given):
             for key, inner in hints_of(record).items():
-                if given.get(key) is not None:
+                if _is_said(given.get(key)):
                     yield f"{short(record)}:{key}"
                     yield from _inside(inner, given[key])
+
+
+def _is_said(value: Any) -> bool:
+    """A server that looks past a field can't be told from one that takes nothing in it for what it is."""
+    return value not in (None, "", [], {})
 
 
 def _fitting(hint: Any, given: dict[str, Any]) -> list[Any]:
