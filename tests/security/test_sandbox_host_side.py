@@ -18,7 +18,7 @@ import pytest
 
 from outrider.errors import SandboxUnavailable
 from outrider.ports.sandbox import ToolCall
-from outrider.sandbox import launcher, lines, probe
+from outrider.sandbox import cgroups, launcher, lines, probe
 from outrider.sandbox.plan import Hold, first_user
 from outrider.sandbox.reactor import Reactor
 from outrider.testing.sandbox_host import ROOMY, SandboxHost, living
@@ -274,6 +274,21 @@ async def test_a_session_made_while_the_sweeper_counted_is_not_swept(host: Sandb
     assert (host.own("sesn_a") / "workspace" / "f").exists()
     await driver.stop("sesn_a")
     assert await driver.sweep(living()) == ["sesn_a"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has control groups on every host")
+async def test_what_is_left_in_the_group_of_an_erased_session_ends(host: SandboxHost) -> None:
+    """As a bubblewrap is whose shim died while it started."""
+    await Hands(host.driver(), "sesn_a").bash("true")
+    groups = cgroups.find(root=True, group=cgroups.group_name(str(host.root)))
+    if not groups.places:
+        pytest.skip(groups.problem)
+    group = Path(next(iter(groups.places.values())), "sesn_a")
+    with subprocess.Popen(["/bin/sleep", "1000"]) as left:  # noqa: ASYNC220
+        (group / "inside" if groups.version == 2 else group).joinpath("cgroup.procs").write_text(str(left.pid))
+        await host.driver().delete("sesn_a")
+        assert await asyncio.to_thread(left.wait, 10) == -signal.SIGKILL
+    assert not group.exists()  # noqa: ASYNC240
 
 
 async def test_names_that_are_no_names_are_refused(host: SandboxHost) -> None:

@@ -3,8 +3,10 @@ version 1 for root. Everything else is reported as not enforced, with the cause.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import signal
 import time
 import zlib
 from dataclasses import dataclass, field
@@ -163,6 +165,45 @@ def _make_second(found: Found, session: str, uid: int, ceilings: Ceilings) -> tu
     if "cpu" in found.places and ceilings.cpus:
         _write(f"{group}/inside/cpu.max", f"{int(ceilings.cpus * 100_000)} 100000")
     return [f"{group}/shim/cgroup.procs"], [f"{group}/inside/cgroup.procs"]
+
+
+def end_all(found: Found, session: str) -> None:
+    """Kill what is left in the groups of a session that has ended: a bubblewrap whose shim died while it started waits
+    for ever. What is not gone in time is left to a later try."""
+    deadline = time.monotonic() + ENDING_SECONDS
+    for place in set(found.places.values()):
+        for name in (session, f"{session}/shim", f"{session}/inside"):
+            group = os.path.join(place, name)
+            while _kill_those_in(group) and time.monotonic() < deadline:
+                time.sleep(0.01)
+
+
+def _kill_those_in(group: str) -> bool:
+    """Whether there were any. A number may be another process's by now: only one that is still in the group is hit."""
+    members = {pid: fd for pid in _members(group) if (fd := _handle_of(pid)) >= 0}
+    still = set(_members(group))
+    for pid, fd in members.items():
+        if pid in still:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                signal.pidfd_send_signal(fd, signal.SIGKILL)
+        os.close(fd)
+    return bool(members)
+
+
+def _handle_of(pid: int) -> int:
+    """-1 for a process that is gone."""
+    try:
+        return os.pidfd_open(pid)
+    except ProcessLookupError:
+        return -1
+
+
+def _members(group: str) -> list[int]:
+    try:
+        with open(os.path.join(group, "cgroup.procs"), encoding="ascii") as file:
+            return [int(line) for line in file]
+    except OSError:  # the group is not there, or holds others' processes only
+        return []
 
 
 def remove(found: Found, session: str) -> None:

@@ -323,6 +323,7 @@ class Zygote:
             lock = os.open(os.path.join(place, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             if not ending.done_as(user, lambda: ending.erase_all(os.path.join(place, "own"), lock)):
                 return {"error": "unavailable", "message": f"session {session} could not be erased"}
+            cgroups.end_all(self._groups, session)
             self._unlink(self.socket_path(session))
             self._unlink(os.path.join(place, "lock"))
         for empty in (os.path.join(place, "own"), place):
