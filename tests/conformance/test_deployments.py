@@ -169,6 +169,8 @@ def test_an_update_replaces_clears_and_keeps(client: Anthropic, parts: Parts) ->
     other = update(made.id, schedule=hourly).schedule
     assert other is not None
     assert other.expression == "0 * * * *"
+    second = client.beta.vaults.create(display_name="w").id
+    assert update(made.id, vault_ids=[second, vault]).vault_ids == [second, vault]
     cleared = update(made.id, schedule=None, vault_ids=None, resources=None, description="")
     assert (cleared.schedule, cleared.vault_ids, cleared.resources, cleared.description) == (None, [], [], None)
     assert client.beta.deployments.retrieve(made.id) == cleared

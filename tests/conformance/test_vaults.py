@@ -270,6 +270,8 @@ def test_an_update_keeps_what_it_does_not_name(client: Anthropic, vault: Any, oa
     changed = update(made.id, vault_id=vault.id, auth={"type": "mcp_oauth", "access_token": "other"})
     assert changed.auth.to_dict() == made.auth.to_dict()
     assert changed.display_name == "d"
+    scoped = update(made.id, vault_id=vault.id, auth={"type": "mcp_oauth", "refresh": {"scope": "c"}})
+    assert scoped.auth.to_dict()["refresh"]["scope"] == "c"
     no_scope: Any = {"type": "mcp_oauth", "refresh": {"scope": ""}}
     cleared = update(made.id, vault_id=vault.id, auth=no_scope, metadata={"a": "b"})
     assert cleared.auth.to_dict()["refresh"]["scope"] is None
