@@ -32,6 +32,7 @@ TEST_SECONDS = 100
 OPTIONS = (
     "-q",
     "-x",
+    "--assert=plain",
     "-p",
     "no:cacheprovider",
     "-p",
