@@ -5,6 +5,7 @@ Not covered: durability, which needs a process to kill, and full or silent store
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from outrider.errors import NotFound
@@ -108,6 +109,16 @@ async def a_sessions_blobs_are_deleted_together_and_no_others(blobs: Blobs) -> N
     assert await blobs.delete_all(BlobPrefix("wrkspc_a", "sesn_1")) == 3
     assert await blobs.delete_all(BlobPrefix("wrkspc_a", "sesn_1")) == 0
     assert len(await names(blobs, BlobPrefix())) == 3
+
+
+@contract
+async def several_may_delete_the_same_at_once(blobs: Blobs) -> None:
+    one = BlobPrefix("wrkspc_a", "sesn_1")
+    for _ in range(5):
+        await asyncio.gather(*(blobs.put(BlobKey("wrkspc_a", "sesn_1", f"body-{n}"), b"x") for n in range(20)))
+        counts = await asyncio.gather(*(blobs.delete_all(one) for _ in range(4)))
+        assert max(counts) <= 20
+        assert await names(blobs, one) == []
 
 
 @contract

@@ -94,9 +94,10 @@ class LocalBlobs:
         return self._directory / workspace / spread / owner
 
     def _delete_all(self, prefix: BlobPrefix) -> int:
+        """Others may delete the same at the same time: what is gone already is no error."""
         count = sum(1 for _ in self._found(prefix))
         for owner in self._owners(prefix):
-            shutil.rmtree(owner, ignore_errors=not owner.exists())
+            shutil.rmtree(owner, onerror=_unless_gone)
         return count
 
     def _owners(self, prefix: BlobPrefix) -> list[Path]:
@@ -108,13 +109,25 @@ class LocalBlobs:
     def _found(self, prefix: BlobPrefix) -> Iterator[BlobInfo]:
         """Drafts that a dead process left are no blobs; they go with their owner."""
         for owner in self._owners(prefix):
-            for file in sorted(owner.glob("*")):
+            for file in _files(owner):
                 try:
                     size = file.stat().st_size
                 except FileNotFoundError:
                     continue
                 if not file.name.startswith(DRAFT):
                     yield BlobInfo(BlobKey(owner.parents[1].name, owner.name, file.name), size)
+
+
+def _files(owner: Path) -> list[Path]:
+    try:
+        return sorted(owner.iterdir())
+    except FileNotFoundError:
+        return []
+
+
+def _unless_gone(_call: object, _path: str, problem: tuple[type[BaseException], BaseException, object]) -> None:
+    if not isinstance(problem[1], FileNotFoundError):
+        raise problem[1]
 
 
 def _some(found: Iterator[BlobInfo]) -> list[BlobInfo]:
