@@ -6,19 +6,14 @@ gather the same transcripts for nothing. Clocks decide when something happens, a
 
 from __future__ import annotations
 
-import asyncio
-import logging
-
 from outrider.api.dreaming import advance
-from outrider.api.pursuit import Pursuit
+from outrider.api.pursuit import Pursuit, now_and_then
 from outrider.api.services import Services
-from outrider.errors import OutriderError
 from outrider.ports.dreams import DreamRecord
 
 TICK_SECONDS = 0.5
 PATIENCE_SECONDS = 30.0
 BATCH = 1_000
-log = logging.getLogger("outrider.api")
 
 
 class Dreamers:
@@ -31,17 +26,9 @@ class Dreamers:
 
     async def run(self) -> None:
         try:
-            while True:
-                await self._tick_or_tell()
-                await asyncio.sleep(TICK_SECONDS)
+            await now_and_then(TICK_SECONDS, self.tick, "dreams")
         finally:
             await self._dreams.stop()
-
-    async def _tick_or_tell(self) -> None:
-        try:
-            await self.tick()
-        except OutriderError as error:
-            log.warning("dreams are looked at later: %s", error.message)
 
     async def tick(self) -> None:
         """Go on with every one that there is. Raises OutriderError when the store does not answer."""

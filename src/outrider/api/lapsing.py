@@ -6,16 +6,12 @@ time. An outage of the store ends nothing: what is not looked at for some second
 
 from __future__ import annotations
 
-import asyncio
-import logging
-
 from outrider import faults
 from outrider.api.leases import Place
+from outrider.api.pursuit import now_and_then
 from outrider.api.services import Services
-from outrider.errors import OutriderError
 
 LOOK_SECONDS = 1.0
-log = logging.getLogger("outrider.work")
 
 
 class Lapsing:
@@ -25,12 +21,7 @@ class Lapsing:
         self._services = services
 
     async def run(self) -> None:
-        while True:
-            try:
-                await self.look()
-            except OutriderError as error:
-                log.warning("leases of work items are looked at later: %s", error.message)
-            await asyncio.sleep(LOOK_SECONDS)
+        await now_and_then(LOOK_SECONDS, self.look, "leases of work items")
 
     async def look(self) -> None:
         """Raises OutriderError when the store does not answer."""

@@ -5,12 +5,22 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Never, Protocol, TypeVar
 
 from outrider.errors import OutriderError
 
 AT_ONCE = 8
 log = logging.getLogger("outrider.api")
+
+
+async def now_and_then(seconds: float, look: Callable[[], Awaitable[None]], what: str) -> Never:
+    """Look, rest for so long, and look again. An outage ends nothing: `what` is looked at later."""
+    while True:
+        try:
+            await look()
+        except OutriderError as error:
+            log.warning("%s are looked at later: %s", what, error.message)
+        await asyncio.sleep(seconds)
 
 
 class _Named(Protocol):

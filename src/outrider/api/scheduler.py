@@ -7,15 +7,13 @@ no run. Clocks decide when something happens, and nothing else.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from datetime import datetime, timedelta
 
 from outrider import faults
-from outrider.api.pursuit import Pursuit
+from outrider.api.pursuit import Pursuit, now_and_then
 from outrider.api.runs import attempt, new_run
 from outrider.api.services import Services
-from outrider.errors import OutriderError
 from outrider.ports.deployments import DeploymentRecord, RunRecord
 from outrider.resources import schedules
 from outrider.resources.deployments import fields_of
@@ -39,17 +37,9 @@ class Scheduler:
 
     async def run(self) -> None:
         try:
-            while True:
-                await self._tick_or_tell()
-                await asyncio.sleep(TICK_SECONDS)
+            await now_and_then(TICK_SECONDS, self.tick, "schedules")
         finally:
             await self._runs.stop()
-
-    async def _tick_or_tell(self) -> None:
-        try:
-            await self.tick()
-        except OutriderError as error:
-            log.warning("schedules are looked at later: %s", error.message)
 
     async def tick(self) -> None:
         """Fire what is due, and have pending runs ended. Raises OutriderError when the store does not answer."""
