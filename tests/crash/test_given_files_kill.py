@@ -4,14 +4,13 @@ end, whole and once, each command ran once, and what was taken away is nowhere."
 from __future__ import annotations
 
 import os
-import signal
-import threading
 from collections.abc import Generator
 from typing import Any
 
 import anthropic
 import pytest
 from kill_matrix import GIVEN
+from killing import killed_at
 from live_server import KEY, Stage, data_directory
 from matrix_scene import sqlite_rows
 from matrix_tree import Tree
@@ -86,23 +85,9 @@ def scene() -> Generator[Scene]:
 def test_whoever_is_killed_there_the_session_has_its_files_whole_and_what_is_taken_away_is_gone(
     scene: Scene, point: str
 ) -> None:
-    killed: list[int] = []
-
-    def kill() -> None:
-        stop = scene.stops.held()
-        if stop is not None:
-            killed.append(stop.pid)
-            os.kill(stop.pid, signal.SIGKILL)
-            stop.go()
-
     canary = os.urandom(16)
-    scene.stops.want(point)
-    killer = threading.Thread(target=kill, daemon=True)
-    killer.start()
-    talk = scene.play(point, canary)
-    scene.stops.give_up()
-    killer.join(30)
-    assert killed, f"nobody came to {point}"
+    with killed_at(scene.stops, point):
+        talk = scene.play(point, canary)
     first, second = every(talk.history(), "agent.tool_result")
     assert text_of(first) == f"{SIZE}\nlate {point}once"
     assert text_of(second) == "/mnt/session/uploads:\nlate"

@@ -3,15 +3,13 @@ command ran once, and nothing half installed is in use."""
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
 from collections.abc import Generator
 from typing import Any
 
 import anthropic
 import pytest
 from kill_matrix import EQUIPS
+from killing import killed_at
 from live_server import KEY, Stage, data_directory
 from matrix_scene import sqlite_rows
 from matrix_tree import Tree
@@ -92,22 +90,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Generator[Scene]:
 @pytest.mark.timeout(150)
 @pytest.mark.parametrize(("point", "package"), list(zip(POINTS, PACKAGES, strict=True)))
 def test_whoever_is_killed_there_the_session_has_its_packages_whole(scene: Scene, point: str, package: str) -> None:
-    killed: list[int] = []
-
-    def kill() -> None:
-        stop = scene.stops.held(60.0)
-        if stop is not None:
-            killed.append(stop.pid)
-            os.kill(stop.pid, signal.SIGKILL)
-            stop.go()
-
-    scene.stops.want(point)
-    killer = threading.Thread(target=kill, daemon=True)
-    killer.start()
-    talk = scene.play(package)
-    scene.stops.give_up()
-    killer.join(30)
-    assert killed, f"nobody came to {point}"
+    with killed_at(scene.stops, point):
+        talk = scene.play(package)
     (found,) = every(talk.history(), "agent.tool_result")
     assert text_of(found) == "hello from pip\nonce"
     assert not every(talk.history(), "session.error")

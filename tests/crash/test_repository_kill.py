@@ -3,9 +3,6 @@ before the first model request, the checkout. The session has its repository in 
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
 from collections.abc import Generator
 from typing import Any
 
@@ -13,6 +10,7 @@ import anthropic
 import pytest
 from git_server import GitServer
 from kill_matrix import MOUNTS
+from killing import killed_at
 from live_server import KEY, Stage, data_directory
 from matrix_scene import sqlite_rows
 from matrix_tree import Tree
@@ -91,22 +89,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Generator[Scene]:
 def test_whoever_is_killed_there_the_session_gets_its_repository_and_runs_its_command_once(
     scene: Scene, point: str
 ) -> None:
-    killed: list[int] = []
-
-    def kill() -> None:
-        stop = scene.stops.held()
-        if stop is not None:
-            killed.append(stop.pid)
-            os.kill(stop.pid, signal.SIGKILL)
-            stop.go()
-
-    scene.stops.want(point)
-    killer = threading.Thread(target=kill, daemon=True)
-    killer.start()
-    talk = scene.play(point)
-    scene.stops.give_up()
-    killer.join(30)
-    assert killed, f"nobody came to {point}"
+    with killed_at(scene.stops, point):
+        talk = scene.play(point)
     history = talk.history()
     (result,) = every(history, "agent.tool_result")
     assert text_of(result) == "hello\nonce"
