@@ -81,6 +81,7 @@ class NatsExchange:
     async def opened(self, listener: Listener) -> AsyncGenerator[None]:
         task = asyncio.create_task(self._stay_connected(listener))
         try:
+            await self._outage.tried()
             yield
         finally:
             task.cancel()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
+from contextlib import suppress
 
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0
+FIRST_TRY_SECONDS = 5.0
 
 
 class Outage:
@@ -17,9 +20,17 @@ class Outage:
         self._where = where
         self._meanwhile = meanwhile
         self._tries = 0
+        self._tried = asyncio.Event()
+
+    async def tried(self) -> None:
+        """Wait until the first try has succeeded or failed, for `FIRST_TRY_SECONDS` at most."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_TRY_SECONDS):
+                await self._tried.wait()
 
     def goes_on(self, error: BaseException | str) -> float:
         """Say so if it is new; the seconds to wait before the next try."""
+        self._tried.set()
         if self._tries == 0:
             said = f"{type(error).__name__}: {error}" if isinstance(error, BaseException) else error
             self._log.warning("%s is out of reach (%s); meanwhile %s", self._where, said, self._meanwhile)
@@ -28,6 +39,7 @@ class Outage:
         return pause * (0.75 + random.random() / 2)
 
     def ends(self) -> None:
+        self._tried.set()
         if self._tries:
             self._log.warning("%s is back", self._where)
         self._tries = 0

@@ -74,6 +74,7 @@ class PostgresExchange:
     async def opened(self, listener: Listener) -> AsyncGenerator[None]:
         task = asyncio.create_task(self._keep_listening(listener))
         try:
+            await self._outage.tried()
             yield
         finally:
             task.cancel()

@@ -97,7 +97,8 @@ class Exchange(Doorbell, Protocol):
     readers poll the log slowly all the same."""
 
     def opened(self, listener: Listener) -> AbstractAsyncContextManager[None]:
-        """Be connected while the block runs, and connect again after each loss; entering never fails for want of it."""
+        """Be connected while the block runs, which begins after the first try, and connect again after each loss.
+        Entering never fails for want of it, and takes some seconds at most."""
         ...
 
     @property

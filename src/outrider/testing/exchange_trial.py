@@ -65,7 +65,7 @@ class ExchangeTrial:
             )
             feeds.append(feed)
             async with exchange.opened(feed), feed.looking():
-                await until(lambda: _connected(exchange))
+                assert exchange.connected
                 yield Process(store, exchange, feed)
 
     @asynccontextmanager
@@ -110,10 +110,6 @@ def _named(body: dict[str, str]) -> str:
     if body.get("type") == "session.deleted":
         return "session.deleted"
     return body["id"] + body.get("text", "")
-
-
-async def _connected(exchange: Exchange) -> bool:
-    return exchange.connected
 
 
 async def until(look: Callable[[], Awaitable[Found | None]], seconds: float = WAIT) -> Found:

@@ -1,6 +1,7 @@
 """Blobs as files of one directory: `workspace/xx/owner/name`, where xx spreads the owners. Files have mode 0600.
 
-A file is written beside its place, flushed, and renamed; so it is whole or absent, whatever dies.
+A file is written beside its place, flushed, and renamed; so it is whole or absent, whatever dies. What dies while it
+erases an owner may leave its directory, empty.
 """
 
 from __future__ import annotations
