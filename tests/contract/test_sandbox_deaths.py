@@ -108,6 +108,31 @@ async def test_a_killed_zygote_ends_no_call_and_another_takes_its_place(host: Sa
     assert await fresh == "new"
 
 
+async def test_a_living_sandbox_keeps_its_etc_when_another_zygote_starts(host: SandboxHost) -> None:
+    look = "getent passwd agent; cat /etc/hosts; awk 'BEGIN {print \"awk\"}'; ls -A /etc /etc/ssl/certs | cksum"
+    hands = Hands(host.driver(), "sesn_a")
+    before = await hands.bash(look)
+    assert "agent:x:1000" in before
+    assert "awk" in before
+    host.kill_zygote()
+    host.start()
+    assert await Hands(host.driver(), "sesn_b").bash(look) == before
+    assert await hands.bash(look) == before
+    assert len(etcs(host)) == 2
+    shim = host.shim_pid("sesn_a")
+    await host.driver().stop("sesn_a")
+    await ended(shim)
+    host.kill_zygote()
+    host.start()
+    assert await Hands(host.driver(), "sesn_b").bash(look) == before
+    await host.driver().probe()
+    assert len(etcs(host)) == 2  # the one that nobody has is gone
+
+
+def etcs(host: SandboxHost) -> list[Path]:
+    return list(host.run.glob(".etc-*"))
+
+
 async def test_shims_of_a_killed_tree_are_adopted_and_never_doubled(host: SandboxHost) -> None:
     hands = Hands(host.driver(), "sesn_a")
     await hands.bash("x=kept")

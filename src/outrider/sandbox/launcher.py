@@ -33,18 +33,8 @@ ENVIRONMENT = {
     "SHELL": "/bin/bash",
 }
 MOUNTED = ("/etc/alternatives", "/etc/ssl/certs", "/etc/pki")
-COPIED = ("/etc/ld.so.cache", "/etc/ssl/openssl.cnf", "/etc/mime.types", "/etc/protocols", "/etc/services")
-BUILDS = "etc-of-builds"
-FOR_BUILDS = ("/etc/apt", "/etc/pip.conf", "/etc/xdg/pip", "/etc/npmrc", "/etc/gemrc")
-"""Where package managers look for what holds for the whole machine, such as which registry they should ask."""
-OWN_FILES = {
-    "passwd": "root:x:0:0:root:/root:/usr/sbin/nologin\nagent:x:1000:1000:agent:/workspace:/bin/bash\n"
-    "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
-    "group": "root:x:0:\nagent:x:1000:\nnogroup:x:65534:\n",
-    "gitconfig": "[safe]\n\tdirectory = *\n",  # all that is in there is the agent's, or was given to it
-    "hosts": "127.0.0.1 localhost sandbox\n::1 localhost\n",
-    "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
-}
+USUAL_ETC, BUILD_ETC = "usual", "builds"
+"""The directories that `etc` makes: what all sandboxes see as /etc, and what builds see."""
 
 
 class Sizes(TypedDict):
@@ -113,98 +103,59 @@ def install(path: str, root: str) -> str:
     return target
 
 
-def write_etc(root: str) -> None:
-    """Make `root`/etc, which stands for the host's /etc inside every sandbox, and another one for builds. Each mount
-    costs, so small files of the host are copied and only directories are mounted over it."""
-    _write_etc(root, "etc", COPIED)
-    _write_etc(root, BUILDS, (*COPIED, *(path for place in FOR_BUILDS for path in _open_to_all(place))))
-
-
-def _open_to_all(place: str) -> list[str]:
-    """The file there, or the files beneath the directory, that everybody on this machine may read, without apt's
-    passwords: what is kept from its users is kept from builds, too."""
-    paths = [os.path.join(at, name) for at, _, names in os.walk(place) if "auth.conf" not in at for name in names]
-    found = [path for path in (paths or [place]) if "auth.conf" not in os.path.basename(path)]
-    return [path for path in found if os.path.isfile(path) and os.stat(path).st_mode & stat.S_IROTH]
-
-
-def _write_etc(root: str, name: str, copied: Sequence[str]) -> None:
-    final, draft = os.path.join(root, name), os.path.join(root, f"{name}.{os.getpid()}")
-    os.makedirs(draft, mode=0o755)
-    for file_name, text in OWN_FILES.items():
-        with open(os.path.join(draft, file_name), "w", encoding="utf-8") as file:
-            file.write(text)
-    for path in copied:
-        if os.path.exists(path):
-            os.makedirs(os.path.dirname(f"{draft}{path[4:]}"), exist_ok=True)
-            shutil.copyfile(path, f"{draft}{path[4:]}")
-    for path in (*MOUNTED, TRUST):
-        os.makedirs(f"{draft}{path[4:]}", exist_ok=True)
-    _replace(draft, final)
-
-
-def _replace(draft: str, target: str) -> None:
-    if os.path.isdir(target):
-        old = f"{draft}.old"
-        os.rename(target, old)  # a living sandbox keeps the old one, which is mounted there
-        os.rename(draft, target)
-        shutil.rmtree(old)
-    else:
-        os.rename(draft, target)
-
-
-def _root_mounts(root: str) -> list[str]:
+def _root_mounts(etc: str) -> list[str]:
     mounts = ["--ro-bind", "/usr", "/usr"]
     for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):
         if os.path.islink(f"/{name}"):
             mounts += ["--symlink", f"usr/{name}", f"/{name}"]
         elif os.path.isdir(f"/{name}"):
             mounts += ["--ro-bind", f"/{name}", f"/{name}"]
-    return mounts + _etc_mounts(os.path.join(root, "etc"))
+    return mounts + _etc_mounts(os.path.join(etc, USUAL_ETC))
 
 
-def _etc_mounts(etc: str) -> list[str]:
-    mounts = ["--ro-bind", etc, "/etc"]
+def _etc_mounts(place: str) -> list[str]:
+    mounts = ["--ro-bind", place, "/etc"]
     for path in MOUNTED:
         if os.path.isdir(path):
             mounts += ["--ro-bind", path, path]
     return mounts
 
 
-def build_etc(root: str) -> list[str]:
+def build_etc(etc: str) -> list[str]:
     """bwrap's words for a build's /etc, over the usual one, and for the list of the system's packages."""
     dpkg = "/var/lib/dpkg"
-    return [*_etc_mounts(os.path.join(root, BUILDS)), *(["--ro-bind", dpkg, dpkg] if os.path.isdir(dpkg) else [])]
+    return [*_etc_mounts(os.path.join(etc, BUILD_ETC)), *(["--ro-bind", dpkg, dpkg] if os.path.isdir(dpkg) else [])]
 
 
 OVERLAYS = (0, 11)
 """The first bubblewrap that can lay one directory over another."""
 
 
-def laid_over(root: str, own: str, tree: str, *, build: bool) -> list[str]:
+def laid_over(etc: str, own: str, tree: str, *, build: bool) -> list[str]:
     """bwrap's words for what a tree has beneath /usr and /etc to be seen there over what is there; in a build its /etc
     stays."""
     words: list[str] = []
     if os.path.isdir(f"{tree}/usr"):
         words += ["--overlay-src", "/usr", "--overlay-src", f"{tree}/usr", "--ro-overlay", "/usr"]
     if os.path.isdir(f"{tree}/etc") and not build:
-        words += ["--overlay-src", os.path.join(root, "etc"), "--overlay-src", f"{tree}/etc", "--ro-overlay", "/etc"]
+        words += ["--overlay-src", os.path.join(etc, USUAL_ETC), "--overlay-src", f"{tree}/etc", "--ro-overlay", "/etc"]
         words += [word for path in MOUNTED if os.path.isdir(path) for word in ("--ro-bind", path, path)]
         words += ["--ro-bind", f"{own}/trust", TRUST]
     return words
 
 
 def command(
-    bwrap: str, root: str, own: str, sizes: Sizes, *, info_fd: int, filter_fd: int, binds: Sequence[str] = ()
+    bwrap: str, etc: str, own: str, sizes: Sizes, *, info_fd: int, filter_fd: int, binds: Sequence[str] = ()
 ) -> list[str]:
-    """bwrap's argument list for the session whose host-side directories lie in `own`; `binds` are words for more."""
+    """bwrap's argument list for the session whose host-side directories lie in `own`; `etc` is what `etc.made` made,
+    and `binds` are words for more."""
     environment = [word for name, value in ENVIRONMENT.items() for word in ("--setenv", name, value)]
     return [
         bwrap,
         *("--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"),
         *("--unshare-cgroup-try", "--disable-userns", "--uid", "1000", "--gid", "1000"),
         *("--hostname", "sandbox", "--cap-drop", "ALL", "--new-session", "--clearenv"),
-        *_root_mounts(root),
+        *_root_mounts(etc),
         *("--proc", "/proc", "--dev", "/dev"),
         *("--size", str(sizes["shm"]), "--perms", "1777", "--tmpfs", "/dev/shm", "--remount-ro", "/dev"),
         *("--size", str(sizes["tmp"]), "--perms", "1777", "--tmpfs", "/tmp"),

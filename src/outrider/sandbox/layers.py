@@ -36,9 +36,10 @@ def place(root: str, layer: str) -> str:
 class Layers:
     """What the session was told to have. It is kept: whoever starts the sandbox next has the same."""
 
-    def __init__(self, own: str, root: str) -> None:
+    def __init__(self, own: str, root: str, etc: str) -> None:
         self._own = own
         self._root = root
+        self._etc = etc
         self._record = os.path.join(own, "layers.json")
         self._layers: list[tuple[str, str]] = []
         self._build: str | None = None
@@ -89,12 +90,12 @@ class Layers:
         words: list[str] = []
         if self._build is not None:
             draft = os.path.join(self._own, DRAFT)
-            words += [*launcher.build_etc(self._root), "--bind", draft, f"{managers.PLACE}/{self._build}"]
+            words += [*launcher.build_etc(self._etc), "--bind", draft, f"{managers.PLACE}/{self._build}"]
         for manager, layer in self._layers:
             self._hold(place(self._root, layer))
             if manager == managers.LAID_OVER:
                 tree = f"{place(self._root, layer)}/tree"
-                words += launcher.laid_over(self._root, self._own, tree, build=self.building)
+                words += launcher.laid_over(self._etc, self._own, tree, build=self.building)
                 continue
             words += ["--ro-bind", f"{place(self._root, layer)}/tree", f"{managers.PLACE}/{manager}"]
         return words

@@ -133,14 +133,14 @@ class Launch:
         return os.read(self.errors, 4096).decode(errors="replace").strip() if process.readable(self.errors, 0) else ""
 
 
-def launch(bwrap: str, root: str, own: str, sizes: launcher.Sizes, rules: Rules, binds: Sequence[str] = ()) -> Launch:
+def launch(bwrap: str, etc: str, own: str, sizes: launcher.Sizes, rules: Rules, binds: Sequence[str] = ()) -> Launch:
     """Start bwrap for the session in `own`, with these further mounts; it gets ready meanwhile."""
     info, info_writer = os.pipe()
     errors, errors_writer = os.pipe()
     filter_fd = os.memfd_create("filter")
     os.write(filter_fd, seccomp.program(linux.MACHINE, allow_tracing=rules.allow_tracing))
     os.lseek(filter_fd, 0, os.SEEK_SET)
-    words = launcher.command(bwrap, root, own, sizes, info_fd=3, filter_fd=4, binds=binds)
+    words = launcher.command(bwrap, etc, own, sizes, info_fd=3, filter_fd=4, binds=binds)
     shim = os.getpid()
     monitor = os.fork()
     if monitor == 0:

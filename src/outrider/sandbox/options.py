@@ -51,9 +51,11 @@ class ZygoteOptions(TypedDict):
 
 
 class ShimOptions(ZygoteOptions):
-    """`own` is the directory that holds all of the session; `cgroups` are joined by what runs inside."""
+    """`own` is the directory that holds all of the session; `cgroups` are joined by what runs inside; `etc`: see
+    `etc.made`."""
 
     session: str
+    etc: str
     warm: bool
     own: str
     uid: int

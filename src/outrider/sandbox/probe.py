@@ -16,7 +16,7 @@ STRICT_FIX = "delegate a cgroup (systemd: Delegate=yes), run as root, or turn sa
 _APPARMOR = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"
 
 
-def run(options: ZygoteOptions, groups: cgroups.Found, user: tuple[int, int]) -> dict[str, Any]:
+def run(options: ZygoteOptions, groups: cgroups.Found, user: tuple[int, int], etc: str) -> dict[str, Any]:
     """Called in a child of the zygote, which may drop to `user` (uid, gid)."""
     limits = enforced(groups, options["cpus"])
     if options["bwrap"] is None:
@@ -27,7 +27,7 @@ def run(options: ZygoteOptions, groups: cgroups.Found, user: tuple[int, int]) ->
     place = os.path.join(options["root"], f"probe-{os.getpid()}")
     os.mkdir(place, 0o711)
     try:
-        problem = _tried(options, place, user)
+        problem = _tried(options, place, user, etc)
     finally:
         shutil.rmtree(place)
     if problem:
@@ -54,7 +54,7 @@ def _answer(problem: str | None, fix: str | None, limits: dict[str, str]) -> dic
     }
 
 
-def _tried(options: ZygoteOptions, place: str, user: tuple[int, int]) -> str | None:
+def _tried(options: ZygoteOptions, place: str, user: tuple[int, int], etc: str) -> str | None:
     """Start a sandbox and run a program in it, in a child with the sandbox's user; None if that worked."""
     own = os.path.join(place, "own")
     os.mkdir(own, 0o700)
@@ -62,7 +62,7 @@ def _tried(options: ZygoteOptions, place: str, user: tuple[int, int]) -> str | N
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
-        _try(options, own, user, writer)
+        _try(options, own, user, writer, etc)
     os.close(writer)
     with open(reader, "rb") as file:
         said = file.read().decode(errors="replace")
@@ -70,13 +70,13 @@ def _tried(options: ZygoteOptions, place: str, user: tuple[int, int]) -> str | N
     return None if said == "works" else said or "the trial ended without a word"
 
 
-def _try(options: ZygoteOptions, own: str, user: tuple[int, int], writer: int) -> None:
+def _try(options: ZygoteOptions, own: str, user: tuple[int, int], writer: int, etc: str) -> None:
     try:
         ending.become(*user)
         for name in shim.DIRECTORIES:
             os.mkdir(os.path.join(own, name))
         rules = namespaces.Rules(options["processes"], options["open_files"], 1 << 30, options["memory_bytes"])
-        box = namespaces.launch(str(options["bwrap"]), options["root"], own, options["sizes"], rules).ready()
+        box = namespaces.launch(str(options["bwrap"]), etc, own, options["sizes"], rules).ready()
         null = os.open("/dev/null", os.O_RDWR)
         words = ["/bin/bash", "-c", "exit 7"]
         child = enter.spawn(box, rules, [null, null, null], lambda: enter.execute(words, launcher.ENVIRONMENT))

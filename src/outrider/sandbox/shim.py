@@ -61,7 +61,7 @@ class Shim:
         self._told: dict[str, str] = {}
         self._memory = memory.Memory(self._own)
         self._folders = folders.Folders(options["folders"])
-        self._layers = layers.Layers(self._own, options["root"])
+        self._layers = layers.Layers(self._own, options["root"], options["etc"])
         self._rules = _rules(options)
         self._end_leftover()
         if options["warm"] and options["bwrap"] is not None:
@@ -398,7 +398,7 @@ class Shim:
 
     def _launched(self, bwrap: str) -> namespaces.Launch:
         binds = [*self._memory.binds(), *self._folders.binds(), *self._layers.binds()]
-        return namespaces.launch(bwrap, self._options["root"], self._own, self._options["sizes"], self._rules, binds)
+        return namespaces.launch(bwrap, self._options["etc"], self._own, self._options["sizes"], self._rules, binds)
 
     def _variables(self) -> dict[str, str]:
         """What the egress proxy wants commands to have in their environment; waits until it has said so."""
@@ -457,17 +457,18 @@ def _rules(options: ShimOptions) -> namespaces.Rules:
     )
 
 
-def serve(options: ShimOptions, listener: socket.socket, lock: int) -> None:
-    """Be the shim: called in a fresh fork of the zygote, never returns. `lock` stays open for as long as it lives."""
+def serve(options: ShimOptions, listener: socket.socket, locks: tuple[int, int]) -> None:
+    """Be the shim: called in a fresh fork of the zygote, never returns. `locks` stay open for as long as it lives: the
+    session's, and that of what is mounted as /etc."""
     os.setsid()
     process.join(tuple(options["shim_cgroups"]))
     ending.become(options["uid"], options["gid"])
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     log = os.open(os.path.join(options["own"], "shim.log"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     held = [] if options["faults"] is None else [options["faults"]]
-    process.lay_out([null, null, log, listener.detach(), lock, *held])
-    linux.close_from(5 + len(held))
-    for fd in range(3, 5 + len(held)):
+    process.lay_out([null, null, log, listener.detach(), *locks, *held])
+    linux.close_from(6 + len(held))
+    for fd in range(3, 6 + len(held)):
         os.set_inheritable(fd, False)
-    stops.connect(5 if held else None)
+    stops.connect(6 if held else None)
     Shim(options, socket.socket(fileno=3)).run()

@@ -21,6 +21,7 @@ from typing import Any
 from outrider.sandbox import (
     cgroups,
     ending,
+    etc,
     launcher,
     layers,
     linux,
@@ -78,7 +79,7 @@ class Zygote:
         linux.adopt_orphans()
         for place in (self._root, self._sessions(), os.path.join(self._root, layers.FOLDER), options["run"]):
             os.makedirs(place, mode=0o711, exist_ok=True)
-        launcher.write_etc(self._root)
+        self._etc, self._etc_lock = etc.made(options["run"])
         if options["bwrap"] is not None:
             options["bwrap"] = launcher.install(options["bwrap"], self._root)
         self._groups = cgroups.find(root=os.geteuid() == 0, group=cgroups.group_name(self._root))
@@ -147,7 +148,7 @@ class Zygote:
         elif request["op"] == "sockets":
             reply({"sessions": [name for name in os.listdir(self._options["run"]) if SESSION.fullmatch(name)]})
         elif request["op"] == "probe":
-            self._apart(lambda: probe.run(self._options, self._groups, self._free_uid()), reply)
+            self._apart(lambda: probe.run(self._options, self._groups, self._free_uid(), self._etc), reply)
 
     def _answer_for_one(self, request: dict[str, Any], reply: Reply) -> None:
         if not SESSION.fullmatch(request["session"]):
@@ -252,6 +253,7 @@ class Zygote:
         options: ShimOptions = {
             **self._options,
             "session": session,
+            "etc": self._etc,
             "warm": warm,
             "own": own,
             "uid": uid,
@@ -263,7 +265,7 @@ class Zygote:
         stops.point("zygote.start.before")
         pid = os.fork()
         if pid == 0:
-            _be_shim(options, listener, lock)
+            _be_shim(options, listener, (lock, self._etc_lock))
         self._shims[pid] = session
         listener.close()
         stops.point("zygote.start.after")
@@ -354,11 +356,11 @@ def _say(work: Callable[[], dict[str, Any]], writer: int) -> None:
         os._exit(0)
 
 
-def _be_shim(options: ShimOptions, listener: socket.socket, lock: int) -> None:
+def _be_shim(options: ShimOptions, listener: socket.socket, locks: tuple[int, int]) -> None:
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        shim.serve(options, listener, lock)
+        shim.serve(options, listener, locks)
     finally:
         # A traceback would go to the log by itself only at interpreter exit, which a fork must not reach.
         if sys.exc_info()[0] is not None:
