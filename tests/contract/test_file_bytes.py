@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from outrider.clock import ManualClock
-from outrider.config import Retention
+from outrider.config import Limits, Retention
+from outrider.harness.outputs import Outputs
+from outrider.ids import MonotonicIds
 from outrider.ports.blobs import BlobKey, BlobPrefix
 from outrider.ports.files import content_of
 from outrider.ports.log import SessionKey
 from outrider.store.blobs.local import DRAFT, LocalBlobs
 from outrider.store.cold import Freezer
+from outrider.store.sqlite import SqliteStore
 from outrider.store.upkeep import Upkeep
 from outrider.testing.files_suite import A, added, at, file
 from outrider.testing.memory_log import MemoryStore
+from outrider.testing.memory_sandbox import MemorySandboxes
+from outrider.testing.store_trial import Trial
 
 DAY = 86_400.0
 pytestmark = pytest.mark.anyio
@@ -82,3 +90,40 @@ async def test_an_expired_file_loses_its_bytes_unless_another_has_the_same(place
 async def test_blobs_of_sessions_are_not_taken_for_files(place: Place) -> None:
     await place.blobs.put(BlobKey(A, "sesn_gone", "body.c0.a.1"), b"x")
     assert await place.keep_up() == []
+
+
+class BusyAfterwards(LocalBlobs):
+    """Once bytes were put, the store of rows at `rows` can commit nothing until `free` is called."""
+
+    def __init__(self, directory: Path, rows: Path) -> None:
+        super().__init__(directory)
+        self._db = sqlite3.connect(rows, isolation_level=None)
+        self.written = asyncio.Event()
+
+    async def put(self, key: BlobKey, data: bytes | AsyncIterator[bytes]) -> None:
+        await super().put(key, data)
+        self._db.execute("BEGIN IMMEDIATE")
+        self.written.set()
+
+    def free(self) -> None:
+        self._db.rollback()
+        self._db.close()
+
+
+async def test_an_output_that_is_recorded_while_its_collection_is_cancelled_keeps_its_bytes(tmp_path: Path) -> None:
+    async with await SqliteStore.open(tmp_path / "log.db") as store:
+        lease = await Trial(opened=store).owned()
+        blobs, sandboxes = BusyAfterwards(tmp_path / "blobs", tmp_path / "log.db"), MemorySandboxes()
+        sandboxes.left[lease.key.session] = {"a.txt": b"abc"}
+        outputs = Outputs(store, blobs, sandboxes, Limits(), MonotonicIds(), ManualClock())
+        collecting = asyncio.create_task(outputs.collect(lease))
+        async with asyncio.timeout(10):
+            await blobs.written.wait()  # its record is asked for by now, and waits for the store
+            collecting.cancel()
+            await asyncio.sleep(0)
+            blobs.free()
+            with pytest.raises(asyncio.CancelledError):
+                await collecting
+        (made,) = (await store.outputs(lease.key)).values()
+        assert await store.file(lease.key.workspace, made.file) is not None
+        assert await blobs.exists(content_of(lease.key.workspace, made.file))

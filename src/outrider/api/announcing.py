@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from outrider.api.endpoint import Call
 from outrider.errors import BlobDamaged, NotFound, Overloaded, StorageFull
 from outrider.ports.files import Announced, all_of, content_of
+from outrider.resources import announced as announcements
 
 log = logging.getLogger("outrider.api")
 
@@ -19,12 +20,8 @@ def check_room(call: Call, what: str) -> None:
 
 
 async def withdraw(call: Call, announced: Announced) -> None:
-    """What came to nothing leaves nothing. Should that fail, the sweep does it later."""
-    try:
-        await call.services.blobs.delete_all(all_of(announced.workspace, announced.id))
-        await call.services.files.forget_announced(announced)
-    except Overloaded as error:
-        log.warning("%s: what was uploaded of it is left to the next sweep: %s", announced.id, error.message)
+    """What came to nothing leaves nothing."""
+    await announcements.withdraw(call.services.files, call.services.blobs, announced)
 
 
 async def erase_bytes(call: Call, owner: str) -> None:

@@ -41,8 +41,7 @@ async def transcripts(call: Call, sessions: Sequence[str], *, for_session: str, 
 async def take_back(call: Call, mounted: Mounted) -> None:
     """Erase the bytes of files that did not come to be."""
     for file in mounted.added:
-        if await call.services.files.file(call.workspace, file.id) is None:
-            await withdraw(call, Announced(call.workspace, file.id))
+        await withdraw(call, Announced(call.workspace, file.id))
 
 
 async def _add(call: Call, mounted: Mounted, of: SessionRecord, for_session: str, folder: str) -> None:

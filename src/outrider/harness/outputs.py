@@ -21,6 +21,7 @@ from outrider.ports.blobs import Blobs
 from outrider.ports.files import FILE, Announced, FileRecord, FileRecords, OutputRecord, all_of, content_of
 from outrider.ports.log import Lease
 from outrider.ports.sandbox import Output, OutputChanged, Sandboxes
+from outrider.resources.announced import withdraw
 from outrider.resources.files import FORBIDDEN, LONGEST_NAME, UNKNOWN_TYPE, mime_type_of
 
 SECONDS = 120.0  # after which the turn ends all the same, and the rest waits for the next one
@@ -103,8 +104,7 @@ class Outputs:
             log.warning("session %s: its output %r is not kept: %s", session, output.path, problem.message)
         finally:
             if not added:
-                await self._blobs.delete_all(all_of(announced.workspace, announced.id))
-                await self._files.forget_announced(announced)
+                await withdraw(self._files, self._blobs, announced)
 
     async def _add(self, lease: Lease, announced: Announced, content: _Content, before: OutputRecord | None) -> bool:
         """Whether the announced bytes are a file now: not if they are what they were."""

@@ -114,8 +114,9 @@ class FileRecords(Protocol):
         """What was announced before that time can't become a file any more. All that is in this state."""
         ...
 
-    async def forget_announced(self, announced: Announced) -> None:
-        """Its bytes are gone. An unknown one is no error."""
+    async def forget_announced(self, announced: Announced) -> bool:
+        """Nothing becomes of its bytes. Returns whether it was announced still: it is not once its bytes belong to a
+        record, and calls of one process take effect in the order in which they are made, cancelled ones too."""
         ...
 
     async def owns_bytes(self, workspace: str, blob: str) -> bool:

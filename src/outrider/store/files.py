@@ -66,9 +66,9 @@ class StoredFiles(Recorded):
             "abandoned_files", {}, lambda found: [Announced(row[0], row[1]) for row in found]
         )
 
-    async def forget_announced(self, announced: Announced) -> None:
+    async def forget_announced(self, announced: Announced) -> bool:
         names = {"workspace": announced.workspace, "id": announced.id}
-        await self._walks.walk(partial(run, "forget_announced", names))
+        return await self._walks.walk(partial(run, "forget_announced", names)) == 1
 
     async def owns_bytes(self, workspace: str, blob: str) -> bool:
         return await self._reads.one("owns_bytes", {"workspace": workspace, "blob": blob}, bool)

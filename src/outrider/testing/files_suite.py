@@ -86,10 +86,19 @@ async def what_was_not_announced_or_was_given_up_does_not_become_a_file(trial: T
     assert await store.abandon_files(at(0)) == [Announced(A, "file_1")]
     await refused(Overloaded, store.add_file(file(), most_bytes=PLENTY))
     assert await owners(store, "file_1") == {"file_1"}
-    await store.forget_announced(Announced(A, "file_1"))
-    await store.forget_announced(Announced(A, "file_1"))
+    assert await store.forget_announced(Announced(A, "file_1"))
+    assert not await store.forget_announced(Announced(A, "file_1"))
     assert await owners(store, "file_1") == set()
     assert await store.files(A, ALL) == []
+
+
+@contract
+async def what_has_become_a_file_is_not_announced_any_more(trial: Trial) -> None:
+    """Its writer may not have heard of that; whether the bytes are still its own tells this, and nothing else."""
+    store = trial.store
+    await added(store, file())
+    assert not await store.forget_announced(Announced(A, "file_1"))
+    assert await owners(store, "file_1") == {"file_1"}
 
 
 @contract

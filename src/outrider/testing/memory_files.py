@@ -131,8 +131,8 @@ class MemoryFiles(MemoryAnswers, KnowsSessions):
                 self._announced[place] = (at, True)
         return [Announced(*place) for place, (_, abandoned) in self._announced.items() if abandoned]
 
-    async def forget_announced(self, announced: Announced) -> None:
-        self._announced.pop((announced.workspace, announced.id), None)
+    async def forget_announced(self, announced: Announced) -> bool:
+        return self._announced.pop((announced.workspace, announced.id), None) is not None
 
     async def owns_bytes(self, workspace: str, blob: str) -> bool:
         return (workspace, blob) in self._announced or blob in {record.blob for record in self._of(workspace)}

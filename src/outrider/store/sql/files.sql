@@ -84,7 +84,7 @@ UPDATE announced_files SET abandoned = TRUE WHERE at < :before AND abandoned = F
 SELECT workspace, id FROM announced_files WHERE abandoned = TRUE;
 
 -- name: forget_announced
--- Their bytes are gone.
+-- Nothing becomes of their bytes.
 DELETE FROM announced_files WHERE workspace = :workspace AND id = :id;
 
 -- name: owns_bytes
