@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -100,8 +100,8 @@ class BusyAfterwards(LocalBlobs):
         self._db = sqlite3.connect(rows, isolation_level=None)
         self.written = asyncio.Event()
 
-    async def put(self, key: BlobKey, data: bytes | AsyncIterator[bytes]) -> None:
-        await super().put(key, data)
+    async def put(self, key: BlobKey, content: bytes | AsyncIterable[bytes]) -> None:
+        await super().put(key, content)
         self._db.execute("BEGIN IMMEDIATE")
         self.written.set()
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import shutil
 import signal
 import socket
 import stat
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,8 +21,10 @@ import pytest
 from outrider.errors import SandboxUnavailable
 from outrider.ports.sandbox import ToolCall
 from outrider.sandbox import cgroups, launcher, lines, probe
+from outrider.sandbox.homed import HomedSandboxes
 from outrider.sandbox.plan import Hold, first_user
 from outrider.sandbox.reactor import Reactor
+from outrider.testing.memory_placements import MemoryPlacements
 from outrider.testing.sandbox_host import ROOMY, SandboxHost, living
 from outrider.testing.sandbox_suite import Hands, raises, text
 
@@ -265,6 +269,43 @@ async def test_sweeping_erases_only_what_belongs_to_no_session(host: SandboxHost
     assert await host.driver().sweep(living("sesn_b")) == ["sesn_a", "sesn_c"]
     assert (host.own("sesn_b") / "workspace" / "f").exists()
     assert not host.own("sesn_a").parent.exists()
+
+
+async def test_a_session_that_can_not_be_erased_keeps_no_other_from_being_erased(host: SandboxHost) -> None:
+    for name in ("sesn_a", "sesn_b", "sesn_c"):
+        await Hands(host.driver(), name).bash("touch f")
+        await host.driver().stop(name)
+    in_the_way = host.own("sesn_a").with_name("lock")
+    in_the_way.unlink()
+    in_the_way.mkdir()
+    assert await host.driver().sweep(living("sesn_c")) == ["sesn_b"]
+
+    async def nobody(_: str) -> bool:
+        return False
+
+    homed = HomedSandboxes("here", host.driver(), MemoryPlacements(), nobody)
+    assert await homed.sweep(living()) == ["sesn_c"]
+    in_the_way.rmdir()
+    assert await homed.sweep(living()) == ["sesn_a"]
+
+
+async def test_a_process_out_of_descriptors_can_not_reach_the_host_until_it_has_some(host: SandboxHost) -> None:
+    driver = host.driver()
+    with no_descriptors_left():
+        said = await driver.ask_zygote({"op": "list"}, within=0.1)
+    assert said["error"] == "unavailable"
+    assert await driver.ask_zygote({"op": "list"}) == {"sessions": []}
+
+
+@contextmanager
+def no_descriptors_left() -> Generator[None]:
+    """What is open stays so, and nothing else can be opened."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 async def test_a_session_made_while_the_sweeper_counted_is_not_swept(host: SandboxHost) -> None:

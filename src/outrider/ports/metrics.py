@@ -86,7 +86,7 @@ COMMIT_SECONDS = Metric(
 BATCH_JOBS = Metric("outrider_store_batch_jobs", "histogram", "Jobs that shared one commit.", (), COUNTS)
 LOG_ROWS = Metric("outrider_log_rows_total", "counter", "Rows that this process appended to sessions' logs.")
 HOUSEKEEPING_FAILURES = Metric(
-    "outrider_housekeeping_failures_total", "counter", "Rounds of housekeeping that could not be finished."
+    "outrider_housekeeping_failures_total", "counter", "Parts of rounds of housekeeping that failed."
 )
 WEBHOOK_ATTEMPTS = Metric(
     "outrider_webhook_attempts_total",

@@ -171,7 +171,8 @@ class Sandboxes(Protocol):
         ...
 
     async def sweep(self, living: Living) -> list[str]:
-        """Erase what belongs to sessions that are not `living`; returns their ids."""
+        """Erase what belongs to sessions that are not `living`; returns the ids of those of which nothing is left. One
+        that can't be erased now keeps no other waiting. Raises SandboxUnavailable when nothing is known of any."""
         ...
 
     async def close(self) -> None:

@@ -30,6 +30,7 @@ from outrider.ports.sandbox import (
 from outrider.ports.telemetry import Meter, NoMeter
 from outrider.sandbox import room
 from outrider.sandbox.builds import BUILD_SECONDS, Builds
+from outrider.sandbox.gone import erased
 from outrider.sandbox.options import SESSION
 
 if TYPE_CHECKING:
@@ -219,10 +220,7 @@ class BubblewrapSandboxes:
     async def sweep(self, living: Living) -> list[str]:
         stored = await self.stored()
         in_use = {name for name, use in self._uses.items() if use.running or use.last}  # perhaps not stored yet
-        strays = sorted(set(stored) - await living(stored) - in_use)
-        for session in strays:
-            await self.delete(session)
-        return strays
+        return await erased(set(stored) - await living(stored) - in_use, self.delete)
 
     async def close(self) -> None:
         """Connections last for one request each, so there is nothing to let go of."""
@@ -383,7 +381,7 @@ class BubblewrapSandboxes:
 async def _converse(path: Path, request: dict[str, Any]) -> dict[str, Any]:
     try:
         reader, writer = await asyncio.open_unix_connection(str(path), limit=_LONGEST_LINE)
-    except (FileNotFoundError, ConnectionError, BlockingIOError, PermissionError) as error:
+    except OSError as error:  # there is nobody, or we are out of descriptors
         raise _NoAnswer from error
     try:
         writer.write(json.dumps(request).encode() + b"\n")

@@ -1,13 +1,29 @@
-"""Forgets where deleted sessions lived."""
+"""What sandboxes of deleted sessions left: their files are erased, and where they lived is forgotten."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Awaitable, Callable, Iterable
 
+from outrider.errors import SandboxUnavailable
 from outrider.ports.placements import Placements
 from outrider.ports.sandbox import Living
 
 AT_ONCE = 1_000
+log = logging.getLogger("outrider.sandbox")
+
+
+async def erased(sessions: Iterable[str], erase: Callable[[str], Awaitable[None]]) -> list[str]:
+    """Those of these that could be erased, in order. One that can't keeps no other waiting."""
+    gone: list[str] = []
+    for session in sorted(sessions):
+        try:
+            await erase(session)
+        except SandboxUnavailable as problem:
+            log.warning("session %s: what is left of it is erased later: %s", session, problem.message)
+        else:
+            gone.append(session)
+    return gone
 
 
 class GonePlacements:

@@ -16,7 +16,7 @@ from outrider.ports.mounted import is_erasure
 from outrider.ports.packages import Equipment
 from outrider.ports.placements import Placements, Whereabouts, given_up_host, moved_text
 from outrider.ports.sandbox import Capabilities, Living, NotMounted, Output, Sandboxes, ToolCall, ToolOutcome, Upload
-from outrider.sandbox.gone import GonePlacements
+from outrider.sandbox.gone import GonePlacements, erased
 
 
 class OwnSandboxes(Sandboxes, Protocol):
@@ -132,10 +132,9 @@ class HomedSandboxes:
         stored = await self._own.stored()
         places, alive = await self._placements.places(stored), await living(stored)
         strays = [name for name in stored if name not in alive or places.get(name, self._node) != self._node]
-        for session in strays:
-            await self._own.delete(session)
+        gone = await erased(strays, self._own.delete)
         await self._places_of_gone.forget(living, lambda _: True)
-        return sorted(strays)
+        return gone
 
     async def close(self) -> None:
         await self._own.close()

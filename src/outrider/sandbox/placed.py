@@ -10,7 +10,6 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any, TypeVar
 
 from outrider.errors import CallLost, SandboxUnavailable
@@ -29,7 +28,7 @@ from outrider.ports.sandbox import (
     ToolOutcome,
     Upload,
 )
-from outrider.sandbox.gone import GonePlacements
+from outrider.sandbox.gone import GonePlacements, erased
 
 log = logging.getLogger("outrider.sandbox")
 T = TypeVar("T")
@@ -226,16 +225,12 @@ class PlacedSandboxes:
         stored = {name: found for name in self._hosts if (found := await self._stored(name)) is not None}
         held = {session for sessions in stored.values() for session in sessions}
         placements, alive = await self._placements.places(held), await living(held)
-        strays: set[str] = set()
+        gone: set[str] = set()
         for name, sessions in stored.items():
-            for session in sessions:
-                elsewhere = not self._shared and placements.get(session, name) != name
-                if session not in alive or elsewhere:
-                    strays.add(session)
-                    with suppress(SandboxUnavailable):
-                        await self._hosts[name].delete(session)
+            moved = {one for one in sessions if not self._shared and placements.get(one, name) != name}
+            gone.update(await erased({*sessions} - alive | moved, self._hosts[name].delete))
         await self._places_of_gone.forget(living, lambda name: name in stored or given_up_host(name) is not None)
-        return sorted(strays)
+        return sorted(gone)
 
     async def close(self) -> None:
         await asyncio.gather(*(host.close() for host in self._hosts.values()))

@@ -1,6 +1,6 @@
 """What a harness does beside its sessions: each minute, erase and forget what nobody needs any more.
 
-Owns no session. An outage ends nothing: the next round tries again.
+Owns no session. Whatever fails, the other parts of the round are done, and the next one tries again.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -18,12 +18,12 @@ from outrider.errors import OutriderError, Overloaded
 from outrider.ids import MonotonicIds
 from outrider.ports import metrics
 from outrider.ports.log import SessionKey
+from outrider.ports.sandbox import Sandboxes
 from outrider.ports.secrets import Secrets
 from outrider.ports.telemetry import Meter
 from outrider.resources.mounts import secret_refs
 from outrider.resources.sessions import opener_of
 from outrider.server.forgetting import MemorySweep
-from outrider.server.hands import AnySandboxes
 from outrider.session.events import EventFactory
 from outrider.session.feed import Feed
 from outrider.store.opening import Store, Stores
@@ -32,37 +32,49 @@ from outrider.store.upkeep import Upkeep
 HOUSEKEEPING_SECONDS = 60.0
 ANSWERS_KEPT = timedelta(hours=24)
 DELIVERIES_KEPT = timedelta(days=30)
+Part = Callable[[], Awaitable[object]]
 log = logging.getLogger("outrider.server")
 
 
+def parts_of(
+    store: Store, sandboxes: Sandboxes, upkeep: Upkeep, sweep: Sweep, withdrawal: Withdrawal, memory: MemorySweep
+) -> dict[str, Part]:
+    """By what they clear up: old answers and what webhooks were told are forgotten; what sandboxes of deleted sessions
+    and memory stores left is erased, as are secrets that no credential has and what deleted sessions had declared."""
+    return {
+        "stored answers": lambda: store.forget_answers(rfc3339(datetime.now(UTC) - ANSWERS_KEPT)),
+        "webhooks": lambda: store.forget_told(rfc3339(datetime.now(UTC) - DELIVERIES_KEPT)),
+        "sandboxes": lambda: sandboxes.sweep(store.living),
+        "files and logs": upkeep.when_due,
+        "secrets": sweep.run,
+        "declarations": withdrawal.run,
+        "memory": memory.run,
+    }
+
+
 async def housekeeping(
-    store: Store,
-    sandboxes: AnySandboxes,
-    upkeep: Upkeep,
-    meter: Meter,
-    sweep: Sweep,
-    withdrawal: Withdrawal,
-    memory: MemorySweep,
+    sandboxes: Sandboxes, parts: Mapping[str, Part], meter: Meter, *, seconds: float = HOUSEKEEPING_SECONDS
 ) -> None:
-    """Each minute: erase what sandboxes of deleted sessions and memory stores left, secrets that no credential has and
-    what deleted sessions had declared, forget old answers and what webhooks were told, and the store's own upkeep."""
-    await _say_if_unable(sandboxes)
+    """All parts in turn, and again after so many seconds."""
+    await _done("sandboxes", lambda: _say_if_unable(sandboxes), meter)
     while True:
-        try:
-            await store.forget_answers(rfc3339(datetime.now(UTC) - ANSWERS_KEPT))
-            await store.forget_told(rfc3339(datetime.now(UTC) - DELIVERIES_KEPT))
-            await sandboxes.sweep(store.living)
-            await upkeep.when_due()
-            await sweep.run()
-            await withdrawal.run()
-            await memory.run()
-        except OutriderError as error:
-            meter.add(metrics.HOUSEKEEPING_FAILURES)
-            log.warning("housekeeping: %s", error.message)
-        await asyncio.sleep(HOUSEKEEPING_SECONDS)
+        for name, part in parts.items():
+            await _done(name, part, meter)
+        await asyncio.sleep(seconds)
 
 
-async def _say_if_unable(sandboxes: AnySandboxes) -> None:
+async def _done(name: str, part: Part, meter: Meter) -> None:
+    """Or failed, in whatever way: nothing would clear up for as long as the server lives."""
+    (result,) = await asyncio.gather(part(), return_exceptions=True)
+    if isinstance(result, BaseException):
+        meter.add(metrics.HOUSEKEEPING_FAILURES)
+        if isinstance(result, OutriderError):
+            log.warning("housekeeping: %s: %s", name, result.message)
+        else:
+            log.error("housekeeping: %s failed in an unforeseen way", name, exc_info=result)
+
+
+async def _say_if_unable(sandboxes: Sandboxes) -> None:
     """One line for the operator; agents learn it at their first tool call."""
     able = await sandboxes.probe()
     if not able.available:

@@ -49,7 +49,7 @@ from outrider.server import hands
 from outrider.server.delivering import delivering
 from outrider.server.erasing import WorkspaceErasure
 from outrider.server.forgetting import MemorySweep
-from outrider.server.housekeeping import deleter, going_on, housekeeping
+from outrider.server.housekeeping import deleter, going_on, housekeeping, parts_of
 from outrider.server.telling import Announcer, able, checks, gauges_of, harness_gauges, hearing, no_metrics, room_gauge
 from outrider.session.feed import Feed
 from outrider.store.opening import Store, open_stores
@@ -127,15 +127,12 @@ async def wired(
             await stack.enter_async_context(worker.working())
             if isinstance(sandboxes, PlacedSandboxes):
                 await stack.enter_async_context(going_on(sandboxes.keep_all(worker.driving)))
-            await stack.enter_async_context(
-                going_on(
-                    housekeeping(
-                        *(store, sandboxes, upkeep, telemetry.meter),
-                        *(Sweep(store, store, store, secrets, clock), Withdrawal(declarations, store)),
-                        MemorySweep(store, sandboxes, clock),
-                    )
-                )
+            parts = parts_of(
+                *(store, sandboxes, upkeep),
+                *(Sweep(store, store, store, secrets, clock), Withdrawal(declarations, store)),
+                MemorySweep(store, sandboxes, clock),
             )
+            await stack.enter_async_context(going_on(housekeeping(sandboxes, parts, telemetry.meter)))
             await stack.enter_async_context(
                 going_on(WorkspaceErasure(*(store, blobs, secrets, declarations, clock), delete, doomed).watching())
             )
