@@ -130,12 +130,12 @@ def arrays(batch: list[Append]) -> dict[str, Any]:
         "workspaces": [job.key.workspace for job in batch],
         "sessions": [job.key.session for job in batch],
         "counts": [len(job.events) for job in batch],
-        "doubled": [_doubled(job.events) for job in batch],
-        "wakes": [job.wake for job in batch],
-        "releases": [job.release for job in batch],
-        "epochs": [job.epoch for job in batch],
-        "writer_heads": [job.writer_head for job in batch],
-        "if_heads": [job.if_head for job in batch],
+        "doubled": _if_true([_doubled(job.events) for job in batch]),
+        "wakes": _if_true([job.wake for job in batch]),
+        "releases": _if_true([job.release for job in batch]),
+        "epochs": _if_any([job.epoch for job in batch]),
+        "writer_heads": _if_any([job.writer_head for job in batch]),
+        "if_heads": _if_any([job.if_head for job in batch]),
         "workers": _if_any([job.worker for job in batch]),
     }
     numbered = list(enumerate(batch, 1))
@@ -180,8 +180,9 @@ def _events(numbered: list[tuple[int, Append]]) -> dict[str, Any]:
         _EVENTS,
         ((n, place, e.id, e.type, e.thread, e.public, e.processed_at, e.processes, e.body) for n, place, e in listed),
     )
+    found["processes"] = _if_any([e.processes for _, _, e in listed])
     found["any_waits"] = any(e.public and e.processed_at is None for _, _, e in listed)
-    found["any_processes"] = any(e.processes is not None for _, _, e in listed)
+    found["any_processes"] = found["processes"] is not None
     return found
 
 
@@ -189,6 +190,10 @@ def _columns(names: tuple[str, ...], lines: Iterable[tuple[Any, ...]]) -> dict[s
     """Columns by name; None where there is no line, which costs the server nothing."""
     found = list(zip(*lines, strict=True))
     return dict(zip(names, found, strict=True)) if found else dict.fromkeys(names)
+
+
+def _if_true(values: list[bool]) -> list[bool] | None:
+    return values if any(values) else None
 
 
 def _if_any(values: list[Any]) -> list[Any] | None:
