@@ -18,7 +18,8 @@ class Clock(Protocol):
 
 
 def rfc3339(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    """Always of one length, so that they compare as text. Raises OverflowError outside the years 1 to 9999 in UTC."""
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 class SystemClock:

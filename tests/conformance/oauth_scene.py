@@ -14,7 +14,8 @@ from urllib.parse import parse_qs
 
 @dataclass
 class Scene:
-    """`access` and `refresh` are good now. `mcp_status` and `token_status` other than 200 are answered to everybody."""
+    """`access` and `refresh` are good now. `mcp_status` and `token_status` other than 200 are answered to everybody,
+    `says` is every answer's body in place of its own."""
 
     url: str = ""
     access: str = "access-1"
@@ -24,8 +25,10 @@ class Scene:
     refreshes: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
     seen: list[str | None] = field(default_factory=list[str | None])
     basic: list[str | None] = field(default_factory=list[str | None])
-    lifetime: int = 3600
+    lifetime: object = 3600
     location: str | None = None
+    says: str | None = None
+    kind: str = "application/json"
 
     def grant(self, form: dict[str, str]) -> tuple[int, object]:
         self.refreshes.append(form)
@@ -67,9 +70,9 @@ def running_scene() -> Generator[Scene]:
             return self._say(*scene.rpc(self.headers.get("authorization"), json.loads(body)))
 
         def _say(self, status: int, document: object) -> None:
-            body = json.dumps(document).encode()
+            body = json.dumps(document).encode() if scene.says is None else scene.says.encode()
             self.send_response(status)
-            self.send_header("content-type", "application/json")
+            self.send_header("content-type", scene.kind)
             if scene.location is not None:
                 self.send_header("location", scene.location)
             self.send_header("content-length", str(len(body)))

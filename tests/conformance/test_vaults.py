@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import json
+from base64 import b64encode
 from collections.abc import Generator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import httpx2
 import pytest
@@ -174,7 +177,13 @@ def test_an_oauth_credential_shows_all_but_its_secrets(client: Anthropic, vault:
     }
     assert made.auth.expires_at == later
     assert client.beta.vaults.credentials.retrieve(made.id, vault_id=vault.id) == made
-    for wrong in ("2020-01-01T00:00:00Z", "soon", "2099-01-01T00:00:00"):
+    for wrong in (
+        "2020-01-01T00:00:00Z",
+        "soon",
+        "2099-01-01T00:00:00",
+        "9999-12-31T23:59:59-01:00",
+        "2030-W01-1T00:00:00Z",
+    ):
         with refused(400, "expires_at"):
             add(client, vault, {"type": "mcp_oauth", "mcp_server_url": URL, "access_token": "t", "expires_at": wrong})
 
@@ -334,6 +343,25 @@ def test_a_probe_says_invalid_when_the_grant_is_gone_and_shows_no_secret(
     plain = add(client, vault, {"type": "mcp_oauth", "mcp_server_url": f"{oauth.url}/x", "access_token": "t"})
     none = probe(client, vault, plain)
     assert (none.status, none.refresh.status, none.has_refresh_token) == ("invalid", "no_refresh_token", False)
+
+
+@requirement("credentials:validate:scrubbed")
+def test_a_probe_shows_no_secret_in_another_form_either(client: Anthropic, vault: Any, oauth: Scene) -> None:
+    secret, refresh = 'p/\xe9"s:cret word', "fresh/to+ken"
+    asked = refreshable(oauth)
+    asked["refresh"] |= {
+        "refresh_token": refresh,
+        "token_endpoint_auth": {"type": "client_secret_basic", "client_secret": secret},
+    }
+    made = add(client, vault, asked)
+    oauth.access = oauth.refresh = "revoked"
+    pair = b64encode(f"client:{quote_plus(secret)}".encode()).decode()
+    forms = [secret, quote_plus(secret), quote(secret, safe=""), json.dumps(secret)[1:-1], pair, pair.rstrip("=")]
+    forms += [b64encode(secret.encode()).decode(), refresh.replace("/", "\\/"), quote_plus(refresh), refresh]
+    oauth.says, oauth.kind = " ".join(f"<{form}>" for form in forms), f"text/plain; of={refresh}"
+    shown = probe(client, vault, made).refresh.http_response
+    assert shown.body.replace("*", "").replace("=", "") == " ".join("<>" for _ in forms)
+    assert shown.content_type == "text/plain; of=********"
 
 
 @requirement("credentials:validate:unknown")

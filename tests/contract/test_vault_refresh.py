@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from conformance.oauth_scene import Scene, running_scene
-from outrider.clock import SystemClock, rfc3339
+from conformance.requirements import requirement
+from outrider.clock import ManualClock, SystemClock, rfc3339
 from outrider.networks import allowance
-from outrider.proxy.credentials import Credentials, Who
+from outrider.proxy.credentials import REFUSED_FOR, Credentials, Who
 from outrider.proxy.outside import Outside
 from outrider.vault import material
 from outrider.vault.audit import Audit
@@ -34,11 +35,16 @@ def scene() -> Generator[Scene]:
 
 
 @pytest.fixture
-def credentials(tmp_path: Path) -> Generator[Credentials]:
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def credentials(tmp_path: Path, clock: ManualClock) -> Generator[Credentials]:
     store = SecretStore.open(tmp_path, KeySources(tmp_path / "key"))
     audit = Audit(tmp_path, SystemClock())
     outside = Outside(ssl.create_default_context(), [allowance("127.0.0.1")])
-    yield Credentials(store, audit, outside, SystemClock())
+    yield Credentials(store, audit, outside, clock)
     audit.close()
     store.close()
 
@@ -94,6 +100,62 @@ async def test_a_refused_grant_is_told_and_a_server_in_trouble_is_not(credential
     scene.token_status, scene.refresh = 200, "another"
     assert (await credentials.token(OWNER, SESSIONS[0]))["access_token"] == "old"
     assert [row[5] for row in credentials.store.notices(9)] == ["refresh_failed"]
+
+
+@requirement("credentials:refresh:refused-once")
+async def test_a_dead_grant_is_asked_about_once_and_told_once_whoever_needs_it(
+    credentials: Credentials, scene: Scene
+) -> None:
+    await keep(credentials, scene, age=1)
+    scene.refresh = "another"
+    found = await asyncio.gather(*(credentials.token(OWNER, who) for who in SESSIONS * 2))
+    assert {one["access_token"] for one in found} == {"old"}
+    assert await credentials.renew(OWNER, SESSIONS[0], "old") == (found[0], None)
+    assert len(scene.refreshes) == 1
+    assert [row[5] for row in credentials.store.notices(9)] == ["refresh_failed"]
+
+
+@pytest.mark.parametrize("changed", ["refresh_token", "client_secret"])
+async def test_a_refused_grant_is_asked_about_again_once_its_secrets_have_changed(
+    credentials: Credentials, scene: Scene, changed: str
+) -> None:
+    secret = {"type": "client_secret_post", "client_secret": "wrong"}
+    await keep(credentials, scene, age=1, method=secret)
+    good, scene.refresh = scene.refresh, "another"
+    await credentials.token(OWNER, SESSIONS[0])
+    scene.refresh = "new" if changed == "refresh_token" else good
+    found = material.merged(await credentials.open(OWNER), {"refresh": {changed: "new"}})
+    await credentials.store.put(OWNER, material.pack(found))
+    assert (await credentials.token(OWNER, SESSIONS[0]))["access_token"] == scene.access
+    assert len(scene.refreshes) == 2
+
+
+async def test_a_refused_grant_is_asked_about_again_by_a_validation_and_after_a_while(
+    credentials: Credentials, scene: Scene, clock: ManualClock
+) -> None:
+    await keep(credentials, scene, age=1)
+    good, scene.refresh = scene.refresh, "another"
+    await credentials.token(OWNER, SESSIONS[0])
+    _, came = await credentials.renew(OWNER, Who(), "old", again=True)
+    assert came is not None
+    assert (came.outcome, len(scene.refreshes)) == ("refused", 2)
+    clock.advance(REFUSED_FOR + 1)
+    await credentials.token(OWNER, SESSIONS[0])
+    assert len(scene.refreshes) == 3
+    assert len(credentials.store.notices(9)) == 1
+    scene.refresh = good
+    await credentials.renew(OWNER, Who(), "old", again=True)
+    assert (await credentials.token(OWNER, SESSIONS[0]))["access_token"] == scene.access
+
+
+@pytest.mark.parametrize("lifetime", ["9" * 5000, "-1", "x", True, -1, 10**12, None])
+async def test_a_new_token_is_kept_whatever_the_answer_says_of_its_lifetime(
+    credentials: Credentials, scene: Scene, lifetime: Any
+) -> None:
+    scene.lifetime = lifetime
+    await keep(credentials, scene, age=1)
+    found = await credentials.token(OWNER, SESSIONS[0])
+    assert (found["access_token"], found["expires_at"]) == (scene.access, None)
 
 
 async def test_a_client_secret_goes_by_basic_authentication_when_that_is_asked(

@@ -222,6 +222,13 @@ def test_description_and_system_clear_with_null_or_nothing(empty: str | None) ->
     assert (changed["description"], changed["system"]) == (None, None)
 
 
+def test_a_system_prompt_of_white_space_is_none() -> None:
+    agent = made(system="s")
+    for found in (made(system=" \n\t"), updated(agent, system=" \n\t"), snapshot(agent, system=" \n\t")):
+        assert found["system"] is None
+    assert made(system=" s ")["system"] == " s "
+
+
 @pytest.mark.parametrize("empty", EMPTIES)
 def test_tools_clear_with_null_or_an_empty_list(empty: list[Any] | None) -> None:
     assert updated(made(tools=[TOOLSET]), tools=empty)["tools"] == []

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conformance.requirements import requirement
 from outrider.errors import InvalidRequest
 from outrider.wire.limits import LIMITS
 from outrider.wire.requests import LONGEST_MESSAGE, REQUESTS, parse, record
@@ -114,6 +115,59 @@ def test_the_first_error_of_an_agent_names_path_and_rule(value: dict[str, Any], 
 def test_an_error_in_an_event_names_its_place_in_the_list(event: dict[str, Any], message: str) -> None:
     good = {"type": "user.interrupt"}
     assert refusal("events.send", {"events": [good, good, event]}) == f"events.2.{message}"
+
+
+BASE64, WEB_ADDRESS = "should match pattern '^(?:[A-Za-z0-9+/]{4})*", "should match pattern '^(?i:https?)://"
+
+
+@requirement("events:content:source")
+@pytest.mark.parametrize("kind", ["user.message", "user.custom_tool_result", "user.tool_result"])
+@pytest.mark.parametrize(
+    ("block", "media_type", "source", "message"),
+    [
+        *(("image", "image/png", {"type": "base64", "data": data}, BASE64) for data in ("!!!", "QQ", "QQ=", "QQ==\n")),
+        ("image", "image/png", {"type": "base64", "data": ""}, "data: String should have at least 1 character"),
+        ("document", "application/pdf", {"type": "base64", "data": "@@"}, BASE64),
+        *(("image", None, {"type": "url", "url": url}, WEB_ADDRESS) for url in ("not a url", "http://", "https:///a")),
+        *(("document", None, {"type": "url", "url": url}, WEB_ADDRESS) for url in ("ftp://x/a", "file:///a", "")),
+        *((block, None, {"type": "file", "file_id": "file_\0"}, "visible") for block in ("image", "document")),
+    ],
+)
+def test_a_source_that_no_model_takes_is_refused_before_it_is_in_the_log(
+    kind: str, block: str, media_type: str | None, source: dict[str, Any], message: str
+) -> None:
+    whole = source if media_type is None else source | {"media_type": media_type}
+    names = {"user.custom_tool_result": "custom_tool_use_id", "user.tool_result": "tool_use_id"}
+    event = {"type": kind, "content": [{"type": block, "source": whole}]}
+    event |= {names[kind]: "sevt_1"} if kind in names else {}
+    said = refusal("events.send", {"events": [event]})
+    assert said.startswith("events.0.content.0.source.")
+    assert message.replace("visible", "^[!-~]+$") in said
+
+
+def test_a_source_is_an_address_on_the_web_or_whole_base64() -> None:
+    pdf = {"type": "base64", "media_type": "application/pdf"}
+    sources = [{"type": "url", "url": url} for url in ("https://example.com/a%20b", "HTTP://[::1]/x")]
+    sources += [{**pdf, "data": data} for data in ("QUJD", "QQ==", "QUI=", "+/+/")]
+    content = [{"type": "document", "source": source} for source in sources]
+    event = {"type": "user.message", "content": content}
+    assert parse("events.send", json.dumps({"events": [event]}).encode())["events"] == [event]
+
+
+@pytest.mark.parametrize("name", ["sessions.create", "deployments.update"])
+def test_what_names_a_memory_store_is_visible_ascii(name: str) -> None:
+    value: dict[str, Any] = {"agent": "agent_1", "environment_id": "env_1"}
+    value["resources"] = [{"type": "memory_store", "memory_store_id": "memstore_\0"}]
+    assert refusal(name, value).endswith("memory_store_id: String should match pattern '^[!-~]+$'")
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [("sessions.create", "vault_ids"), ("sessions.update", "vault_ids"), ("deployments.update", "vault_ids")],
+)
+def test_every_id_of_a_list_is_visible_ascii(name: str, field: str) -> None:
+    value = {"agent": "agent_1", "environment_id": "env_1"} if name == "sessions.create" else {}
+    assert refusal(name, value | {field: ["vlt_1", "vlt_\0"]}) == f"{field}.1: String should match pattern '^[!-~]+$'"
 
 
 def test_a_client_can_not_send_a_redacted_block() -> None:

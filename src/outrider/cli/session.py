@@ -56,6 +56,8 @@ def requests(session_id: str, limit: int, data: Path | None) -> None:
     """Print what a session's commands asked of the network: when, where, whether it was let out, and bytes."""
     import anthropic
 
+    from outrider.cli.show import plain
+
     found = address(dict(os.environ), data)
     client = anthropic.Anthropic(base_url=found.url, api_key=found.key, timeout=60.0)
     try:
@@ -65,7 +67,7 @@ def requests(session_id: str, limit: int, data: Path | None) -> None:
     for one in json.loads(said)["data"]:
         size = f"{one.get('sent', 0)} B out, {one.get('received', 0)} B in"
         why = f": {one['reason']}" if one.get("reason") else ""
-        click.echo(f"{one['at']} {one['verdict']:8} {one['how']:10} {one['host']}:{one['port']} ({size}){why}")
+        click.echo(plain(f"{one['at']} {one['verdict']:8} {one['how']:10} {one['host']}:{one['port']} ({size}){why}"))
 
 
 @session.command()

@@ -9,6 +9,12 @@ from rich.console import Console
 from rich.text import Text
 
 LONGEST = 12  # lines shown of one text
+INDENT = " " * 7
+UNPRINTED = dict.fromkeys(
+    [*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)], "\N{REPLACEMENT CHARACTER}"
+)
+"""What a terminal obeys instead of showing it: escapes and other controls, and what turns the direction of a line."""
+KEPT = {ord("\t"): "\t", ord("\n"): "\n", ord("\r"): None}
 
 
 class Show:
@@ -36,7 +42,8 @@ class Show:
             self._line_open = True
 
     def _event_delta(self, event: Any) -> None:
-        self._console.print(Text(event.delta.content.text), end="", soft_wrap=True)
+        text = plain(event.delta.content.text).replace("\n", f"\n{INDENT}")
+        self._console.print(Text(text), end="", soft_wrap=True)
 
     def _agent_message(self, event: Any) -> None:
         if event.id not in self._previewed:
@@ -73,14 +80,19 @@ class Show:
         self._console.print(Text(f"idle   {event.stop_reason.type}", "bold"))
 
     def _lines(self, label: str, style: str, text: str) -> None:
-        lines = text.rstrip("\n").split("\n")
+        label, lines = plain(label), plain(text).rstrip("\n").split("\n")
         shown = (
             lines if len(lines) <= LONGEST else [*lines[: LONGEST - 1], f"... {len(lines) - LONGEST + 1} more lines"]
         )
         for number, line in enumerate(shown):
             body = Text(line, style if style in ("red", "dim") else "")
-            head = Text(label if number == 0 or label.startswith("  |") else " " * 7, style)
+            head = Text(label if number == 0 or label.startswith("  |") else INDENT, style)
             self._console.print(head + body, soft_wrap=True)
+
+
+def plain(text: str) -> str:
+    """As a terminal may have it: models, tools and servers write what they like."""
+    return text.translate(UNPRINTED | KEPT)
 
 
 def _texts(content: Iterable[Any]) -> str:

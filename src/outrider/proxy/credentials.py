@@ -1,12 +1,15 @@
 """Stored credentials as the proxies use them: opened for one use, refreshed when they have expired, each use on record.
 
 Promised: one refresh at a time for a credential, whoever asks; what it brought is on disk before it is used, and
-a rotated refresh token is kept. Not promised: that a token endpoint which rotates and dies unheard can be asked again.
+a rotated refresh token is kept; a grant that was refused is told of once, and not asked about at every use. Not
+promised: that a token endpoint which rotates and dies unheard can be asked again, nor that the vault process remembers
+refusals when it starts anew.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,6 +26,10 @@ from outrider.vault.secrets import SecretStore
 
 EARLY = timedelta(seconds=15)  # an expiry is another host's, and the request needs time to arrive
 REMEMBERED = 10_000
+REFUSED_FOR = 3600.0
+"""Seconds for which a refused grant is not asked about again: it is gone for good, unless its server was wrong."""
+
+_Credential = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +40,14 @@ class Who:
     epoch: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """When, by the monotonic clock, and of what: a digest of all that goes to the token endpoint."""
+
+    grant: bytes
+    at: float
+
+
 class Credentials:
     """One for the process."""
 
@@ -41,7 +56,8 @@ class Credentials:
         self._audit = audit
         self._outside = outside
         self._renewing: set[asyncio.Task[Any]] = set()
-        self._lifetimes: dict[tuple[str, str, str], float] = {}
+        self._lifetimes: dict[_Credential, float] = {}
+        self._refused: dict[_Credential, _Refusal] = {}
         self._clock = clock
 
     async def open(self, owner: Owner) -> dict[str, Any]:
@@ -64,41 +80,63 @@ class Credentials:
     def _expired(self, owner: Owner, found: dict[str, Any]) -> bool:
         """Tokens that live for seconds are used for most of those."""
         expires = found.get("expires_at")
-        lifetime = self._lifetimes.get((owner.workspace, owner.vault, owner.credential))
+        lifetime = self._lifetimes.get(_name(owner))
         early = EARLY if lifetime is None else min(EARLY, timedelta(seconds=lifetime / 4))
         return expires is not None and datetime.fromisoformat(expires) - early <= datetime.now(UTC)
 
-    async def renew(self, owner: Owner, who: Who, stale: str) -> tuple[dict[str, Any], Refreshed | None]:
+    async def renew(
+        self, owner: Owner, who: Who, stale: str, *, again: bool = False
+    ) -> tuple[dict[str, Any], Refreshed | None]:
         """Refresh, unless somebody else has replaced `stale` meanwhile; the material as it is now, and what came of it.
 
-        None: no refresh was needed, or the credential has no refresh token. Goes on if the asker is cancelled: a token
-        that was rotated must not be lost.
+        None: no refresh was needed, or the credential has no refresh token, or one that was refused lately (then only
+        `again` asks). Goes on if the asker is cancelled: a token that was rotated must not be lost.
         """
-        work = asyncio.create_task(self._renewed(owner, who, stale))
+        work = asyncio.create_task(self._renewed(owner, who, stale, again=again))
         self._renewing.add(work)
         work.add_done_callback(self._renewing.discard)
         return await asyncio.shield(work)
 
-    async def _renewed(self, owner: Owner, who: Who, stale: str) -> tuple[dict[str, Any], Refreshed | None]:
-        async with self.store.alone_with(owner.workspace, owner.vault, owner.credential):
+    async def _renewed(
+        self, owner: Owner, who: Who, stale: str, *, again: bool
+    ) -> tuple[dict[str, Any], Refreshed | None]:
+        async with self.store.alone_with(*_name(owner)):
             found = await self.open(owner)
             if found["access_token"] != stale or not found.get("refresh"):
+                return found, None
+            if not again and self._refused_lately(owner, found):
                 return found, None
             faults.point("vault.refresh.before")
             came = await oauth.refresh(found, self._outside)
             faults.point("vault.refresh.after")
             self.note(owner, who, found["refresh"]["token_endpoint"], came.outcome, "oauth.refresh")
             if came.outcome == "succeeded":
+                self._refused.pop(_name(owner), None)
                 found = material.merged(found, came.fields)
                 self._lived(owner, found)
                 await self.store.put(owner, material.pack(found), notice=self._notice("refreshed", found))
             elif came.outcome == "refused":
-                await self.store.tell(owner, self._notice("refresh_failed", found))
+                await self._refuse(owner, found)
             return found, came
+
+    async def _refuse(self, owner: Owner, found: dict[str, Any]) -> None:
+        """Tell of it, once for a grant, and remember it."""
+        grant, before = _grant(found), self._refused.pop(_name(owner), None)
+        if before is None or before.grant != grant:
+            await self.store.tell(owner, self._notice("refresh_failed", found))
+        self._refused[_name(owner)] = _Refusal(grant, self._clock.monotonic())
+        if len(self._refused) > REMEMBERED:
+            del self._refused[next(iter(self._refused))]
+
+    def _refused_lately(self, owner: Owner, found: dict[str, Any]) -> bool:
+        refusal = self._refused.get(_name(owner))
+        if refusal is None or self._clock.monotonic() - refusal.at > REFUSED_FOR:
+            return False
+        return refusal.grant == _grant(found)
 
     def _lived(self, owner: Owner, found: dict[str, Any]) -> None:
         """Remember for how long a new token is good."""
-        key, expires = (owner.workspace, owner.vault, owner.credential), found.get("expires_at")
+        key, expires = _name(owner), found.get("expires_at")
         self._lifetimes.pop(key, None)
         if expires is not None:
             self._lifetimes[key] = (datetime.fromisoformat(expires) - datetime.now(UTC)).total_seconds()
@@ -113,3 +151,12 @@ class Credentials:
         self._audit.note(
             Use(owner.credential, upstream, outcome, action, who.session, who.epoch, workspace=owner.workspace)
         )
+
+
+def _name(owner: Owner) -> _Credential:
+    return owner.workspace, owner.vault, owner.credential
+
+
+def _grant(found: dict[str, Any]) -> bytes:
+    """Another once anything of it has changed."""
+    return hashlib.sha256(material.pack(found["refresh"])).digest()

@@ -31,13 +31,13 @@ class Seen:
         return cast("dict[str, Any]", document) if isinstance(document, dict) else {}
 
     def shown(self, secrets: Iterable[str]) -> dict[str, Any]:
-        """As the validation probe shows it, with `secrets` taken out."""
-        text = self.body.decode(errors="replace")
-        for secret in secrets:
-            text = text.replace(secret, "*" * 8)
+        """As the validation probe shows it, with `secrets` taken out, of two that overlap the longer one."""
+        text, kind = self.body.decode(errors="replace"), self.content_type or ""
+        for secret in sorted(secrets, key=len, reverse=True):
+            text, kind = text.replace(secret, "*" * 8), kind.replace(secret, "*" * 8)
         return {
             "status_code": self.status,
-            "content_type": self.content_type or "",
+            "content_type": kind,
             "body": text[:LONGEST_SHOWN],
             "body_truncated": not self.whole or len(text) > LONGEST_SHOWN,
         }

@@ -21,6 +21,7 @@ from outrider.proxy.http import Seen, read_capped
 from outrider.proxy.outside import Outside
 
 DEADLINE = 30.0
+LONGEST_LIFETIME = 10  # digits of seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +82,8 @@ def _fields(document: Mapping[str, Any], token: str, told: Mapping[str, Any]) ->
 
 
 def _expiry(seconds: object) -> str | None:
-    if isinstance(seconds, str) and seconds.isdecimal():
+    if isinstance(seconds, str) and seconds.isdecimal() and len(seconds) <= LONGEST_LIFETIME:
         seconds = int(seconds)
-    if not isinstance(seconds, int | float) or not 0 < seconds < 10**9:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < 10**9:
         return None
     return rfc3339(datetime.now(UTC) + timedelta(seconds=float(cast("float", seconds))))

@@ -1,6 +1,6 @@
 """The validation probe: does this `mcp_oauth` credential work on its server? One handshake, at most one refresh.
 
-Answers are shown cut and with every secret of the credential taken out.
+Answers are shown cut and with every secret of the credential taken out, in the forms that servers give back.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ async def validate(credentials: Credentials, owner: Owner, outside: Outside) -> 
     failed = await _try(credentials, owner, found, outside)
     refresh: dict[str, Any] | None = None
     came: Refreshed | None = None
-    secrets = material.words(found)
+    secrets = material.disguised(found)
     if _unauthorised(failed):
-        after, came = await credentials.renew(owner, Who(), found["access_token"])
-        secrets += material.words(after)
+        after, came = await credentials.renew(owner, Who(), found["access_token"], again=True)
+        secrets += material.disguised(after)
         refresh = _shown_refresh(found, came, secrets)
         if after["access_token"] != found["access_token"]:
             failed = await _try(credentials, owner, after, outside)

@@ -44,7 +44,7 @@ def new_agent(request: Mapping[str, Any], *, id: str, now: str, profiles: Profil
         "version": 1,
         "name": request["name"],
         "description": request.get("description") or None,
-        "system": request.get("system") or None,
+        "system": _system(request.get("system")),
         "model": model_config(request["model"], profiles),
         "tools": resolved_tools(request.get("tools", [])),
         "mcp_servers": resolved_servers(request.get("mcp_servers", [])),
@@ -80,13 +80,19 @@ def updated_agent(current: Agent, request: Mapping[str, Any], *, now: str, profi
     return changed | {"version": current["version"] + 1, "updated_at": now}
 
 
+def _system(given: str | None) -> str | None:
+    """White space alone clears it like an empty text: no model takes a prompt of that."""
+    return given if given and not given.isspace() else None
+
+
 def _changes(current: Agent, request: Mapping[str, Any], profiles: Profiles) -> dict[str, Any]:
     changes: dict[str, Any] = {}
     if "name" in request:
         changes["name"] = request["name"]
-    for key in ("description", "system"):
-        if key in request:
-            changes[key] = request[key] or None
+    if "description" in request:
+        changes["description"] = request["description"] or None
+    if "system" in request:
+        changes["system"] = _system(request["system"])
     if "model" in request:
         changes["model"] = model_config(request["model"], profiles, current=current["model"])
     if "tools" in request:
@@ -131,7 +137,7 @@ def _overridden(overrides: Mapping[str, Any], profiles: Profiles) -> dict[str, A
     if "model" in overrides:
         effective["model"] = _overriding_model(overrides["model"], profiles)
     if "system" in overrides:
-        effective["system"] = overrides["system"] or None
+        effective["system"] = _system(overrides["system"])
     if "tools" in overrides:
         effective["tools"] = resolved_tools(overrides["tools"] or [], field="agent.tools")
     if "mcp_servers" in overrides:

@@ -22,6 +22,8 @@ from outrider.errors import InvalidRequest
 
 UPCOMING = 5
 FIELDS = 5
+NO_PLACES = frozenset({"Factory", "localtime"})
+"""Names in the database that stand for a clock nobody has set, and for this host's own zone."""
 _FIELD = re.compile(r"(?:[0-9*,/-]|(?:JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC|SUN|MON|TUE|WED|THU|FRI|SAT))+")
 _SOME_MONDAY = datetime(2024, 1, 1)
 
@@ -47,7 +49,7 @@ def checked(schedule: Mapping[str, Any], field: str = "schedule") -> dict[str, A
 
 @cache
 def _zones() -> frozenset[str]:
-    return frozenset(available_timezones())
+    return frozenset(available_timezones()) - NO_PLACES
 
 
 def after(schedule: Mapping[str, Any], moment: datetime) -> Iterator[datetime]:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
 from ipaddress import AddressValueError, IPv4Address
 from typing import Any
 
 import msgspec
 
-from outrider.clock import rfc3339
 from outrider.errors import InvalidRequest
 from outrider.ports.vaults import CredentialRecord, VaultRecord
 from outrider.resources import metadata
+from outrider.wire.times import read_time
 from outrider.wire.urls import normalised
 
 MCP, VARIABLE = "mcp:", "env:"
@@ -139,18 +138,15 @@ def check_header(field: str, value: str) -> None:
         raise InvalidRequest(f"{field}: Input should hold printable ASCII characters only")
 
 
-def _expiry(given: str | datetime | None, now: str) -> str | None:
+def _expiry(given: str | None, now: str) -> str | None:
     if given is None:
         return None
-    try:
-        moment = given if isinstance(given, datetime) else datetime.fromisoformat(given)
-    except ValueError:
-        raise InvalidRequest("auth.expires_at: Input should be an RFC 3339 time") from None
-    if moment.tzinfo is None:
-        raise InvalidRequest("auth.expires_at: Input should name its offset from UTC")
-    if moment <= datetime.fromisoformat(now):
+    moment = read_time(given)
+    if moment is None:
+        raise InvalidRequest("auth.expires_at: Input should be a valid RFC 3339 timestamp with a time zone")
+    if moment <= now:
         raise InvalidRequest("auth.expires_at: Input should be in the future")
-    return rfc3339(moment)
+    return moment
 
 
 def _networking(given: Mapping[str, Any]) -> Object:

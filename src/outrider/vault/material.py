@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Mapping
 from typing import Any, cast
+from urllib.parse import quote, quote_plus
 
 import msgspec
 
@@ -46,3 +49,23 @@ def words(material: Mapping[str, Any]) -> list[str]:
     refresh = cast("dict[str, Any]", material.get("refresh") or {})
     found += [refresh.get("refresh_token"), refresh.get("token_endpoint_auth", {}).get("client_secret")]
     return sorted((word for word in found if isinstance(word, str) and word), key=len, reverse=True)
+
+
+def disguised(material: Mapping[str, Any]) -> list[str]:
+    """`words`, and each as a server may give it back: as a form, a JSON string or base64 has it, and within the pair
+    that basic authentication sends."""
+    found = words(material)
+    refresh = cast("dict[str, Any]", material.get("refresh") or {})
+    secret = refresh.get("token_endpoint_auth", {}).get("client_secret")
+    pairs = {f"{form(refresh['client_id'])}:{form(secret)}" for form in (str, quote_plus)} if secret else set[str]()
+    return sorted({form for word in found for form in _forms(word)} | set(map(_base64, pairs)), key=len, reverse=True)
+
+
+def _forms(word: str) -> set[str]:
+    escaped = {json.dumps(word)[1:-1], json.dumps(word, ensure_ascii=False)[1:-1]}
+    escaped |= {form.replace("/", "\\/") for form in escaped}  # as PHP writes them
+    return {word, quote(word, safe=""), quote_plus(word), _base64(word), *escaped}
+
+
+def _base64(word: str) -> str:
+    return base64.b64encode(word.encode()).decode().rstrip("=")

@@ -22,6 +22,8 @@ TOOL_NAME = r"^[A-Za-z0-9_-]+$"
 IMAGE_TYPES = r"^image/(jpeg|png|gif|webp)$"
 CENTS = r"^[1-9][0-9]*$"
 PDF_TYPE = r"^application/pdf$"
+BASE64 = r"^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
+WEB_ADDRESS = r"^(?i:https?)://[^\s/?#]\S*$"
 
 
 def _within(hint: Any, limit: Any) -> Any:
@@ -40,6 +42,17 @@ def text(least: int = 0, most: int | None = None, *, pattern: str | None = None)
 def items(least: int = 0, most: int | None = None) -> Rule:
     """How many entries a list has."""
     return lambda hint: _within(hint, Field(min_length=least or None, max_length=most))
+
+
+def ids(least: int, most: int | None) -> Rule:
+    """How many ids a list has, each of which could be one."""
+
+    def limit_each(hint: Any) -> Any:
+        if get_origin(hint) in (Union, types.UnionType):
+            return nullable(limit_each(get_args(hint)[0]))
+        return Annotated[list[ID(str)], Field(fail_fast=True, min_length=least or None, max_length=most)]
+
+    return limit_each
 
 
 def number(least: int, most: int | None = None) -> Rule:
@@ -103,6 +116,8 @@ LIMITS: dict[str, dict[str, Rule]] = {
     "AgentUpdateParams": {**AGENT, "metadata": metadata_patch, "version": VERSION},
     "ModelConfigParams": {"id": text(1, 256), "inference_geo": text(1, 64)},
     "AWSRoleExecutionIdentityParams": {"role_arn": text(1, 2048)},
+    "AnthropicSkillParams": {"skill_id": ID},
+    "CustomSkillParams": {"skill_id": ID},
     "AgentToolset20260401Params": {"configs": items(0, 8)},  # one for each tool
     "CustomToolParams": {"name": text(1, 128, pattern=TOOL_NAME)},
     "URLMCPServerParams": {"name": text(1, 255), "url": text(1, 2048)},
@@ -129,10 +144,10 @@ LIMITS: dict[str, dict[str, Rule]] = {
         "title": text(0, 2048),
         "metadata": metadata,
         "initial_events": items(0, 50),
-        "vault_ids": items(0, 50),
+        "vault_ids": ids(0, 50),
         "resources": items(0, 500),
     },
-    "SessionUpdateParams": {"title": text(0, 2048), "metadata": metadata_patch},
+    "SessionUpdateParams": {"title": text(0, 2048), "metadata": metadata_patch, "vault_ids": ids(0, None)},
     "BetaMonetaryAmountParam": {"amount": text(1, 12, pattern=CENTS)},
     "AgentParams": {"id": ID, "version": VERSION},
     "AgentWithOverridesParams": {
@@ -145,7 +160,7 @@ LIMITS: dict[str, dict[str, Rule]] = {
         "skills": lambda hint: nullable(items(0, 500)(hint)),
     },
     "SessionAgentUpdateParam": {"mcp_servers": items(0, 20), "tools": ENTRIES},
-    "MemoryStoreResourceParam": {"instructions": text(0, 4096)},
+    "MemoryStoreResourceParam": {"memory_store_id": ID, "instructions": text(0, 4096)},
     "FileResourceParams": {"file_id": ID, "mount_path": text(1, 1024)},
     "ResourceAddParams": {"file_id": ID, "mount_path": text(1, 1024)},
     "GitHubRepositoryResourceParams": {
@@ -192,7 +207,7 @@ LIMITS: dict[str, dict[str, Rule]] = {
         "environment_id": ID,
         "initial_events": items(1, 50),
         "resources": items(0, 500),
-        "vault_ids": items(0, 50),
+        "vault_ids": ids(0, 50),
         "metadata": metadata,
     },
     "DeploymentUpdateParams": {
@@ -202,7 +217,7 @@ LIMITS: dict[str, dict[str, Rule]] = {
         "environment_id": ID,
         "initial_events": items(1, 50),
         "resources": items(0, 500),
-        "vault_ids": items(0, 50),
+        "vault_ids": ids(0, 50),
         "metadata": metadata_patch,
     },
     "ScheduleParams": {"expression": text(1, 256), "timezone": text(1, 64)},
@@ -210,7 +225,7 @@ LIMITS: dict[str, dict[str, Rule]] = {
     "DreamCreateParams": {"inputs": items(2, 2), "model": MODEL, "instructions": text(1, 4096)},
     "BetaDreamModelConfigParam": {"id": text(1, 256)},
     "BetaDreamMemoryStoreInputParam": {"memory_store_id": ID},
-    "BetaDreamSessionsInputParam": {"session_ids": items(1, 100)},
+    "BetaDreamSessionsInputParam": {"session_ids": ids(1, 100)},
     "BetaOutputBehaviorUpdateExistingParam": {"memory_store_id": ID},
     # work items of self-hosted environments
     "WorkUpdateParams": {"metadata": metadata_patch},
@@ -225,6 +240,12 @@ LIMITS: dict[str, dict[str, Rule]] = {
     "SystemMessageEventParams": {"content": items(1, 1000)},
     "UserDefineOutcomeEventParams": {"description": text(1), "max_iterations": number(1, 20)},
     "TextRubricParams": {"content": text(1, 262_144)},
-    "Base64ImageSourceParam": {"media_type": text(pattern=IMAGE_TYPES)},
-    "Base64DocumentSourceParam": {"media_type": text(pattern=PDF_TYPE)},
+    "FileImageSourceParam": {"file_id": ID},
+    "FileDocumentSourceParam": {"file_id": ID},
+    "FileRubricParams": {"file_id": ID},
+    # what a model would refuse, and would go on refusing with the history of every later turn
+    "Base64ImageSourceParam": {"media_type": text(pattern=IMAGE_TYPES), "data": text(1, pattern=BASE64)},
+    "Base64DocumentSourceParam": {"media_type": text(pattern=PDF_TYPE), "data": text(1, pattern=BASE64)},
+    "URLImageSourceParam": {"url": text(pattern=WEB_ADDRESS)},
+    "URLDocumentSourceParam": {"url": text(pattern=WEB_ADDRESS)},
 }

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from datetime import datetime
 from urllib.parse import parse_qsl
 
-from outrider.clock import rfc3339
 from outrider.errors import InvalidRequest
+from outrider.wire.times import read_time
 
 RANGE_ENDS = ("gt", "gte", "lt", "lte")
 LARGEST_INTEGER = 2**31 - 1  # fits the integer columns of every store
 INTEGER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
-TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE)
 
 
 class Query:
@@ -89,9 +87,7 @@ def _one_of(name: str, given: str, allowed: Collection[str]) -> str:
 
 def _timestamp(name: str, given: str) -> str:
     restored = given.replace(" ", "+") if given.count(" ") == 1 else given  # a plus that nobody escaped
-    try:
-        if TIMESTAMP.fullmatch(restored):
-            return rfc3339(datetime.fromisoformat(restored.upper()))
-    except (ValueError, OverflowError):  # a 13th month, or a time before the year 1 in UTC
-        pass
-    raise InvalidRequest(f"{name}: Input should be a valid RFC 3339 timestamp with a time zone")
+    read = read_time(restored)
+    if read is None:
+        raise InvalidRequest(f"{name}: Input should be a valid RFC 3339 timestamp with a time zone")
+    return read

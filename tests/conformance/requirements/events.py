@@ -139,6 +139,11 @@ LEDGER = (
         SDK,
     ),
     met(
+        "events:content:source",
+        "Base64 that is none, and an address that is not `http` or `https`, is 400.",
+        INFERRED,
+    ),
+    met(
         "events:content:document",
         "A document block may be base64, plain text or an address, with title and context.",
         SDK,

@@ -46,5 +46,10 @@ LEDGER = (
     met("credentials:validate:unknown", "A 5xx, a 429 or no answer is `unknown`.", VAULTS),
     met("credentials:validate:scrubbed", "Captured bodies are cut and hold no secret.", SDK),
     met("credentials:validate:type", "Only `mcp_oauth` credentials can be validated.", INFERRED),
+    met(
+        "credentials:refresh:refused-once",
+        "A refused grant is told of once, and asked about again once its `refresh` changes or it is validated.",
+        INFERRED,
+    ),
     met("credentials:refresh:failed", "A refused refresh becomes the change `vault_credential.refresh_failed`.", HOOKS),
 )
