@@ -11,7 +11,7 @@ import logging
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from starlette.requests import ClientDisconnect, Request
@@ -34,6 +34,7 @@ from outrider.wire.envelope import error_bytes
 
 log = logging.getLogger("outrider.api")
 LAST_WORD_SECONDS = 1.0
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,10 @@ class Call:
     @property
     def workspace(self) -> str:
         return self.key.workspace
+
+    async def in_turn(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """A change of what the path names, once more where another came in between."""
+        return await self.services.turns.take((self.workspace, *self.path.values()), attempt)
 
 
 Handler = Callable[[Call], Awaitable[Answered]]

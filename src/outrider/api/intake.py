@@ -6,10 +6,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
-from weakref import WeakValueDictionary
 
 from outrider import faults
 from outrider.api.answers import Keep
+from outrider.api.turns import Turns
 from outrider.errors import HeadMoved, Overloaded
 from outrider.ports.log import Lease, Row, SessionKey, is_last
 from outrider.session import state as states
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from outrider.api.services import Services
 
 T = TypeVar("T")
-TRIES = 50
 PAGE = 1000
 LONG_TAIL = 256  # rows after the last snapshot from which on the state is worth keeping
 STATES_KEPT = 64
@@ -80,7 +79,7 @@ class Intake:
 
     def __init__(self) -> None:
         self.long_tails = _LongTails()
-        self._locks: WeakValueDictionary[SessionKey, asyncio.Lock] = WeakValueDictionary()
+        self._turns = Turns()
 
     async def send(
         self,
@@ -108,14 +107,10 @@ class Intake:
     async def in_turn(self, key: SessionKey, attempt: Callable[[], Awaitable[T]]) -> T:
         """Try until no other writer gets in between. Requests of this process take turns; what is left to collide with
         are the session's owner and other processes. Raises Overloaded when they never leave a gap."""
-        lock = self._locks.setdefault(key, asyncio.Lock())
-        async with lock:
-            for _ in range(TRIES):
-                try:
-                    return await attempt()
-                except HeadMoved:
-                    continue
-        raise Overloaded("The session is changing too fast; try again.", retry_after=1)
+        try:
+            return await self._turns.take(key, attempt, again=HeadMoved)
+        except HeadMoved:
+            raise Overloaded("The session is changing too fast; try again.", retry_after=1) from None
 
 
 async def send_once(

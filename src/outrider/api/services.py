@@ -9,6 +9,7 @@ from typing import Any
 from outrider.api.intake import Intake
 from outrider.api.keyring import KeyRing
 from outrider.api.leases import Leases, WorkBell
+from outrider.api.turns import Turns
 from outrider.clock import Clock
 from outrider.config import Settings
 from outrider.errors import NotSupported
@@ -56,7 +57,7 @@ class Services:
     log's disk has its reserve left; `probe` what the sandboxes of this host can do; `ring` holds the keys;
     `reaches` whether a session's place can be reached now (None: it can't be seen from here); `driving` the sessions
     that this process works on; `leases` is what it saw of work items, and `bell` rings when it queued one;
-    `erase_soon` is told when a workspace was deleted."""
+    `turns` are of what clients change beside sessions; `erase_soon` is told when a workspace was deleted."""
 
     settings: Settings
     log: EventLog
@@ -90,4 +91,5 @@ class Services:
     requests: Requests = nothing_kept
     erase_soon: Callable[[], None] = left_to_others
     intake: Intake = field(default_factory=Intake)
+    turns: Turns = field(default_factory=Turns)
     bell: WorkBell = field(default_factory=WorkBell)

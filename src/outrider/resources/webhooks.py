@@ -81,11 +81,11 @@ def changed_at(record: AgentRecord | EnvironmentRecord) -> str:
     return _decode(record.body).get("updated_at") or record.created_at
 
 
-def became(before: EnvironmentRecord | None, record: EnvironmentRecord) -> str:
-    """What is said of an environment that is stored in place of that."""
-    if before is None:
+def became(record: EnvironmentRecord, *, new: bool) -> str:
+    """What is said of an environment's new state. An archived one has no further."""
+    if new:
         return "environment.created"
-    return f"environment.{'updated' if before.archived_at == record.archived_at else 'archived'}"
+    return f"environment.{'updated' if record.archived_at is None else 'archived'}"
 
 
 def payload(change: Change, kind: str, event: str) -> str:

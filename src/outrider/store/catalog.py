@@ -38,8 +38,8 @@ class StoredCatalog(Recorded):
     async def archive_agent(self, workspace: str, agent_id: str, at: str) -> None:
         await self._walks.walk(partial(_archive_agent, workspace, agent_id, at))
 
-    async def put_environment(self, record: EnvironmentRecord) -> None:
-        await self._walks.walk(partial(_put_environment, record))
+    async def put_environment(self, record: EnvironmentRecord, *, if_body: bytes | None = None) -> None:
+        await self._walks.walk(partial(_put_environment, record, if_body))
 
     async def environment(self, workspace: str, environment_id: str) -> EnvironmentRecord | None:
         values = {"workspace": workspace, "id": environment_id}
@@ -68,6 +68,8 @@ def _refuse(record: AgentRecord, if_version: int | None) -> Steps[None]:
         raise NotFound(f"Agent {record.id} was not found.")
     if if_version is None:
         raise Conflict(f"Agent {record.id} exists already.")
+    if latest[4] is not None:
+        raise Conflict(f"Agent {record.id} was archived meanwhile.")
     raise Conflict(f"Agent {record.id} is at version {latest[2]}, not {if_version}.")
 
 
@@ -79,11 +81,23 @@ def _archive_agent(workspace: str, agent_id: str, at: str) -> Steps[None]:
     yield from archive_with_agent(workspace, agent_id, at)
 
 
-def _put_environment(record: EnvironmentRecord) -> Steps[None]:
-    before = yield from first("environment", {"workspace": record.workspace, "id": record.id})
-    yield from run("put_environment", shapes.fields(record))
-    kind = became(None if before is None else EnvironmentRecord(*before), record)
-    yield from note(Change(record.workspace, kind, record.id, changed_at(record)))
+def _put_environment(record: EnvironmentRecord, if_body: bytes | None) -> Steps[None]:
+    values = shapes.fields(record)
+    if if_body is None:
+        stored = yield from run("insert_environment", values)
+    else:
+        stored = yield from run("update_environment", {**values, "if_body": if_body})
+    if stored != 1:
+        yield from _refuse_environment(record, new=if_body is None)
+    yield from note(Change(record.workspace, became(record, new=if_body is None), record.id, changed_at(record)))
+
+
+def _refuse_environment(record: EnvironmentRecord, *, new: bool) -> Steps[None]:
+    if new:
+        raise Conflict(f"Environment {record.id} exists already.")
+    if (yield from first("environment", {"workspace": record.workspace, "id": record.id})) is None:
+        raise NotFound(f"Environment {record.id} was not found.", error_code="environment_not_found")
+    raise Conflict(f"Environment {record.id} is archived, or was changed at the same time.")
 
 
 def _delete_environment(workspace: str, environment_id: str, at: str) -> Steps[None]:

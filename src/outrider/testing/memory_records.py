@@ -68,6 +68,8 @@ class MemoryRecords(MemoryDreams, MemoryWebhooks, MemorySkills, MemoryWork):
             raise NotFound(f"Agent {record.id} was not found.")
         if versions and (if_version is None or versions[-1].version != if_version or record.version <= if_version):
             raise Conflict(f"Agent {record.id} is at version {versions[-1].version}, not {if_version}.")
+        if versions and versions[-1].archived_at is not None:
+            raise Conflict(f"Agent {record.id} was archived meanwhile.")
         archived_at = versions[-1].archived_at if versions else record.archived_at
         self._agents[place] = [*versions, replace(record, archived_at=archived_at)]
         kind = "agent.updated" if versions else "agent.created"
@@ -95,9 +97,14 @@ class MemoryRecords(MemoryDreams, MemoryWebhooks, MemorySkills, MemoryWork):
             await self.add_change(Change(workspace, "agent.archived", agent_id, at))
         await self._archive_with_agent(workspace, agent_id, at)
 
-    async def put_environment(self, record: EnvironmentRecord) -> None:
-        kind = became(self._environments.get((record.workspace, record.id)), record)
+    async def put_environment(self, record: EnvironmentRecord, *, if_body: bytes | None = None) -> None:
+        before = self._environments.get((record.workspace, record.id))
+        if before is None and if_body is not None:
+            raise NotFound(f"Environment {record.id} was not found.")
+        if before is not None and (before.body != if_body or before.archived_at is not None):
+            raise Conflict(f"Environment {record.id} is archived, or was changed at the same time.")
         self._environments[record.workspace, record.id] = record
+        kind = became(record, new=if_body is None)
         await self.add_change(Change(record.workspace, kind, record.id, changed_at(record)))
 
     async def environment(self, workspace: str, environment_id: str) -> EnvironmentRecord | None:

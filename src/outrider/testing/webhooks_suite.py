@@ -139,8 +139,9 @@ async def changes_of_what_a_session_is_made_of_are_told_once_each(trial: Trial) 
     for second in (3, 4):
         await store.archive_agent(A, "agent_1", at(second))
     environment = EnvironmentRecord(A, "env_1", at(1), None, b'{"updated_at":"%s"}' % at(7).encode())
-    for archived in (None, None, at(2)):
-        await store.put_environment(replace(environment, archived_at=archived))
+    for archived, before in ((None, None), (None, environment.body), (at(2), environment.body)):
+        await store.put_environment(replace(environment, archived_at=archived), if_body=before)
+    await refused(Conflict, store.put_environment(environment, if_body=environment.body))
     await store.delete_environment(A, "env_1", at=at(8))
     assert await told(trial) == [(kind, "agent_1" if kind.startswith("agent") else "env_1") for kind in kinds]
     times = [json.loads(one.payload)["created_at"] for one in await store.due(A, "whk_1", until(59), limit=9)]

@@ -35,16 +35,21 @@ async def get(call: Call) -> Reply:
 
 
 async def update(call: Call) -> Reply:
+    """With a `version`, only from that one; without, the last write wins."""
     services = call.services
     request = parse("agents.update", call.body)
-    current = agent_object(await agent_record(call, call.path["agent_id"]))
-    changed = updated_agent(current, request, now=services.clock.now(), profiles=services.models.profile)
-    if changed is None:
-        return Reply(current)
-    if changed["skills"] != current["skills"]:
-        await skills_named(call, changed["skills"], field="skills")
-    await services.records.put_agent(_record(call, changed), if_version=current["version"])
-    return Reply(changed)
+
+    async def attempt() -> Reply:
+        current = agent_object(await agent_record(call, call.path["agent_id"]))
+        changed = updated_agent(current, request, now=services.clock.now(), profiles=services.models.profile)
+        if changed is None:
+            return Reply(current)
+        if changed["skills"] != current["skills"]:
+            await skills_named(call, changed["skills"], field="skills")
+        await services.records.put_agent(_record(call, changed), if_version=current["version"])
+        return Reply(changed)
+
+    return await (attempt() if "version" in request else call.in_turn(attempt))
 
 
 async def archive(call: Call) -> Reply:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 
@@ -69,6 +71,10 @@ async def _hears_of_it(call: Call, *records: CredentialRecord) -> bool:
 
 async def update(call: Call) -> Reply:
     request = parse("credentials.update", call.body)
+    return await call.in_turn(lambda: _update(call, request))
+
+
+async def _update(call: Call, request: Mapping[str, Any]) -> Reply:
     services = call.services
     record = await credential_record(call)
     if await _hears_of_it(call, record):

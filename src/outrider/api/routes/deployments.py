@@ -89,6 +89,10 @@ async def get(call: Call) -> Reply:
 
 async def update(call: Call) -> Reply:
     request = parse("deployments.update", call.body)
+    return await call.in_turn(lambda: _update(call, request))
+
+
+async def _update(call: Call, request: Mapping[str, Any]) -> Reply:
     record = await deployment_record(call)
     rules.check_active(record)
     before = rules.fields_of(record)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from outrider.api.endpoint import Call, Reply
@@ -20,12 +22,13 @@ from outrider.wire.query import Query
 from outrider.wire.requests import parse
 
 
-async def _store(call: Call, environment: Environment) -> Reply:
+async def _store(call: Call, environment: Environment, *, read: EnvironmentRecord | None = None) -> Reply:
+    """`read`: what this was made from. Raises Conflict when it is not like that any more."""
     body = msgspec.json.encode(environment)
     record = EnvironmentRecord(
         call.workspace, environment["id"], environment["created_at"], environment["archived_at"], body
     )
-    await call.services.records.put_environment(record)
+    await call.services.records.put_environment(record, if_body=None if read is None else read.body)
     return Reply(encoded=body)
 
 
@@ -41,17 +44,29 @@ async def get(call: Call) -> Reply:
 
 async def update(call: Call) -> Reply:
     request = parse("environments.update", call.body)
-    current = environment_object(await environment_record(call, call.path["environment_id"]))
-    changed = updated_environment(current, request, now=call.services.clock.now())
-    return Reply(current) if changed is None else await _store(call, changed)
+
+    def change(current: Environment) -> Environment | None:
+        return updated_environment(current, request, now=call.services.clock.now())
+
+    return await _change(call, change)
 
 
 async def archive(call: Call) -> Reply:
-    current = environment_object(await environment_record(call, call.path["environment_id"]))
-    if current["archived_at"] is not None:
-        return Reply(current)
-    now = call.services.clock.now()
-    return await _store(call, current | {"archived_at": now, "updated_at": now})
+    def change(current: Environment) -> Environment | None:
+        now = call.services.clock.now()
+        return None if current["archived_at"] is not None else current | {"archived_at": now, "updated_at": now}
+
+    return await _change(call, change)
+
+
+async def _change(call: Call, change: Callable[[Environment], Environment | None]) -> Reply:
+    async def attempt() -> Reply:
+        record = await environment_record(call, call.path["environment_id"])
+        current = environment_object(record)
+        changed = change(current)
+        return Reply(current) if changed is None else await _store(call, changed, read=record)
+
+    return await call.in_turn(attempt)
 
 
 async def delete(call: Call) -> Reply:

@@ -31,13 +31,17 @@ async def get(call: Call) -> Reply:
 
 async def update(call: Call) -> Reply:
     request = parse("memory_stores.update", call.body)
-    record = await memory_store_record(call)
-    body = updated_store(record, request)
-    if body is None:
-        return Reply(store_object(record))
-    changed = replace(record, body=msgspec.json.encode(body), updated_at=call.services.clock.now())
-    await call.services.memories.update_memory_store(changed, if_updated=record.updated_at)
-    return Reply(store_object(changed))
+
+    async def attempt() -> Reply:
+        record = await memory_store_record(call)
+        body = updated_store(record, request)
+        if body is None:
+            return Reply(store_object(record))
+        changed = replace(record, body=msgspec.json.encode(body), updated_at=call.services.clock.now())
+        await call.services.memories.update_memory_store(changed, if_updated=record.updated_at)
+        return Reply(store_object(changed))
+
+    return await call.in_turn(attempt)
 
 
 async def archive(call: Call) -> Reply:

@@ -35,13 +35,17 @@ async def get(call: Call) -> Reply:
 
 async def update(call: Call) -> Reply:
     request = parse("vaults.update", call.body)
-    record = await vault_record(call)
-    body = updated_vault(record, request)
-    if body is None:
-        return Reply(vault_object(record))
-    changed = replace(record, body=msgspec.json.encode(body), updated_at=call.services.clock.now())
-    await call.services.vaults.update_vault(changed, if_updated=record.updated_at)
-    return Reply(vault_object(changed))
+
+    async def attempt() -> Reply:
+        record = await vault_record(call)
+        body = updated_vault(record, request)
+        if body is None:
+            return Reply(vault_object(record))
+        changed = replace(record, body=msgspec.json.encode(body), updated_at=call.services.clock.now())
+        await call.services.vaults.update_vault(changed, if_updated=record.updated_at)
+        return Reply(vault_object(changed))
+
+    return await call.in_turn(attempt)
 
 
 async def archive(call: Call) -> Reply:

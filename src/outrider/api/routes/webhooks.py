@@ -71,14 +71,18 @@ async def get(call: Call) -> Reply:
 
 async def update(call: Call) -> Reply:
     request = webhook_update(call.body, anywhere=_anywhere(call))
-    record = await _record(call)
-    changed = replace(record, body=updated_body(record, request), url=request.url or record.url)
-    if request.state is not None and request.state != record.state:
-        changed = replace(changed, state=request.state, reason="")
-    if changed == record:
-        return Reply(webhook_object(record))
-    moved = {"url": changed.url} if changed.url != record.url else {}
-    return Reply(webhook_object(await _put(call, record, changed, moved)))
+
+    async def attempt() -> Reply:
+        record = await _record(call)
+        changed = replace(record, body=updated_body(record, request), url=request.url or record.url)
+        if request.state is not None and request.state != record.state:
+            changed = replace(changed, state=request.state, reason="")
+        if changed == record:
+            return Reply(webhook_object(record))
+        moved = {"url": changed.url} if changed.url != record.url else {}
+        return Reply(webhook_object(await _put(call, record, changed, moved)))
+
+    return await call.in_turn(attempt)
 
 
 async def regenerate(call: Call) -> Reply:

@@ -7,7 +7,7 @@ ON CONFLICT (workspace, id) DO NOTHING;
 -- name: advance_agent
 -- Make a version the latest, if the latest is the expected one.
 UPDATE agents SET latest = :version, created_at = :created_at
-WHERE workspace = :workspace AND id = :id AND latest = :if_version AND latest < :version;
+WHERE workspace = :workspace AND id = :id AND latest = :if_version AND latest < :version AND archived_at IS NULL;
 
 -- name: insert_agent_version
 -- The version itself; it never changes.
@@ -40,12 +40,16 @@ ORDER BY v.version DESC LIMIT :limit;
 -- Archive an agent, once.
 UPDATE agents SET archived_at = :at WHERE workspace = :workspace AND id = :id AND archived_at IS NULL;
 
--- name: put_environment
--- A new environment, or the new state of a known one.
+-- name: insert_environment
+-- A new environment.
 INSERT INTO environments (workspace, id, created_at, archived_at, body)
 VALUES (:workspace, :id, :created_at, :archived_at, :body)
-ON CONFLICT (workspace, id) DO UPDATE
-SET created_at = excluded.created_at, archived_at = excluded.archived_at, body = excluded.body;
+ON CONFLICT (workspace, id) DO NOTHING;
+
+-- name: update_environment
+-- Its new state, if it is as it was read. What is archived never changes again.
+UPDATE environments SET archived_at = :archived_at, body = :body
+WHERE workspace = :workspace AND id = :id AND archived_at IS NULL AND body = :if_body;
 
 -- name: environment
 -- One environment.
