@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from outrider.sandbox import cgroups, erase, inputs, launcher, output, outputs
+from outrider.sandbox import cgroups, erase, inputs, launcher, output, outputs, walk
 from outrider.sandbox.journal import SPOOL_BYTES, Journal
 
 
@@ -150,6 +150,50 @@ def test_erasing_refuses_to_begin_at_a_link(tmp_path: Path) -> None:
         erase.empty(str(tmp_path / "link"))
     erase.empty(str(tmp_path))
     assert not list(tmp_path.iterdir())
+
+
+def dug(top: Path, depth: int) -> None:
+    """As many directories, each in the last one, with a file in each."""
+    at = os.open(top, walk.DIRECTORY)
+    for number in range(depth):
+        os.close(os.open(str(number), os.O_CREAT, dir_fd=at))
+        os.mkdir("d", dir_fd=at)
+        below = os.open("d", walk.DIRECTORY, dir_fd=at)
+        os.close(at)
+        at = below
+    os.close(at)
+
+
+def test_a_walk_meets_everything_once_at_any_depth_and_follows_no_link(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/etc")
+    dug(tmp_path, 2 * walk.HELD)
+    open_before = len(os.listdir("/proc/self/fd"))
+    met = [(len(entry.above), entry.name) for entry in walk.walk(str(tmp_path))]
+    assert len(os.listdir("/proc/self/fd")) == open_before
+    assert sorted(met) == sorted([(0, "link"), *((n, name) for n in range(2 * walk.HELD) for name in ("d", str(n)))])
+    erase.empty(str(tmp_path))
+
+
+@pytest.mark.parametrize(("depth", "lost"), [(2, False), (walk.HELD + 10, True)])
+def test_what_is_moved_under_a_walk_leads_it_nowhere_else(tmp_path: Path, depth: int, lost: bool) -> None:
+    (tmp_path / "top").mkdir()
+    dug(tmp_path / "top", depth)
+    met: list[str] = []
+
+    def look() -> None:
+        for entry in walk.walk(str(tmp_path / "top")):
+            met.append(entry.name)
+            if entry.name == str(depth - 1):  # now its directory goes elsewhere
+                os.rename(f"/proc/self/fd/{entry.at}/../d", tmp_path / "elsewhere")
+
+    if lost:
+        with pytest.raises(walk.Moved):
+            look()
+    else:
+        look()
+    assert "top" not in met
+    assert met.count("elsewhere") == 0
+    erase.empty(str(tmp_path))
 
 
 def test_nothing_is_mounted_beneath_what_the_agent_can_write() -> None:

@@ -188,6 +188,18 @@ async def test_a_workspace_that_outgrows_its_limit_stops_the_call(host: SandboxH
     assert await hands.bash("rm f*; sleep 0.4; echo room") == "room"
 
 
+async def test_neither_depth_nor_modes_hide_what_a_workspace_holds(host: SandboxHost) -> None:
+    host.kill_zygote()
+    host.options["workspace_bytes"] = 4 * 1024**2
+    host.start()
+    hands = Hands(host.driver(), "sesn_a")
+    dig = 'import os; [(os.mkdir("d"), os.chdir("d")) for _ in range(1100)]; open("f", "wb").write(bytes(3 << 20))'
+    fill = f"mkdir closed half; cd closed; python3 -c '{dig}'; cd ..; chmod 000 closed; exec 3> half/f; chmod 400 half"
+    said = await hands.refused("bash", command=f"{fill}; head -c 3M /dev/zero >&3; sync; sleep 1000")
+    assert "over its limit of 4,194,304; delete some files" in said
+    await hands.until("stat -c %a closed half", "0\n400")  # as they are but while they are looked at
+
+
 async def test_what_grows_in_the_background_is_stopped_too(host: SandboxHost) -> None:
     host.kill_zygote()
     host.options["workspace_bytes"] = 4 * 1024**2

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import os
 import signal
-import stat
 import time
 from collections.abc import Callable
 from typing import Protocol
 
-from outrider.sandbox import linux
+from outrider.sandbox import linux, walk
 from outrider.sandbox.options import ShimOptions
 from outrider.sandbox.reactor import Reactor
 
 GROWING = ("workspace", "outputs", "memory", "layer")
 """What an agent can fill, of the directories that a session may have."""
 IDLE_FACTOR = 5  # how much less often a sandbox without running calls is looked at
+UNCOUNTABLE = "?"
+TANGLED = "can't be measured, because its directories are very deep and are moved about; make them less deep"
 NEARLY_FULL = "the disk that holds the sandboxes is nearly full; free some space on the server, then try again"
 
 
@@ -30,16 +31,8 @@ def low(path: str, share: float, least: int) -> bool:
 
 
 def used(directory: str) -> int:
-    """Bytes on disk of everything beneath, each file counted once a name; what can't be read counts as nothing."""
-    total = 0
-    for _, _, names, at in os.fwalk(directory, follow_symlinks=False, onerror=None):
-        for name in names:
-            try:
-                found = os.stat(name, dir_fd=at, follow_symlinks=False)
-            except OSError:
-                continue
-            total += found.st_blocks * 512 if stat.S_ISREG(found.st_mode) else 0
-    return total
+    """Bytes on disk of everything beneath, each file counted once a name. Raises as `walk.walk`."""
+    return sum(entry.status.st_blocks * 512 for entry in walk.walk(directory))
 
 
 class Watched(Protocol):
@@ -93,22 +86,29 @@ class Watch:
     def _measure(self) -> None:
         own = self._options["own"]
         places = [place for name in GROWING if os.path.isdir(place := os.path.join(own, name))]
-        began = time.monotonic()
-        self._disk_then = disk_used(self._options["own"])
+        began, disk = time.monotonic(), disk_used(own)
 
-        def done(total: int | None) -> None:
+        def done(said: str) -> None:
             # At most a twentieth of one core goes into counting.
             self._next_measurement = time.monotonic() + 20 * (time.monotonic() - began)
             self._measurement = None
-            self._judge(total)
+            if said == UNCOUNTABLE or said.isdigit():
+                self._disk_then = disk
+                self._judge(None if said == UNCOUNTABLE else int(said))
 
-        self._measurement = Measurement(self._reactor, places, done)
+        try:
+            self._measurement = Measurement(self._reactor, places, done)
+        except OSError:
+            return  # out of processes or descriptors: the next look does it
 
     def _judge(self, total: int | None) -> None:
-        limit, before, self._measured = self._options["workspace_bytes"], self._measured, total or 0
-        if total is None or total <= max(limit, before if before > limit else 0):
+        """None: it can't be counted, which is the agent's own doing, so it may be anything."""
+        limit, before = self._options["workspace_bytes"], self._measured
+        self._measured = limit + 1 if total is None else total
+        if total is not None and total <= max(limit, before if before > limit else 0):
             return
-        reason = f"stopped: the workspace holds {total:,} bytes, over its limit of {limit:,}; delete some files"
+        holds = TANGLED if total is None else f"holds {total:,} bytes, over its limit of {limit:,}; delete some files"
+        reason = f"stopped: the workspace {holds}"
         if self._watched.busy():
             self._watched.end_calls(reason)
         else:
@@ -121,15 +121,21 @@ def disk_used(path: str) -> int:
 
 
 class Measurement:
-    """Counts in a child process what directories hold, and gives the bytes to `done`; None if that failed."""
+    """Counts in a child process what directories hold, and gives the bytes in digits to `done`; UNCOUNTABLE if these
+    directories are why that failed, something else if anything else is. Raises OSError when there can be no child."""
 
-    def __init__(self, reactor: Reactor, directories: list[str], done: Callable[[int | None], None]) -> None:
+    def __init__(self, reactor: Reactor, directories: list[str], done: Callable[[str], None]) -> None:
         self._reactor = reactor
         self._done = done
         self._said = b""
         self._pipe, writer = os.pipe()
         shim = os.getpid()
-        self._pid = os.fork()
+        try:
+            self._pid = os.fork()
+        except OSError:
+            os.close(self._pipe)
+            os.close(writer)
+            raise
         if self._pid == 0:
             _count(directories, writer, shim)
         os.close(writer)
@@ -140,7 +146,7 @@ class Measurement:
         self._said += chunk
         if not chunk:
             self.end()
-            self._done(int(self._said) if self._said.isdigit() else None)
+            self._done(self._said.decode(errors="replace"))
 
     def end(self) -> None:
         self._reactor.forget(self._pipe)
@@ -154,7 +160,13 @@ def _count(directories: list[str], writer: int, shim: int) -> None:
         linux.die_with_parent(shim)
         os.dup2(writer, 3)
         linux.close_from(4)  # above all the session's lock: it must be free as soon as the shim is dead
-        total = sum(used(directory) for directory in directories)
-        os.write(3, str(total).encode())
+        os.write(3, _counted(directories).encode())
     finally:
         os._exit(0)
+
+
+def _counted(directories: list[str]) -> str:
+    try:
+        return str(sum(used(directory) for directory in directories))
+    except (walk.Moved, PermissionError):
+        return UNCOUNTABLE

@@ -1,0 +1,146 @@
+"""Walking over directories that an agent fills and may change at any moment: any depth, no link followed, and what it
+closed to its own user is opened for as long as that takes. Run as the files' owner, or as root. Standard library only.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
+HELD = 64
+"""So many directories on the way down are held by a descriptor each; beneath them the way back is `..`, looked at."""
+
+
+class Moved(Exception):
+    """So deep down a directory was moved while it was walked over: what was beside it can't be found any more."""
+
+
+class Entry(NamedTuple):
+    """`name` in the directory `at`, which is open until the next entry. `above`: the names of the directories on the
+    way there; it is the walk's own list."""
+
+    above: list[str]
+    name: str
+    at: int
+    status: os.stat_result
+
+
+@dataclass(slots=True)
+class _Level:
+    """A directory on the way. `at` is -1 while it is not held; `mode` is what it had, if it was opened up."""
+
+    at: int
+    key: tuple[int, int]
+    mode: int | None
+    folders: list[str] = field(default_factory=list[str])
+
+
+def opened(at: int | None, name: str, flags: int) -> int:
+    """As `os.open`, but never through a link. A file or directory that its owner may not open is opened up for a
+    moment."""
+    try:
+        return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
+    except PermissionError:
+        path = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
+    try:
+        return _opened_up(path, flags)
+    finally:
+        os.close(path)
+
+
+def _opened_up(path: int, flags: int) -> int:
+    mode, itself = os.fstat(path).st_mode, f"/proc/self/fd/{path}"
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    os.chmod(itself, stat.S_IMODE(mode) | 0o600)
+    try:
+        return os.open(itself, flags | os.O_CLOEXEC)
+    finally:
+        os.chmod(itself, stat.S_IMODE(mode))
+
+
+def _raised(_place: str, problem: OSError) -> None:
+    raise problem
+
+
+def walk(top: str, closed: Callable[[str, OSError], None] = _raised) -> Iterator[Entry]:
+    """All that is beneath the directory `top`, each directory before what is in it; what goes meanwhile may be left
+    out. `closed` hears of directories that can't be opened, by their path from `top`. Raises OSError and Moved."""
+    above: list[str] = []
+    levels = [_entered(opened(None, top, DIRECTORY))]
+    try:
+        yield from _listed(levels[-1], above)
+        while levels:
+            if not levels[-1].folders:
+                _leave(levels)
+                del above[-1:]
+                continue
+            name = levels[-1].folders.pop()
+            try:
+                below = _entered(opened(levels[-1].at, name, DIRECTORY))
+            except OSError as problem:
+                if problem.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):  # gone, or something else by now
+                    closed("/".join([*above, name]), problem)
+                continue
+            _descend(levels, below)
+            above.append(name)
+            yield from _listed(below, above)
+    finally:
+        for level in levels:
+            _let_go(level)
+
+
+def _entered(at: int) -> _Level:
+    try:
+        found = os.fstat(at)
+        mode = None
+        if not found.st_mode & stat.S_IXUSR and found.st_uid == os.geteuid() != 0:  # what is in it can't be looked at
+            os.fchmod(at, stat.S_IMODE(found.st_mode) | stat.S_IXUSR)
+            mode = stat.S_IMODE(found.st_mode)
+    except OSError:
+        os.close(at)
+        raise
+    return _Level(at, (found.st_dev, found.st_ino), mode)
+
+
+def _listed(level: _Level, above: list[str]) -> Iterator[Entry]:
+    with os.scandir(level.at) as entries:
+        for entry in entries:
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            if stat.S_ISDIR(status.st_mode):
+                level.folders.append(entry.name)
+            yield Entry(above, entry.name, level.at, status)
+
+
+def _descend(levels: list[_Level], below: _Level) -> None:
+    if len(levels) > HELD:
+        os.close(levels[-1].at)
+        levels[-1].at = -1
+    levels.append(below)
+
+
+def _leave(levels: list[_Level]) -> None:
+    if len(levels) > 1 and levels[-2].at < 0:
+        above = os.open("..", DIRECTORY | os.O_CLOEXEC, dir_fd=levels[-1].at)
+        levels[-2].at = above
+        found = os.fstat(above)
+        if (found.st_dev, found.st_ino) != levels[-2].key:
+            levels[-2].mode = None  # that of another directory
+            raise Moved("a directory was moved while it was looked at")
+    _let_go(levels.pop())
+
+
+def _let_go(level: _Level) -> None:
+    if level.at >= 0:
+        if level.mode is not None:
+            os.fchmod(level.at, level.mode)
+        os.close(level.at)
+        level.at = -1
