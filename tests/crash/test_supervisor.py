@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import resource
 import signal
 import stat
 import subprocess
@@ -71,6 +72,39 @@ def test_no_connection_is_refused_while_the_server_is_being_replaced(tree: Serve
         os.kill(pid, signal.SIGKILL)
         tree.until(lambda pid=pid: not alive(pid), "the server is dead")
         assert get(url).split()[0] == str(tree.until_replaced("server", pid))
+
+
+def test_a_tree_that_can_not_say_where_it_is_goes_on_and_says_it_later(tree: ServerProcess) -> None:
+    """As on a disk that is full, or can't be written to any more."""
+    before, said = tree.children(), len(tree.said())
+    in_the_way = tree.data / "server.new"
+    in_the_way.mkdir()
+    os.kill(before["vault"], signal.SIGKILL)
+    tree.until(lambda: "unpublished" in tree.said()[said:], "the tree says that it could not publish")
+    assert tree.children() == before
+    in_the_way.rmdir()
+    now = tree.until_replaced("vault", before["vault"])
+    assert tree.children() == {**before, "vault": now}
+
+
+def test_a_child_that_can_not_be_started_is_started_later_and_the_others_stay(tree: ServerProcess) -> None:
+    tree.until_settled()
+    before, said = tree.children(), len(tree.said())
+    limits = resource.prlimit(tree.process.pid, resource.RLIMIT_NOFILE)
+    most = 1 + len(before)  # as many as it waits for: it has all of these open, and can open nothing more
+    resource.prlimit(tree.process.pid, resource.RLIMIT_NOFILE, (most, limits[1]))
+    for role in ("vault", "zygote"):
+        os.kill(before[role], signal.SIGKILL)
+    for role in ("vault", "zygote"):
+        tree.until(lambda role=role: f"not-started role={role}" in tree.said()[said:], f"{role} could not be started")
+    resource.prlimit(tree.process.pid, resource.RLIMIT_NOFILE, limits)
+    after = {role: tree.until_replaced(role, before[role]) for role in ("vault", "zygote")}
+    assert tree.children() == {**before, **after}
+    assert [pid for pid in _children_of(tree.process.pid) if pid not in tree.children().values()] == []
+
+
+def _children_of(pid: int) -> list[int]:
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def test_children_die_with_a_killed_supervisor_and_a_new_one_starts_on_the_same_data_and_key(data: Path) -> None:

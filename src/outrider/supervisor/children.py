@@ -122,10 +122,12 @@ def exec_zygote(target: str, control: Path, options: Mapping[str, Any], path: It
     told = {"path": list(path), "target": target, "control": str(control), "options": {**options, **held}}
     fd = plan.memory_file("outrider-zygote", json.dumps(told).encode())
     parent = os.getpid()
-    pid = os.fork()
-    if pid == 0:
-        _become_zygote(fd, parent)
-    os.close(fd)
+    try:
+        pid = os.fork()
+        if pid == 0:
+            _become_zygote(fd, parent)
+    finally:
+        os.close(fd)
     return pid
 
 

@@ -19,6 +19,7 @@ from outrider.clock import rfc3339
 
 Form = Literal["text", "json"]
 
+WARNINGS = ("died", "not-started", "unpublished")
 _STAMP = "%Y-%m-%dT%H:%M:%S"
 _form: list[Form] = ["text"]
 _OWN_FACTS = ("time", "level", "logger", "message", "role", "pid")
@@ -97,7 +98,7 @@ def _json_line(event: str, facts: dict[str, object]) -> str:
     named = {f"child_{name}" if name in _OWN_FACTS else name: value for name, value in plain.items()}
     own = {
         "time": rfc3339(datetime.now(UTC)),
-        "level": "error" if event in ("refused", "gave-up") else "warning" if event == "died" else "info",
+        "level": "error" if event in ("refused", "gave-up") else "warning" if event in WARNINGS else "info",
         "logger": "outrider.supervisor",
         "message": event,
         "role": "supervisor",

@@ -68,9 +68,13 @@ class Plan:
 def memory_file(name: str, content: bytes) -> int:
     """A sealed anonymous file that survives an exec; its descriptor is the caller's to close."""
     fd = os.memfd_create(name, os.MFD_ALLOW_SEALING)
-    with os.fdopen(os.dup(fd), "wb") as file:
-        file.write(content)
-    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SEALS)
+    try:
+        with os.fdopen(os.dup(fd), "wb") as file:
+            file.write(content)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SEALS)
+    except OSError:
+        os.close(fd)
+        raise
     return fd
 
 

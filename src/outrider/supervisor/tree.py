@@ -12,6 +12,7 @@ import select
 import signal
 import time
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 
@@ -29,6 +30,7 @@ SHORT_LIFE = 1.0
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 5.0
 SHORT_LIVES_AT_START = 6
+PUBLISH_AGAIN = 1.0
 REFUSED = 2  # a child's exit code: what it was given is wrong, and will be wrong again
 HEAVY = (
     "anthropic",
@@ -95,6 +97,7 @@ class Tree:
         self._metrics_url: str | None = None
         self._wakeup = -1
         self._ending = False
+        self._publish_due: float | None = None
 
     def run(self) -> int:
         """Serve until told to stop; the exit code."""
@@ -149,21 +152,31 @@ class Tree:
         waiting = [child for child in self._children if child.pidfd < 0 and child.due <= now]
         for child in waiting:
             self._start(child)
-        if waiting:
+        if waiting or (self._publish_due is not None and self._publish_due <= now):
             self._publish()
 
     def _start(self, child: Child) -> None:
-        faults.point("supervisor.fork.before")
-        child.pid = child.role.begin()
-        faults.point("supervisor.fork.after")
-        child.pidfd = os.pidfd_open(child.pid)
+        """One that can't be started, for want of processes or descriptors, has had a short life."""
         child.born = self._monotonic()
+        try:
+            faults.point("supervisor.fork.before")
+            child.pid = child.role.begin()
+            faults.point("supervisor.fork.after")
+            child.pidfd = _watched(child.pid)
+        except OSError as error:
+            child.ended(self._monotonic())
+            say("not-started", role=child.role.name, reason=error, again_in=self._pause(child))
+            return
         self._poll.register(child.pidfd, select.POLLIN)
         say("started", role=child.role.name, pid=child.pid)
 
     def _next_due(self) -> float | None:
         dues = [child.due for child in self._children if child.pidfd < 0]
+        dues += [] if self._publish_due is None else [self._publish_due]
         return max(0.0, min(dues) - self._monotonic()) if dues else None
+
+    def _pause(self, child: Child) -> str:
+        return f"{max(0.0, child.due - self._monotonic()):.2f}s"
 
     def _wait(self, seconds: float | None) -> None:
         ready = {fd for fd, _ in self._poll.poll(None if seconds is None else seconds * 1000 + 1)}
@@ -183,16 +196,22 @@ class Tree:
         if code == REFUSED:
             child.lived, child.short_lives = False, SHORT_LIVES_AT_START
         cause = {"signal": -code} if code < 0 else {"code": code}
-        pause = None if self._ending or self._stop else f"{max(0.0, child.due - self._monotonic()):.2f}s"
+        pause = None if self._ending or self._stop else self._pause(child)
         say("died", role=child.role.name, pid=child.pid, **cause, again_in=pause)
 
     def _publish(self) -> None:
+        """A disk that is full, say, ends nothing: others hear later where we are."""
         alive: dict[str, object] = {child.role.name: child.pid for child in self._children if child.pidfd >= 0}
         facts: dict[str, object] = {"url": self._url, "supervisor": os.getpid(), "children": alive}
         facts["restarts"] = {child.role.name: child.deaths for child in self._children}
         if self._metrics_url is not None:
             facts["metrics"] = self._metrics_url
-        places.publish(self._plan.settings.data / "server.json", facts)
+        self._publish_due = None
+        try:
+            places.publish(self._plan.settings.data / "server.json", facts)
+        except OSError as error:
+            self._publish_due = self._monotonic() + PUBLISH_AGAIN
+            say("unpublished", reason=error, again_in=f"{PUBLISH_AGAIN:.2f}s")
 
     def _end(self) -> int:
         """Each child is told to end and waited for, last started first; a second signal kills."""
@@ -201,7 +220,8 @@ class Tree:
         killed = False
         for child in reversed(self._children):
             killed |= self._end_child(child)
-        (self._plan.settings.data / "server.json").unlink(missing_ok=True)
+        with suppress(OSError):  # such as of a disk that can't be written to any more
+            (self._plan.settings.data / "server.json").unlink()
         for number in STOPS_BY:
             signal.signal(number, signal.SIG_IGN)  # from here on a signal would only spoil the exit code
         say("ended")
@@ -226,6 +246,16 @@ class Tree:
     def _wait_for(self, child: Child) -> None:
         while child.pidfd >= 0:
             self._wait(None)
+
+
+def _watched(pid: int) -> int:
+    """The pidfd of a new child; without one it would be nobody's, and ends. Raises OSError."""
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
 
 
 def _import_heavy(played: Collection[str], more: Collection[str]) -> None:
