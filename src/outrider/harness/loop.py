@@ -227,18 +227,20 @@ class Driver:
         """Stop what runs, close what is open, end the turn; then the queue is looked at anew."""
         factory = self._journal.factory
         self._servers.stop()
-        stopped = await self._stop_request()
+        await self._stop_request()
         await self._mounting.stop()
         await self._bringing.stop()
         await self._stop_tools()
         if self._state.open_span is not None:
-            self._journal.stage(*(stopped.charge(factory) if stopped is not None else ()))
+            self._journal.stage(*(self._request.charge(factory) if self._request is not None else ()))
             self._journal.stage(span_end(factory, self._state.open_span, is_error=None))
         interrupted = events.text_blocks(events.INTERRUPTED_TEXT)
         self._journal.stage(*(close_call(factory, call, interrupted) for call in self._state.open_calls))
         interrupts = [item for item in self._state.queue if item.type == "user.interrupt"]
         self._journal.stage(*(factory.processed(item.id) for item in interrupts))
-        return await self._end_turn(EndTurn({"type": "end_turn"}))
+        released = await self._end_turn(EndTurn({"type": "end_turn"}))
+        self._request = None  # not before its end is stored: should these rows have to be made once more, it is charged
+        return released
 
     # -- the model
 
@@ -355,12 +357,10 @@ class Driver:
         except TimeoutError:
             self._journal.stage(*self._journal.factory.running())
 
-    async def _stop_request(self) -> Request | None:
-        request, self._request = self._request, None
-        if request is not None and request.task is not None:
-            request.task.cancel()
-            await asyncio.wait([request.task])
-        return request
+    async def _stop_request(self) -> None:
+        if self._request is not None and self._request.task is not None:
+            self._request.task.cancel()
+            await asyncio.wait([self._request.task])
 
     # -- tools
 
