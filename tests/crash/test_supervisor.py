@@ -8,6 +8,7 @@ import resource
 import signal
 import stat
 import subprocess
+import sys
 import urllib.request
 from collections.abc import Generator
 from pathlib import Path
@@ -221,6 +222,13 @@ def test_the_first_key_is_made_once_and_is_its_owners_alone(tree: ServerProcess)
     assert stat.S_IMODE(place.stat().st_mode) == 0o600
     assert place.stat().st_uid == os.geteuid()
     assert get(tree.until_up()).split()[2] == hashlib.sha256(tree.key().encode()).hexdigest()
+
+
+def test_the_address_and_the_first_key_are_told_to_those_who_may_read_them(tree: ServerProcess) -> None:
+    words = [sys.executable, "-m", "outrider", "env", "--data", str(tree.data)]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("OUTRIDER_")}
+    said = subprocess.check_output(words, env=environment, text=True, timeout=DEADLINE)
+    assert said == f"export ANTHROPIC_BASE_URL={tree.until_up()}\nexport ANTHROPIC_API_KEY={tree.key()}\n"
 
 
 def test_a_given_first_key_reaches_the_server_as_a_digest_only_and_is_written_nowhere(data: Path) -> None:

@@ -5,19 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import signal
 import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Generator, Sequence
-from contextlib import asynccontextmanager, closing, contextmanager
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from outrider import config
+from outrider.cli.doctor_sandbox import sandbox
 from outrider.cli.doctor_services import database, nats
 from outrider.cli.findings import Findings
 from outrider.cli.options import data_option
@@ -53,9 +53,10 @@ def doctor(
     yes: bool,
     data: Path | None,
 ) -> None:
-    """Check this host: sandboxes and their limits, model endpoints, the database, NATS where it is set, disk.
+    """Check this host: sandboxes, model endpoints, the database, NATS where it is set, disk.
 
-    Each model probe is one short streaming request with a tool. Exit code 3: no isolation here; 1: another failure.
+    Each limit of a sandbox is tried, in one with small limits. Each model probe is one short streaming request with a
+    tool. Exit code 3: no isolation here; 1: another failure.
 
     With --learn-package-hosts: run each installed package manager (apt, cargo, gem, go, npm, pip) in a sandbox, see
     which hosts it asks for a small package, and write them into the config file, for environments that let package
@@ -68,7 +69,7 @@ def doctor(
         place = config.place_of_config(environment, settings.data)
         _learn(settings, place, found, _asked(managers, examples, variables), sure=yes)
         sys.exit(1 if found.failed else 0)
-    isolated = _sandbox(settings, found)
+    isolated = sandbox(settings, found)
     if settings.database_url is None:
         _database(settings, found)
     else:
@@ -105,64 +106,6 @@ def _pairs(option: str, given: Sequence[str]) -> list[tuple[str, str]]:
     return [(name, text) for name, _, text in parts]
 
 
-# -- sandboxes
-
-
-def _sandbox(settings: Settings, found: Findings) -> bool:
-    with tempfile.TemporaryDirectory(prefix="outrider-doctor-") as name:
-        place = Path(name)
-        place.chmod(0o711)
-        with _zygote(settings, place):
-            return asyncio.run(_try_sandbox(settings, place, found))
-
-
-@contextmanager
-def _zygote(settings: Settings, place: Path) -> Generator[None]:
-    """A zygote of our own, forked before anything heavy is imported."""
-    from outrider.sandbox import plan, zygote
-
-    options = plan.zygote_options(place / "root", place / "run", settings.limits, strict=settings.strict_sandbox)
-    pid = os.fork()
-    if pid == 0:
-        try:
-            zygote.main(str(place / "z.sock"), options)
-        finally:
-            os._exit(1)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGTERM)
-        os.waitpid(pid, 0)
-
-
-async def _try_sandbox(settings: Settings, place: Path, found: Findings) -> bool:
-    from outrider.ports.sandbox import ToolCall
-    from outrider.sandbox.driver import BubblewrapSandboxes
-
-    sandboxes = BubblewrapSandboxes(place / "root", place / "z.sock", place / "run", settings.limits)
-    able = await sandboxes.probe()
-    if not able.available:
-        found.bad(f"sandbox: {able.problem}", able.fix)
-        return False
-    start = time.monotonic()
-    call = ToolCall("sevt_doctor", "sthr_doctor", "bash", {"command": "id -u; ls /"})
-    try:
-        async with asyncio.timeout(CALL_SECONDS):
-            outcome = await sandboxes.execute("sesn_doctor", call, epoch=1)
-    except (OutriderError, TimeoutError) as error:
-        found.bad(f"sandbox: a first command failed: {error}")
-        return False
-    took = (time.monotonic() - start) * 1000
-    await sandboxes.delete("sesn_doctor")
-    if outcome.is_error:
-        found.bad(f"sandbox: a first command failed: {outcome.content[0]['text']}")
-        return False
-    found.good(f"sandbox: {able.isolation} (first command after {took:.0f} ms)")
-    for limit, how in able.limits.items():
-        found.note(f"{limit}: {how}")
-    return True
-
-
 # -- database and disk
 
 
@@ -173,13 +116,15 @@ def _database(settings: Settings, found: Findings) -> None:
     try:
         with closing(sqlite3.connect(f"file:{settings.database}?mode=ro", uri=True)) as db:
             (said,) = db.execute("PRAGMA quick_check(1)").fetchone()
-    except sqlite3.Error as error:
+    except sqlite3.OperationalError as error:
         found.bad(f"database: {settings.database}: {error}", "is this the user that the server runs as?")
         return
+    except sqlite3.DatabaseError as error:
+        said = str(error)
     if said == "ok":
         found.good(f"database: {settings.database} is sound ({settings.database.stat().st_size // 1024} kB)")
     else:
-        found.bad(f"database: {settings.database}: {said}", "stop the server and restore a backup")
+        found.bad(f"database: {settings.database} is damaged: {said}", "stop the server and restore a backup")
 
 
 def _disk(settings: Settings, found: Findings) -> None:

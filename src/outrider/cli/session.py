@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -40,12 +41,19 @@ def tail(session_id: str, once: bool, data: Path | None) -> None:
                 seen.add(event.id)
             show.event(event)
         for event in stream or ():
-            if getattr(event, "id", None) not in seen:
+            if _about(event) not in seen:
                 show.event(event)
     except anthropic.APIError as error:
         raise click.ClickException(reason(error, found)) from None
     except KeyboardInterrupt:
         return
+
+
+def _about(event: Any) -> str | None:
+    """The id of the event that this is, or that it shows a part of."""
+    if event.type == "event_start":
+        return event.event.id
+    return event.event_id if event.type == "event_delta" else getattr(event, "id", None)
 
 
 @session.command()

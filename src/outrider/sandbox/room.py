@@ -17,6 +17,9 @@ from outrider.sandbox.reactor import Reactor
 
 GROWING = ("workspace", "outputs", "memory", "layer")
 """What an agent can fill, of the directories that a session may have."""
+UNSEEN_SECONDS = 5.0
+"""What others free on the same disk hides for so long what a session with running calls writes."""
+UNSEEN_FACTOR = 60  # how much longer where no call runs
 IDLE_FACTOR = 5  # how much less often a sandbox without running calls is looked at
 UNCOUNTABLE = "?"
 TANGLED = "can't be measured, because its directories are very deep and are moved about; make them less deep"
@@ -58,7 +61,7 @@ class Watch:
         self._on = False
         self._measurement: Measurement | None = None
         self._measured = 0
-        self._next_measurement = 0.0
+        self._next_measurement = self._measured_at = 0.0
         self._disk_then = 0
 
     def begin(self) -> None:
@@ -79,8 +82,10 @@ class Watch:
         self._reactor.after(options["watch"] * (1 if self._watched.busy() else IDLE_FACTOR), self._look)
 
     def _may_have_grown(self) -> bool:
-        """The disk as a whole is cheap to ask: the session can't have grown by more than it did."""
+        """The disk as a whole is cheap to ask: unless others freed some, the session can't have grown more."""
         limit = self._options["workspace_bytes"]
+        if time.monotonic() >= self._measured_at + UNSEEN_SECONDS * (1 if self._watched.busy() else UNSEEN_FACTOR):
+            return True
         return self._measured > limit or disk_used(self._options["own"]) - self._disk_then > limit // 64
 
     def _measure(self) -> None:
@@ -93,7 +98,7 @@ class Watch:
             self._next_measurement = time.monotonic() + 20 * (time.monotonic() - began)
             self._measurement = None
             if said == UNCOUNTABLE or said.isdigit():
-                self._disk_then = disk
+                self._disk_then, self._measured_at = disk, began
                 self._judge(None if said == UNCOUNTABLE else int(said))
 
         try:
