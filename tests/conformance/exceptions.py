@@ -120,7 +120,6 @@ EXCEPTIONS: tuple[Exempt, ...] = (
         "WebhookSessionThreadCreated*",
         "RedactedBlock.*",
     ),
-    *differs("told", "no request can put one among a deployment's first events", "DeploymentSystemMessageEvent.*"),
     *not_yet("told", OUTCOMES, "*OutcomeEvaluation*", "*UserDefineOutcome*", "*Rubric.*"),
     *not_yet("told", WORKFLOWS, "WorkflowRun*", "*WorkflowRunErrorObject.*", "SessionThread*.workflow_run_id"),
     *not_yet(

@@ -314,6 +314,34 @@ def test_a_manual_run_makes_a_session_that_works(client: Anthropic, parts: Parts
     assert after == made  # a manual run moves nothing
 
 
+@requirement("deployments:events:system")
+def test_a_system_message_among_the_first_events_reaches_the_model(
+    client: Anthropic, stage: Stage, parts: Parts
+) -> None:
+    model = stage.put(f"pro-deployed-{next(_numbers)}", Turn("Done."))
+    brief: Any = {"type": "system.message", "content": [{"type": "text", "text": "Be brief."}]}
+    agent = client.beta.agents.create(name="pro", model=model).id
+    made = parts.deploy(agent=agent, initial_events=[SAY, brief])
+    assert made.to_dict()["initial_events"] == [SAY, brief]
+    run = client.beta.deployments.run(made.id)
+    assert run.session_id is not None
+    events = client.beta.sessions.events
+    with events.stream(run.session_id) as stream:
+        seen = [event.type for event in events.list(run.session_id)]
+        if "session.status_idle" not in seen:
+            seen += [event.type for event in itertools.takewhile(lambda e: e.type != "session.status_idle", stream)]
+    assert "system.message" in seen
+    (asked,) = stage.requests(model)
+    said = [(one["role"], [block["text"] for block in one["content"]][-1]) for one in asked["messages"]]
+    assert said == [("user", "Go."), ("system", "Be brief.")]
+    for wrong in ([brief, SAY], [SAY, brief, brief], [brief]):
+        with refused(400, "events"):
+            parts.deploy(agent=agent, initial_events=wrong)
+    reason = "model_does_not_support_mid_conversation_system"
+    with refused(400, reason, error_code=reason):
+        parts.deploy(initial_events=[SAY, brief])
+
+
 @requirement("deployments:run:error")
 def test_a_run_that_makes_no_session_says_why(client: Anthropic, parts: Parts) -> None:
     vault = client.beta.vaults.create(display_name="v").id

@@ -40,6 +40,7 @@ def test_ids_are_unique_and_well_formed() -> None:
 def test_every_entry_is_one_plain_sentence_with_a_known_source() -> None:
     for entry in ALL.values():
         assert entry.sentence.endswith("."), entry.id
+        assert not entry.note.endswith("."), entry.id  # the page puts one
         assert entry.source in ("sdk", "inferred", "observed") or entry.source.startswith("docs: "), entry.id
 
 

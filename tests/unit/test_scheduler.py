@@ -253,10 +253,10 @@ async def _shut_server_out(scene: Scene) -> None:
     await scene.ask(environments.update, config, environment_id=scene.environment)
 
 
-async def _uploaded(scene: Scene) -> None:
+async def _uploaded(scene: Scene, *, expires_at: str | None = None) -> None:
     """A file and a skill."""
     now, most = scene.clock.now(), 1_000
-    file = FileRecord(W, "file_1", now, None, None, "a.txt", "text/plain", 1, True, True, "file_1")
+    file = FileRecord(W, "file_1", now, expires_at, None, "a.txt", "text/plain", 1, True, True, "file_1")
     version = SkillVersion(W, "skill_1", "skver_1", now, "greeting", "How to greet", 1)
     for one in (file.id, version.id):
         await scene.store.announce_file(W, one, now)
@@ -267,6 +267,7 @@ async def _uploaded(scene: Scene) -> None:
 
 SERVER = {"mcp_servers": [{"type": "url", "name": "s", "url": "https://mcp.example/"}]}
 TOOLS = {"tools": [{"type": "mcp_toolset", "mcp_server_name": "s"}, {"type": "agent_toolset_20260401"}]}
+TOOLS_ALONE = {"tools": [{"type": "agent_toolset_20260401"}]}
 SKILLS = {"skills": [{"type": "custom", "skill_id": "skill_1"}]}
 
 
@@ -309,6 +310,27 @@ async def test_a_scheduled_run_that_can_not_work_pauses_its_deployment_until_it_
     assert (await scene.changes())[-3:] == [
         *("deployment_run.started", "deployment_run.failed", "deployment.paused"),
     ]
+
+
+async def _spend_a_while(scene: Scene) -> None:
+    scene.clock.advance(3600)
+
+
+@requirement("deployments:auto-pause")
+@pytest.mark.parametrize("happens", [_delete_file, _spend_a_while])
+@pytest.mark.parametrize("named", ["initial_events", "resources"])
+async def test_a_file_that_is_gone_or_has_expired_is_not_found_wherever_it_is_named(
+    happens: Callable[[Scene], Awaitable[None]], named: str
+) -> None:
+    scene = Scene()
+    await _uploaded(scene, expires_at="2026-06-01T10:30:00.000000Z")
+    block = {"type": "document", "source": {"type": "file", "file_id": "file_1"}}
+    shown: dict[str, Any] = {"initial_events": [{"type": "user.message", "content": [block]}]}
+    given: dict[str, Any] = {"resources": [{"type": "file", "file_id": "file_1"}]}
+    await scene.deploy(of_agent=TOOLS_ALONE, **(shown if named == "initial_events" else given))
+    await happens(scene)
+    await scene.pass_by(600)
+    assert await scene.error() == "file_not_found_error"
 
 
 async def test_a_refusal_that_names_no_cause_to_mend_lets_the_schedule_go_on() -> None:

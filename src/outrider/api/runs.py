@@ -23,6 +23,7 @@ from outrider.ports.log import SessionKey
 from outrider.resources.agents import agent_object
 from outrider.resources.deployments import fields_of, reason_for, session_request, tokens_of
 from outrider.resources.environments import check_offers_resources, check_reaches_servers, environment_object
+from outrider.resources.events import named_files
 from outrider.resources.sessions import new_session
 
 Error = dict[str, str]
@@ -128,7 +129,8 @@ async def _problem(services: Services, record: DeploymentRecord) -> Error | None
         _of_workspace,
         _of_agent_and_environment,
         _of_vaults,
-        _of_resources,
+        _of_files,
+        _of_memory_stores,
     )
     for check in checks:
         if (error := await check(services, record.workspace, body)) is not None:
@@ -178,21 +180,25 @@ async def _of_vaults(services: Services, workspace: str, body: dict[str, Any]) -
     return None
 
 
-async def _of_resources(services: Services, workspace: str, body: dict[str, Any]) -> Error | None:
-    for one in body["resources"]:
-        error = await _of_resource(services, workspace, one)
-        if error is not None:
-            return error
+async def _of_files(services: Services, workspace: str, body: dict[str, Any]) -> Error | None:
+    """Those that it mounts, and those that its first messages show."""
+    given = [one["file_id"] for one in body["resources"] if one["type"] == "file"]
+    named = [*given, *named_files(body["initial_events"])]
+    found = {file.id: file for file in await services.files.files_named(workspace, named)}
+    now = services.clock.now()
+    for one in named:
+        if one not in found:
+            return _error("file_not_found", f"File {one} not found.")
+        if not found[one].lasts(now):
+            return _error("file_not_found", f"File {one} has expired.")
     return None
 
 
-async def _of_resource(services: Services, workspace: str, resource: dict[str, Any]) -> Error | None:
-    if resource["type"] == "file" and await services.files.file(workspace, resource["file_id"]) is None:
-        return _error("file_not_found", f"File {resource['file_id']} not found.")
-    if resource["type"] == "memory_store":
-        store = await services.memories.memory_store(workspace, resource["memory_store_id"])
+async def _of_memory_stores(services: Services, workspace: str, body: dict[str, Any]) -> Error | None:
+    for one in (given for given in body["resources"] if given["type"] == "memory_store"):
+        store = await services.memories.memory_store(workspace, one["memory_store_id"])
         if store is None:
-            return _error("session_resource_not_found", f"Memory store {resource['memory_store_id']} not found.")
+            return _error("session_resource_not_found", f"Memory store {one['memory_store_id']} not found.")
         if store.archived_at is not None:
             return _error("memory_store_archived", f"Memory store {store.id} is archived.")
     return None

@@ -36,6 +36,10 @@ class FileRecord:
     counted: bool
     blob: str | None
 
+    def lasts(self, now: str) -> bool:
+        """Whether it has not expired."""
+        return self.blob is not None and (self.expires_at is None or self.expires_at > now)
+
 
 @dataclass(frozen=True, slots=True)
 class OutputRecord:

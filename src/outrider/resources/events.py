@@ -62,7 +62,7 @@ def check_named(
 def _checked(block: Mapping[str, Any], file: FileRecord | None, now: str, field: str) -> int:
     if file is None:
         raise NotFound(f"{field}: File {block['source']['file_id']} not found.")
-    if file.blob is None or (file.expires_at is not None and file.expires_at <= now):
+    if not file.lasts(now):
         raise NotFound(f"{field}: File {file.id} has expired.", error_code="file_expired")
     image = block["type"] == "image"
     fits = file.mime_type in IMAGES if image else file.mime_type == PDF or file.mime_type.startswith("text/")

@@ -148,7 +148,7 @@ def _copy(key: SessionKey, copy: FileCopy) -> Steps[None]:
     if (yield from run("hold_file", names)) != 1:
         raise NotFound(f"File {copy.source} not found.")
     (source,) = _files((yield from rows("file", names)))
-    if source.blob is None or (source.expires_at is not None and source.expires_at <= copy.created_at):
+    if not source.lasts(copy.created_at):
         raise NotFound(f"File {copy.source} has expired.", error_code="file_expired")
     own = replace(
         source, id=copy.id, created_at=copy.created_at, expires_at=None, session=key.session, counted=False

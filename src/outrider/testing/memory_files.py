@@ -81,7 +81,7 @@ class MemoryFiles(MemoryAnswers, KnowsSessions):
         source = self._files.get((key.workspace, copy.source))
         if source is None:
             raise NotFound(f"File {copy.source} not found.")
-        if source.blob is None or (source.expires_at is not None and source.expires_at <= copy.created_at):
+        if not source.lasts(copy.created_at):
             raise NotFound(f"File {copy.source} has expired.", error_code="file_expired")
         return replace(
             source, id=copy.id, created_at=copy.created_at, expires_at=None, session=key.session, counted=False

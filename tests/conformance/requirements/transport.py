@@ -74,7 +74,7 @@ LEDGER = (
         "transport:workspace:delete",
         "A closed workspace is erased with all that is in it, whoever dies on the way.",
         INFERRED,
-        "Our own extra.",
+        "our own extra",
     ),
     met(
         "transport:retry:erased",
@@ -181,7 +181,7 @@ LEDGER = (
         "transport:retry:no-5xx-after-commit",
         "No request that was carried out is answered with a 5xx.",
         INFERRED,
-        "not shown over the whole API yet",
+        "shown by requests made at random; what is answered when a database fails in a commit is not",
     ),
     met(
         "transport:rate:create",

@@ -12,7 +12,7 @@ LEDGER = (
     met("webhooks:thin", "An event names what changed and says nothing of its content.", HOOKS),
     met("webhooks:attempts", "What is not answered with a 2xx is tried up to three times, with pauses.", HOOKS),
     met("webhooks:attempts:dropped", "After three attempts an event is dropped.", HOOKS),
-    met("webhooks:resend", "A dropped or delivered event can be sent again by hand.", INFERRED, "Our own extra."),
+    met("webhooks:resend", "A dropped or delivered event can be sent again by hand.", INFERRED, "our own extra"),
     met("webhooks:redirect", "A redirect is not followed, and disables the endpoint at once.", HOOKS),
     met(
         "webhooks:private",
@@ -37,13 +37,13 @@ LEDGER = (
         "An endpoint may subscribe to every event type of the SDK.",
         SDK,
         "Those that never happen on this server are refused, with the reason: pending sessions, outcomes,"
-        " threads of multiagent sessions, user profiles, external keys, deleted agents and deployments.",
+        " threads of multiagent sessions, user profiles, external keys, deleted agents and deployments",
     ),
     differs(
         "webhooks:organization",
         "Organization endpoints (`/v1/organizations/webhooks`) carry user profiles' and external keys' events.",
         SDK,
-        "There are no organizations, user profiles or external keys here: 404. `organization_id` is always `outrider`.",
+        "there are no organizations, user profiles or external keys here: 404; `organization_id` is always `outrider`",
     ),
     met("webhooks:events:session", "A session's statuses and its life are told.", HOOKS),
     met("webhooks:events:thread", "A thread's end of turn and its end are told, with its id.", HOOKS),

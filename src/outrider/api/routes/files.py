@@ -188,7 +188,7 @@ async def _file(call: Call) -> FileRecord:
 
 async def content(call: Call) -> FileReply:
     record = await _file(call)
-    if record.blob is None or (record.expires_at is not None and record.expires_at <= call.services.clock.now()):
+    if record.blob is None or not record.lasts(call.services.clock.now()):
         raise NotFound(f"File {record.id} has expired.", error_code="file_expired")
     if not record.downloadable:
         raise InvalidRequest(f"File {record.id} is not downloadable.", error_code="file_not_downloadable")

@@ -213,7 +213,9 @@ def opening(
     opening = factory.internal(events.CREATED, facts | {key: said for key, said in logged.items() if said})
     state = State()
     apply(state, as_row(opening, 1, 0))
-    return opening, admit(state, request.initial_events, factory, {}, trace=call.trace, files=files)
+    takes_system = call.services.models.profile(agent["model"]["id"]).mid_conversation_system
+    first = request.initial_events
+    return opening, admit(state, first, factory, {}, allow_system=takes_system, trace=call.trace, files=files)
 
 
 async def get(call: Call) -> Reply:
