@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
@@ -9,11 +10,14 @@ from contextlib import asynccontextmanager
 import pytest
 from postgres_trial import empty_database
 
+from outrider.clock import SystemClock
 from outrider.doorbell.nats import NatsExchange
-from outrider.doorbell.postgres import PostgresExchange
+from outrider.doorbell.postgres import FAILURES, PostgresExchange
+from outrider.ids import MonotonicIds
 from outrider.ports.doorbell import Exchange
 from outrider.ports.store import StorePorts
-from outrider.store.postgres import PostgresStore
+from outrider.session.feed import Feed
+from outrider.store.postgres import PostgresStore, problems
 from outrider.testing.doorbell_suite import EXCHANGE_CONTRACTS
 from outrider.testing.exchange_trial import ExchangeContract, ExchangeTrial, OnCommit
 from outrider.testing.memory_log import MemoryStore
@@ -86,3 +90,25 @@ async def trial(request: pytest.FixtureRequest) -> ExchangeTrial:
 @pytest.mark.parametrize("contract", EXCHANGE_CONTRACTS, ids=lambda contract: contract.__name__)
 async def test_the_exchange_keeps_its_contract(contract: ExchangeContract, trial: ExchangeTrial) -> None:
     await contract(trial)
+
+
+async def test_listening_is_tried_again_after_whatever_the_store_takes_for_a_lost_connection() -> None:
+    """Such as an answer that is none of PostgreSQL's."""
+    assert all(issubclass(one, FAILURES) for one in problems.LOST)
+    asked = asyncio.Semaphore(0)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.release()
+        await reader.read(8)
+        writer.write(b"R\x00\x00\x00\x05\x00")  # a way to authenticate, cut short
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        exchange = PostgresExchange(f"postgresql://user:word@127.0.0.1:{port}/none?sslmode=disable", "nobody")
+        store, clock, ids = MemoryStore(), SystemClock(), MonotonicIds()
+        feed = Feed(store, clock, ids, lambda _, body: body, replay_window=0.0, heartbeat=20.0)
+        async with asyncio.timeout(10), exchange.opened(feed):
+            for _ in range(3):
+                await asked.acquire()

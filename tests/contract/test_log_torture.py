@@ -123,7 +123,8 @@ class Player:
 
     def surrender(self) -> Operation:
         key, worker = self._random.choice(KEYS), self._random.choice(WORKERS)
-        return lambda store: store.surrender(key, worker)
+        epoch = self._random.choice([None, self.lease().epoch])
+        return lambda store: store.surrender(key, worker, epoch=epoch)
 
     def update(self) -> Operation:
         key, events = self._random.choice(KEYS), self.events()

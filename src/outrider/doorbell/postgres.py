@@ -22,7 +22,14 @@ HEADS, WAKES, DELETED = "outrider_heads", "outrider_wakes", "outrider_deleted"
 CONNECT_SECONDS = 5.0
 ASK_SECONDS = 3.0  # after so long a silence the server is asked whether it is there, and has as long to answer
 WAITING_MOST = 256  # deletions kept while there is no connection
-FAILURES = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+FAILURES = (
+    OSError,
+    TimeoutError,
+    EOFError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # the driver lost its place in the protocol
+)
 
 log = logging.getLogger("outrider.doorbell")
 

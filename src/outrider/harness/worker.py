@@ -164,7 +164,7 @@ class Worker:
         """Not given up before it worked: a session that is owned but not driven would stand still."""
         while True:
             try:
-                return await self._hands.log.surrender(lease.key, lease.worker)
+                return await self._hands.log.surrender(lease.key, lease.worker, epoch=lease.epoch)
             except OutriderError as error:
                 log.warning("session %s could not be surrendered: %s", lease.key.session, error)
                 await asyncio.sleep(PAUSE_SECONDS)

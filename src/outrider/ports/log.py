@@ -266,8 +266,9 @@ class EventLog(Protocol):
         """
         ...
 
-    async def surrender(self, key: SessionKey, worker: str) -> None:
-        """Make one session runnable again if `worker` owns it; for an owner that has lost its place in the log."""
+    async def surrender(self, key: SessionKey, worker: str, *, epoch: int | None = None) -> None:
+        """Make one session runnable again if `worker` owns it; for an owner that has lost its place in the log, which
+        says its `epoch`: what its worker has claimed anew since is not its own."""
         ...
 
     async def owned(self, worker: str) -> list[SessionKey]:

@@ -244,6 +244,17 @@ async def an_owner_can_surrender_one_session_but_not_anothers(trial: Trial) -> N
 
 
 @contract
+async def an_owner_that_was_fenced_off_surrenders_nothing_of_what_its_worker_has_claimed_since(trial: Trial) -> None:
+    first = await trial.owned("sesn_1", worker="worker_1")
+    await trial.store.surrender(first.key, "worker_1")
+    (again,) = await trial.store.claim("worker_1", limit=1)
+    await trial.store.surrender(first.key, "worker_1", epoch=first.epoch)
+    assert await trial.store.owned("worker_1") == [first.key]
+    await trial.store.surrender(first.key, "worker_1", epoch=again.epoch)
+    assert await trial.store.runnable() == 1
+
+
+@contract
 async def a_session_of_another_workspace_is_not_claimed_by_name(trial: Trial) -> None:
     await trial.session("sesn_1", workspace="wrkspc_a", wake=True)
     assert await trial.store.claim("worker_1", limit=1, key=SessionKey("wrkspc_b", "sesn_1")) == []

@@ -211,9 +211,9 @@ class MemoryStore(MemoryRecords, MemoryPlacements):
             kept.epoch += 1
         return len(lost)
 
-    async def surrender(self, key: SessionKey, worker: str) -> None:
+    async def surrender(self, key: SessionKey, worker: str, *, epoch: int | None = None) -> None:
         kept = self._kept.get(key)
-        if kept is not None and kept.worker == worker:
+        if kept is not None and kept.worker == worker and epoch in (None, kept.epoch):
             kept.worker = None
 
     async def owned(self, worker: str) -> list[SessionKey]:

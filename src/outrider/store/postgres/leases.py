@@ -37,6 +37,6 @@ async def bury(tx: Transaction, worker: str, writer: str) -> int:
     return len(logs)
 
 
-async def surrender(tx: Transaction, key: SessionKey, worker: str, writer: str) -> None:
-    if await tx.run("surrender", named(key, worker=worker)):
+async def surrender(tx: Transaction, key: SessionKey, worker: str, epoch: int | None, writer: str) -> None:
+    if await tx.run("surrender", named(key, worker=worker, epoch=epoch)):
         await tx.run("tell_of_waiting", {"writer": writer})

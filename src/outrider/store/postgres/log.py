@@ -150,8 +150,8 @@ class PostgresLog:
     async def bury(self, worker: str) -> int:
         return await self._writer.run(partial(leases.bury, worker=worker, writer=self._writer.name))
 
-    async def surrender(self, key: SessionKey, worker: str) -> None:
-        await self._writer.run(partial(leases.surrender, key=key, worker=worker, writer=self._writer.name))
+    async def surrender(self, key: SessionKey, worker: str, *, epoch: int | None = None) -> None:
+        await self._writer.run(partial(leases.surrender, key=key, worker=worker, epoch=epoch, writer=self._writer.name))
 
     async def owned(self, worker: str) -> list[SessionKey]:
         found = await self._readers.fetch("owned", {"worker": worker}, list)

@@ -64,8 +64,8 @@ def bury(tx: Transaction, worker: str) -> int:
     return tx.run("let_wait", {"worker": worker})
 
 
-def surrender(tx: Transaction, key: SessionKey, worker: str) -> int:
-    return tx.run("surrender", named(key) | {"worker": worker})
+def surrender(tx: Transaction, key: SessionKey, worker: str, epoch: int | None) -> int:
+    return tx.run("surrender", named(key) | {"worker": worker, "epoch": epoch})
 
 
 def _own(tx: Transaction, worker: str, log: int) -> Lease:

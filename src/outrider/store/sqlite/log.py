@@ -138,8 +138,8 @@ class SqliteLog:
     async def bury(self, worker: str) -> int:
         return await self._writer.run(partial(leases.bury, worker=worker))
 
-    async def surrender(self, key: SessionKey, worker: str) -> None:
-        await self._writer.run(partial(leases.surrender, key=key, worker=worker))
+    async def surrender(self, key: SessionKey, worker: str, *, epoch: int | None = None) -> None:
+        await self._writer.run(partial(leases.surrender, key=key, worker=worker, epoch=epoch))
 
     async def owned(self, worker: str) -> list[SessionKey]:
         return await self._readers.fetch("owned", {"worker": worker}, _keys)

@@ -50,9 +50,12 @@ INSERT INTO workers (worker, beats, buried) VALUES (:worker, 0, true)
 ON CONFLICT (worker) DO UPDATE SET buried = true;
 
 -- name: surrender
--- Let one session wait again, if this worker owns it.
+-- Let one session wait again, if this worker owns it, under this epoch if one is said.
 UPDATE wakes SET worker = NULL
-WHERE worker = :worker AND log = (SELECT log FROM heads WHERE workspace = :workspace AND session = :session);
+WHERE worker = :worker AND log = (
+    SELECT log FROM heads
+    WHERE workspace = :workspace AND session = :session AND epoch = coalesce(CAST(:epoch AS bigint), epoch)
+);
 
 -- name: tell_of_waiting
 -- Other processes hear, with the commit, that somebody waits for an owner.

@@ -74,9 +74,12 @@ INSERT INTO workers (worker, beats, buried) VALUES (:worker, 0, 1)
 ON CONFLICT (worker) DO UPDATE SET buried = 1;
 
 -- name: surrender
--- Let one session wait again, if this worker owns it.
+-- Let one session wait again, if this worker owns it, under this epoch if one is said.
 UPDATE wakes SET worker = NULL
-WHERE worker = :worker AND log = (SELECT log FROM heads WHERE workspace = :workspace AND session = :session);
+WHERE worker = :worker AND log = (
+    SELECT log FROM heads
+    WHERE workspace = :workspace AND session = :session AND epoch = coalesce(CAST(:epoch AS INTEGER), epoch)
+);
 
 -- name: runnable
 -- How many sessions wait for an owner.
