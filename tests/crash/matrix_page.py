@@ -39,8 +39,9 @@ epochs that never fall, statuses by the table, and at rest at the end. What was 
 was sent again. Each command counts itself in a file: at most once, and exactly once where its result says that it
 worked. What clients saw on each connection is held against the log too, and after the deletion no file is left.
 
-Points that such a session does not come to are killed before and after by tests of their own, on each run of the
-test suite; they are listed at the end.
+Points that such a session does not come to are killed before and after by tests of their own, which are listed at the
+end with their signal. Each runs in every run of the test suite, on one of its stores, which changes each second day
+(`OUTRIDER_TEST_SEED` chooses); none of them has NATS.
 
 Recovery is the time from the kill to the session's next event (after a freeze of a second: from its end). A frozen
 owner is only noticed after 3 s; a dead one at once, so that what is measured there is mostly the start of a process on
@@ -133,10 +134,12 @@ def render(results: dict[str, Any]) -> str:
         "",
         "## Points killed elsewhere",
         "",
-        "| Test in `tests/crash` | Points, before and after each |",
-        "|---|---|",
+        "| Test in `tests/crash` | Signal | Stores, in turn | Points, before and after each |",
+        "|---|---|---|---|",
     ]
-    lines += [f"| `{test}` | {', '.join(f'`{one}`' for one in sorted(places))} |" for test, places in KILLED_IN.items()]
+    for test, kills in KILLED_IN.items():
+        places = ", ".join(f"`{one}`" for one in sorted(kills.places))
+        lines.append(f"| `{test}` | {kills.signal} | {', '.join(kills.stores)} | {places} |")
     return "\n".join(lines) + "\n"
 
 

@@ -325,8 +325,13 @@ def _services(stack: ExitStack, store: str) -> dict[str, str]:
 
 
 def sqlite_rows(path: Path, session: str) -> list[Row]:
+    return [_row(found) for found in sqlite_select(path, ROWS, session)]
+
+
+def sqlite_select(path: Path, statement: str, value: str) -> list[tuple[Any, ...]]:
+    """`{name}` in the statement stands for the value."""
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10.0)) as db:
-        return [_row(found) for found in db.execute(ROWS.format(name="?"), (session,)).fetchall()]
+        return db.execute(statement.format(name="?"), (value,)).fetchall()
 
 
 class PostgresRows:
@@ -337,8 +342,11 @@ class PostgresRows:
         self._link = self._loop.run_until_complete(connections.to_read(url))
 
     def rows(self, session: str) -> list[Row]:
-        found = self._loop.run_until_complete(self._link.fetch(ROWS.format(name="$1"), session))
-        return [_row(tuple(one)) for one in found]
+        return [_row(found) for found in self.select(ROWS, session)]
+
+    def select(self, statement: str, value: str) -> list[tuple[Any, ...]]:
+        found = self._loop.run_until_complete(self._link.fetch(statement.format(name="$1"), value))
+        return [tuple(one) for one in found]
 
     def close(self) -> None:
         self._loop.run_until_complete(self._link.close())

@@ -20,6 +20,8 @@ from live_server import Server, Stage, data_directory, serving
 from session_talk import Talk
 
 from outrider.models.scripted.script import ToolUse, Turn
+from outrider.testing.leaks.disguises import disguises
+from outrider.testing.leaks.places import files
 from outrider.testing.postgres_server import PostgresServer
 from outrider.testing.server_process import end_sandboxes
 
@@ -178,17 +180,21 @@ def goes_on(done: Talk, busy: Talk, before: tuple[list[str], list[str]]) -> None
     assert done.history()[-1].type == "session.status_idle"
 
 
+def with_credential(server: Server) -> None:
+    vaults = server.client().beta.vaults
+    auth: Any = {"type": "static_bearer", "token": CANARY, "mcp_server_url": "https://mcp.example.com/mcp"}
+    vaults.credentials.create(vaults.create(display_name="kept").id, auth=auth)
+
+
 def test_secrets_come_along_as_ciphertext_and_are_read_with_the_key_alone(stage: Stage) -> None:
     with data_directory() as data:
         kept, again, there = data.parent / "backup", data.parent / "e", ("--data", str(data.parent / "e"))
         with serving(data, environment(stage), config="") as server:
-            vaults = server.client().beta.vaults
-            auth: Any = {"type": "static_bearer", "token": CANARY, "mcp_server_url": "https://mcp.example.com/mcp"}
-            vaults.credentials.create(vaults.create(display_name="kept").id, auth=auth)
+            with_credential(server)
             assert outrider("backup", str(kept), "--data", str(data)).returncode == 0
             assert outrider("backup", str(data.parent / "v"), "--only", "vault", "--data", str(data)).returncode == 0
         assert {file.name for file in (data.parent / "v").iterdir()} == {"secrets.db", "manifest.json"}
-        assert not [file for file in kept.iterdir() if CANARY.encode() in file.read_bytes()]
+        assert files([kept], disguises(CANARY.encode())).hits == []
         restored = outrider("restore", str(kept), "--as-original", *there)
         assert "put the vault's key back" in restored.stdout, restored.stderr
         assert (again / "node").read_text() == (data / "node").read_text()
@@ -258,8 +264,11 @@ def test_a_backup_of_postgresql_is_restored_only_where_it_harms_nothing(stage: S
         kept, there = data.parent / "backup", ("--data", str(data.parent / "e"))
         refused("no server's data in the database", "backup", str(kept), "--data", str(data), database=used)
         with serving(data, environment(stage) | named(used)) as server:
-            new_talk(server, "none")
+            talk = new_talk(server, "none")
+            with_credential(server)
             assert outrider("backup", str(kept), "--data", str(data), database=used).returncode == 0
+        assert files([kept], disguises(CANARY.encode())).hits == []
+        assert str(kept / "heads.copy.zst") in files([kept], {talk.id.encode()}).hits
         refused("is not empty (it holds ", "restore", str(kept), *there, database=used)
         refused("name an empty database in OUTRIDER_DATABASE_URL", "restore", str(kept), *there)
         whole = (kept / "manifest.json").read_text()

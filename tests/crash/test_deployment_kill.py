@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from anthropic import Anthropic
 from kill_matrix import RUNS
+from kill_stores import Database
 from live_server import KEY, Stage
 from sdk_clients import sdk_client
 
@@ -132,8 +133,8 @@ def opened(count: int, database: str | None) -> Generator[Scene]:
 
 
 @pytest.fixture(scope="module")
-def alone() -> Generator[Scene]:
-    with opened(1, None) as scene:
+def alone(database: Database) -> Generator[Scene]:
+    with opened(1, database.url or None) as scene:
         yield scene
 
 

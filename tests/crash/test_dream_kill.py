@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from anthropic import Anthropic
 from kill_matrix import DREAMS
+from kill_stores import SEED, Database
 from live_server import KEY, Stage
 from sdk_clients import sdk_client
 
@@ -22,6 +23,8 @@ from outrider.testing.stops import Stops
 MODEL = "dreamer"
 STEPS = ("add", "begin", "put", "decide", "close", "settle")
 POINTS = [f"dream.{step}.{when}" for step in STEPS for when in ("before", "after")]
+UNOPENED = ("dream.begin.after", "dream.put.before", "dream.put.after")
+"""Killed there on a store that servers share, the next one waits for ten seconds, in case somebody else goes on."""
 DEADLINE = 30.0
 WRITES = Turn(ToolUse("bash", {"command": "cd /mnt/memory/notes && echo -n new >> b.md"}))
 
@@ -80,22 +83,24 @@ class Scene:
 
 
 @pytest.fixture(scope="module")
-def scene() -> Generator[Scene]:
+def scene(database: Database) -> Generator[Scene]:
     with Stops() as stops, Stage().open() as stage, data_directory() as place:
         stage.put(MODEL, decide=decide)
         environment = {"OUTRIDER_API_KEY": KEY, "OUTRIDER_MODEL_URL": stage.url, "OUTRIDER_MODEL_KEY": "model-key"}
-        with running_server(place, environment=environment, faults=stops.theirs) as server:
+        with running_server(place, environment=environment | database.environment, faults=stops.theirs) as server:
             server.until_up()
             yield Scene(server, stops)
 
 
 @requirement("dreams:once")
 @pytest.mark.timeout(180)
-def test_a_dream_that_is_killed_at_every_step_happens_once(scene: Scene) -> None:
+def test_a_dream_that_is_killed_at_every_step_happens_once(scene: Scene, database: Database) -> None:
     thread, made = scene.asking()
-    scene.stops.want(POINTS[0])
+    left_out = set(UNOPENED) - {UNOPENED[SEED % 3]} if database.url else set[str]()
+    points = [point for point in POINTS if point not in left_out]
+    scene.stops.want(points[0])
     thread.start()
-    for point, following in zip(POINTS, [*POINTS[1:], None], strict=True):
+    for point, following in zip(points, [*points[1:], None], strict=True):
         scene.kill_at(point, following)
     thread.join(DEADLINE)
     (dream,) = made

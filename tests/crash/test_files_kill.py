@@ -12,6 +12,7 @@ from pathlib import Path
 import anthropic
 import pytest
 from kill_matrix import FILES
+from kill_stores import Database
 from live_server import KEY, Stage
 from session_talk import Talk
 
@@ -24,7 +25,6 @@ from outrider.ports.log import SessionKey
 from outrider.ports.records import Page
 from outrider.store.blobs.local import LocalBlobs
 from outrider.store.cold import Freezer
-from outrider.store.sqlite import SqliteStore
 from outrider.store.upkeep import Upkeep
 from outrider.testing.server_process import ServerProcess, data_directory, running_server
 from outrider.testing.stops import Stops
@@ -41,13 +41,13 @@ def stops() -> Generator[Stops]:
 
 
 @pytest.fixture(scope="module")
-def server(stops: Stops) -> Generator[ServerProcess]:
+def server(stops: Stops, database: Database) -> Generator[ServerProcess]:
     with data_directory() as data, Stage().open() as stage:
         stage.put(MODEL, Turn(ToolUse("bash", {"command": "echo kept > /mnt/session/outputs/kept"})), Turn("Done."))
         data.mkdir(mode=0o711)
         (data / "config.toml").write_text("[server]\ndownloadable_uploads = true\n")
         environment = {"OUTRIDER_API_KEY": KEY, "OUTRIDER_MODEL_URL": stage.url, "OUTRIDER_MODEL_KEY": "model-key"}
-        with running_server(data, environment=environment, faults=stops.theirs) as server:
+        with running_server(data, environment=environment | database.environment, faults=stops.theirs) as server:
             server.until_settled()
             yield server
 
@@ -80,7 +80,9 @@ def killed_at(server: ServerProcess, stops: Stops, point: str, act: Callable[[],
 
 @pytest.mark.timeout(120)
 @pytest.mark.anyio
-async def test_killed_at_any_step_no_file_is_doubled_or_without_its_bytes(server: ServerProcess, stops: Stops) -> None:
+async def test_killed_at_any_step_no_file_is_doubled_or_without_its_bytes(
+    server: ServerProcess, stops: Stops, database: Database
+) -> None:
     url = server.until_up()
     expected: dict[str, bytes] = {}
     with anthropic.Anthropic(base_url=url, api_key=KEY, max_retries=0) as client:
@@ -107,7 +109,7 @@ async def test_killed_at_any_step_no_file_is_doubled_or_without_its_bytes(server
         for name, content in expected.items():
             assert client.files.download(name).read() == content
     server.end()
-    await nothing_is_left_over(server.data, expected)
+    await nothing_is_left_over(server.data, database, expected)
 
 
 def skills_are_whole_or_not_there(server: ServerProcess, stops: Stops, client: anthropic.Anthropic) -> None:
@@ -142,7 +144,7 @@ def collected(server: ServerProcess, stops: Stops, point: str, client: anthropic
     return {made.id: b"kept\n"}
 
 
-async def nothing_is_left_over(data: Path, expected: dict[str, bytes]) -> None:
+async def nothing_is_left_over(data: Path, database: Database, expected: dict[str, bytes]) -> None:
     """Two days later, by the upkeep's clock. A server that was killed while it erased may leave an empty directory."""
     blobs, clock = LocalBlobs(data / "blobs"), ManualClock()
     clock.advance(10 * 365 * 86_400)
@@ -150,7 +152,7 @@ async def nothing_is_left_over(data: Path, expected: dict[str, bytes]) -> None:
     async def delete(_key: SessionKey, _before: str) -> bool:
         return False
 
-    async with await SqliteStore.open(data / "outrider.db") as store:
+    async with await database.opened(data) as store:
         await Upkeep(store, blobs, Freezer(store, blobs), Retention(), clock, delete).when_due()
         records = await store.files(store.default_workspace, Page(limit=99))
         assert {record.id for record in records} == expected.keys()

@@ -10,9 +10,9 @@ from typing import Any
 import anthropic
 import pytest
 from kill_matrix import GIVEN
+from kill_stores import Database
 from killing import killed_at
 from live_server import KEY, Stage, data_directory
-from matrix_scene import sqlite_rows
 from matrix_tree import Tree
 from session_talk import Talk
 from turns import every, said, text_of
@@ -34,9 +34,10 @@ def commands(request: Request) -> Turn:
 
 
 class Scene:
-    def __init__(self, tree: Tree, stops: Stops) -> None:
+    def __init__(self, tree: Tree, stops: Stops, database: Database) -> None:
         self.tree = tree
         self.stops = stops
+        self.database = database
         self.client = anthropic.Anthropic(base_url=tree.url, api_key=KEY, max_retries=8, timeout=20.0)
         tools: Any = [{"type": "agent_toolset_20260401"}]
         self.agent = self.client.beta.agents.create(name="killed", model="killed", tools=tools).id
@@ -64,16 +65,16 @@ class Scene:
 
 
 @pytest.fixture(scope="module")
-def scene() -> Generator[Scene]:
+def scene(database: Database) -> Generator[Scene]:
     with Stage().open() as stage, data_directory() as data, Stops() as stops:
         stage.put("killed", decide=commands)
         data.rmdir()
         keys = {"OUTRIDER_API_KEY": KEY, "OUTRIDER_MODEL_URL": stage.url, "OUTRIDER_MODEL_KEY": "model-key"}
-        tree = Tree(data, keys, stops)
+        tree = Tree(data, keys | database.environment, stops)
         try:
             tree.start()
             tree.until_up()
-            made = Scene(tree, stops)
+            made = Scene(tree, stops, database)
             yield made
             made.client.close()
         finally:
@@ -95,7 +96,7 @@ def test_whoever_is_killed_there_the_session_has_its_files_whole_and_what_is_tak
     assert [one.to_dict()["mount_path"] for one in listed] == ["/mnt/session/uploads/late"]
     assert len(talk.client.beta.files.list(scope_id=talk.id).data) == 1
     assert not every(talk.history(), "session.error")
-    assert check(sqlite_rows(scene.tree.data / "outrider.db", talk.id), acknowledged=[]) == []
+    assert check(scene.database.rows(scene.tree.data, talk.id), acknowledged=[]) == []
     holding = [path for path in scene.tree.data.rglob("*") if path.is_file() and canary in path.read_bytes()]
     assert point == "resource.drop.after" or holding == [], "its bytes are the sweep's then"
     scene.client.beta.sessions.delete(talk.id)

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import ast
-import os
-from collections.abc import Generator
-from datetime import UTC, datetime
+from collections.abc import Generator, Iterable
 from importlib import import_module
 from itertools import product
 from pathlib import Path
 
 import pytest
-from kill_matrix import KILLED_IN, Cell, cells, run, sample
+from kill_matrix import KILLED_IN, Cell, Kills, cells, run, sample
+from kill_stores import SEED, store_of
 from matrix_scene import STORES, Scene, scene_on
 
 import outrider
 from outrider import faults
 
-SEED = int(os.environ.get("OUTRIDER_TEST_SEED", datetime.now(UTC).toordinal()))
 KILLED, FROZEN = "SIGKILL", "SIGSTOP"
 SHARED = ("postgres", "postgres+nats")
 PAIR = SHARED[SEED % 2]
@@ -42,8 +40,21 @@ def test_the_points_listed_in_code_and_tried_are_the_same() -> None:
     assert points_in_code() == faults.POINTS
     for store, signal in product(STORES, (KILLED, FROZEN)):
         known = {cell.point for cell in cells(store) if cell.signal == signal}
-        elsewhere = {point for test in KILLED_IN for point in import_module(test.removesuffix(".py")).POINTS}
-        assert known | elsewhere == faults.POINTS
+        assert known | points_of(KILLED_IN.values()) == faults.POINTS
+        here = [kills for kills in KILLED_IN.values() if kills.signal == signal and store in kills.stores]
+        assert known | points_of(here) == faults.POINTS or signal == FROZEN or store == "postgres+nats"
+
+
+def points_of(kills: Iterable[Kills]) -> set[str]:
+    return {f"{place}.{when}" for one in kills for place in one.places for when in ("before", "after")}
+
+
+@pytest.mark.parametrize("test", KILLED_IN)
+def test_what_is_killed_elsewhere_is_killed_there_on_each_of_its_stores(test: str) -> None:
+    module, kills = import_module(test.removesuffix(".py")), KILLED_IN[test]
+    assert points_of([kills]) == set(module.POINTS)
+    assert {store_of(test, seed) for seed in range(4)} == set(kills.stores)
+    assert "database: Database" in (Path(__file__).parent / test).read_text()
 
 
 def test_a_sample_holds_no_point_twice_and_changes_with_its_seed() -> None:

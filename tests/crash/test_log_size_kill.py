@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from kill_matrix import MOVES
+from kill_stores import Database
 
 from outrider.ports.blobs import BlobPrefix
 from outrider.ports.log import HistoryQuery, SessionKey
@@ -19,8 +20,6 @@ from outrider.store.blobs.local import LocalBlobs
 from outrider.store.bodies import LARGEST_IN_ROW, Bodies
 from outrider.store.cold import Freezer
 from outrider.store.deep import deepen
-from outrider.store.opening import Store
-from outrider.store.sqlite import SqliteStore
 from outrider.store.strays import sweep
 from outrider.testing.postgres_server import PostgresServer
 from outrider.testing.stops import Stops
@@ -50,7 +49,7 @@ async def opened(bodies):
         from outrider.store.postgres import PostgresStore
         return await PostgresStore.open(url, on_commit=bodies.committed)
     from outrider.store.sqlite import SqliteStore
-    return await SqliteStore.open(place / "log.db", on_commit=bodies.committed)
+    return await SqliteStore.open(place / "outrider.db", on_commit=bodies.committed)
 
 async def main():
     blobs = LocalBlobs(place / "blobs")
@@ -75,30 +74,23 @@ asyncio.run(main())
 """
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def url(request: pytest.FixtureRequest) -> str:
-    if request.param == "sqlite":
-        return ""
-    server: PostgresServer = request.getfixturevalue("postgres")
-    return server.url(server.database())
-
-
-async def reopened(url: str, place: Path) -> Store:
-    if url:
-        from outrider.store.postgres import PostgresStore
-
-        return await PostgresStore.open(url)
-    return await SqliteStore.open(place / "log.db")
+@pytest.fixture
+def fresh(database: Database, request: pytest.FixtureRequest) -> Database:
+    """For each test its own."""
+    if not database.url:
+        return database
+    postgres: PostgresServer = request.getfixturevalue("postgres")
+    return Database(postgres.url(postgres.database()))
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("point", POINTS)
 async def test_killed_at_any_point_no_row_is_lost_doubled_or_without_its_body(
-    point: str, url: str, tmp_path: Path
+    point: str, fresh: Database, tmp_path: Path
 ) -> None:
-    acknowledged = killed_at(point, url, tmp_path)
+    acknowledged = killed_at(point, fresh.url, tmp_path)
     blobs = LocalBlobs(tmp_path / "blobs")
-    rows = await reopened(url, tmp_path)
+    rows = await fresh.opened(tmp_path)
     store = deepen(rows, Bodies(blobs), Freezer(rows, blobs), blobs)
     try:
         await sweep(rows, blobs)

@@ -12,11 +12,11 @@ from typing import Any
 import anthropic
 import pytest
 from kill_matrix import MEMORY
+from kill_stores import Database
 from live_server import KEY, Stage
 from session_talk import Talk
 
 from outrider.models.scripted.script import ToolUse, Turn
-from outrider.testing.postgres_server import PostgresServer
 from outrider.testing.server_process import ServerProcess, data_directory, running_server
 from outrider.testing.stops import Stops
 
@@ -24,6 +24,7 @@ MODEL = "memory"
 POINTS = sorted(f"{place}.{when}" for place in MEMORY for when in ("before", "after"))
 TIMES = {"memory.write": (2,), "memory.settle": (1, 2), "shim.settle": (2,)}
 """Which times of a session: it settles its memory when that is mounted, and again after three writes to it."""
+TRIED = [(point, time) for point in POINTS for time in TIMES.get(point.rpartition(".")[0], (1,))]
 UNBEGUN = ("memory.mount", "memory.settle.before #1", "memory.settle.after #1")
 """Killed between the intent to run the call and its run: nobody runs it then."""
 WRITTEN = "canary-5c1d7e"
@@ -37,24 +38,14 @@ def stops() -> Generator[Stops]:
         yield stops
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
-def server(stops: Stops, request: pytest.FixtureRequest) -> Generator[ServerProcess]:
+@pytest.fixture(scope="module")
+def server(stops: Stops, database: Database) -> Generator[ServerProcess]:
     with data_directory() as data, Stage().open() as stage:
         stage.put(MODEL, Turn(ToolUse("bash", {"command": COMMANDS})), Turn("Done."))
         environment = {"OUTRIDER_API_KEY": KEY, "OUTRIDER_MODEL_URL": stage.url, "OUTRIDER_MODEL_KEY": "model-key"}
-        if request.param == "postgres":
-            database: PostgresServer = request.getfixturevalue("postgres")
-            environment["OUTRIDER_DATABASE_URL"] = database.url(database.database(), tcp=True)
-        with running_server(data, environment=environment, faults=stops.theirs) as server:
+        with running_server(data, environment=environment | database.environment, faults=stops.theirs) as server:
             server.until_settled()
             yield server
-
-
-def tried(server: ServerProcess) -> list[tuple[str, int]]:
-    """Where a process is killed; on PostgreSQL only what is another there."""
-    every = [(point, time) for point in POINTS for time in TIMES.get(point.rpartition(".")[0], (1,))]
-    postgres = not (server.data / "outrider.db").exists()
-    return [one for one in every if not postgres or one[0].startswith("memory.write")]
 
 
 @pytest.mark.timeout(180)
@@ -63,7 +54,7 @@ def test_killed_at_any_step_what_an_agent_wrote_is_stored_once(server: ServerPro
     with anthropic.Anthropic(base_url=url, api_key=KEY, max_retries=8) as client:
         agent = client.beta.agents.create(name="kill", model=MODEL, tools=[{"type": "agent_toolset_20260401"}]).id
         place = client.beta.environments.create(name="kill").id
-        for point, times in tried(server):
+        for point, times in TRIED:
             store = client.beta.memory_stores.create(name="notes").id
             for path in ("/seed.md", "/old.md"):
                 client.beta.memory_stores.memories.create(store, path=path, content="seed")

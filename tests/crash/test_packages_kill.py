@@ -9,9 +9,9 @@ from typing import Any
 import anthropic
 import pytest
 from kill_matrix import EQUIPS
+from kill_stores import Database
 from killing import killed_at
 from live_server import KEY, Stage, data_directory
-from matrix_scene import sqlite_rows
 from matrix_tree import Tree
 from registries import registries
 from session_talk import Talk
@@ -53,9 +53,10 @@ def commands(request: Request) -> Turn:
 
 
 class Scene:
-    def __init__(self, tree: Tree, stops: Stops) -> None:
+    def __init__(self, tree: Tree, stops: Stops, database: Database) -> None:
         self.tree = tree
         self.stops = stops
+        self.database = database
         self.client = anthropic.Anthropic(base_url=tree.url, api_key=KEY, max_retries=8, timeout=20.0)
         tools: Any = [{"type": "agent_toolset_20260401"}]
         self.agent = self.client.beta.agents.create(name="killed", model="killed", tools=tools).id
@@ -70,17 +71,17 @@ class Scene:
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Generator[Scene]:
+def scene(tmp_path_factory: pytest.TempPathFactory, database: Database) -> Generator[Scene]:
     place = tmp_path_factory.mktemp("registries")
     with registries(place) as port, Stage().open() as stage, data_directory() as data, Stops() as stops:
         stage.put("killed", decide=commands)
         data.rmdir()
         keys = {"OUTRIDER_API_KEY": KEY, "OUTRIDER_MODEL_URL": stage.url, "OUTRIDER_MODEL_KEY": "model-key"}
-        tree = Tree(data, keys, stops, CONFIG.format(port=port))
+        tree = Tree(data, keys | database.environment, stops, CONFIG.format(port=port))
         try:
             tree.start()
             tree.until_up()
-            made = Scene(tree, stops)
+            made = Scene(tree, stops, database)
             yield made
             made.client.close()
         finally:
@@ -95,4 +96,4 @@ def test_whoever_is_killed_there_the_session_has_its_packages_whole(scene: Scene
     (found,) = every(talk.history(), "agent.tool_result")
     assert text_of(found) == "hello from pip\nonce"
     assert not every(talk.history(), "session.error")
-    assert check(sqlite_rows(scene.tree.data / "outrider.db", talk.id), acknowledged=[]) == []
+    assert check(scene.database.rows(scene.tree.data, talk.id), acknowledged=[]) == []

@@ -10,9 +10,9 @@ import anthropic
 import pytest
 from git_server import GitServer
 from kill_matrix import MOUNTS
+from kill_stores import Database
 from killing import killed_at
 from live_server import KEY, Stage, data_directory
-from matrix_scene import sqlite_rows
 from matrix_tree import Tree
 from session_talk import Talk
 from turns import every, said, text_of
@@ -35,9 +35,10 @@ url = "https://localhost:{port}"
 
 
 class Scene:
-    def __init__(self, tree: Tree, stops: Stops, url: str) -> None:
+    def __init__(self, tree: Tree, stops: Stops, database: Database, url: str) -> None:
         self.tree = tree
         self.stops = stops
+        self.database = database
         self.url = url
         self.client = anthropic.Anthropic(base_url=tree.url, api_key=KEY, max_retries=8, timeout=20.0)
         self.agent = self.client.beta.agents.create(name="killed", model="killed", tools=TOOLSET).id
@@ -55,7 +56,7 @@ class Scene:
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Generator[Scene]:
+def scene(tmp_path_factory: pytest.TempPathFactory, database: Database) -> Generator[Scene]:
     place = tmp_path_factory.mktemp("git")
     outside = Authority(place)
     host = GitServer(place / "repositories")
@@ -73,11 +74,11 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Generator[Scene]:
         stage.put("killed", Turn(ToolUse("bash", {"command": command})), Turn("Done."))
         keys = {"OUTRIDER_API_KEY": KEY, "OUTRIDER_MODEL_URL": stage.url, "SSL_CERT_FILE": str(trusted)}
         data.rmdir()
-        tree = Tree(data, keys, stops, CONFIG.format(port=host.port))
+        tree = Tree(data, keys | database.environment, stops, CONFIG.format(port=host.port))
         try:
             tree.start()
             tree.until_up()
-            made = Scene(tree, stops, host.url("team/app", "localhost"))
+            made = Scene(tree, stops, database, host.url("team/app", "localhost"))
             yield made
             made.client.close()
         finally:
@@ -95,6 +96,6 @@ def test_whoever_is_killed_there_the_session_gets_its_repository_and_runs_its_co
     (result,) = every(history, "agent.tool_result")
     assert text_of(result) == "hello\nonce"
     assert not every(history, "session.error")
-    rows = sqlite_rows(scene.tree.data / "outrider.db", talk.id)
+    rows = scene.database.rows(scene.tree.data, talk.id)
     assert check(rows, acknowledged=[]) == []
     scene.client.beta.sessions.delete(talk.id)

@@ -10,19 +10,18 @@ import threading
 from collections.abc import Generator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
 import pytest
 from anthropic import Anthropic
 from kill_matrix import KEEPS
+from kill_stores import SEED, Database
 
 from conformance.oauth_scene import Scene, running_scene
 from outrider.testing.server_process import ServerProcess, data_directory, running_server
 from outrider.testing.stops import Stops
 
-SEED = int(os.environ.get("OUTRIDER_TEST_SEED", datetime.now(UTC).toordinal()))
 TODAY = ("before", "after")[SEED % 2]
 """On which side of each write and call the vault is killed in this run: the other one is for another day."""
 POINTS = sorted(f"{place}.{when}" for place in KEEPS for when in ("before", "after"))
@@ -35,6 +34,7 @@ class Deployment:
     oauth: Scene
     stops: Stops
     client: Anthropic
+    database: Database
 
     def __post_init__(self) -> None:
         self.vault = self.client.beta.vaults.create(display_name="killed").id
@@ -92,14 +92,14 @@ class Deployment:
 
 
 @pytest.fixture(scope="module")
-def scene() -> Generator[Deployment]:
+def scene(database: Database) -> Generator[Deployment]:
     with running_scene() as oauth, data_directory() as data, Stops() as stops:
         data.mkdir(mode=0o711)
         (data / "config.toml").write_text('[mcp]\nallow_private = ["127.0.0.1"]\n')
-        with running_server(data, faults=stops.theirs) as server:
+        with running_server(data, environment=database.environment, faults=stops.theirs) as server:
             server.until_settled()
             with Anthropic(base_url=server.until_up(), api_key=server.key(), max_retries=8) as client:
-                yield Deployment(server, oauth, stops, client)
+                yield Deployment(server, oauth, stops, client, database)
 
 
 def test_a_credential_is_stored_changed_and_erased_once_whenever_the_vault_dies(scene: Deployment) -> None:
@@ -150,8 +150,7 @@ def test_what_the_vault_has_to_tell_is_told_whenever_it_dies(scene: Deployment) 
     with scene.killed_at(f"vault.forget.{TODAY}"):
         scene.api.retrieve(credential, vault_id=scene.vault)
     scene.api.retrieve(credential, vault_id=scene.vault)
-    with closing(sqlite3.connect(f"file:{scene.server.data}/outrider.db?mode=ro", uri=True)) as db:
-        told = db.execute("SELECT type FROM changes WHERE object = ?", (credential,)).fetchall()
+    told = scene.database.select(scene.server.data, "SELECT type FROM changes WHERE object = {name}", credential)
     assert ("vault_credential.refresh_failed",) in told
 
 

@@ -15,6 +15,7 @@ import httpx2
 import pytest
 from apart import Deployment, Part, deployment
 from kill_matrix import TELLS
+from kill_stores import Database
 from live_server import KEY
 from sdk_clients import sdk_client
 from webhook_receiver import Came, Receiver, ask, delivery
@@ -50,11 +51,12 @@ def stops() -> Generator[Stops]:
 
 
 @pytest.fixture(scope="module")
-def server(stops: Stops) -> Generator[ServerProcess]:
+def server(stops: Stops, database: Database) -> Generator[ServerProcess]:
     with data_directory() as data:
         data.mkdir(mode=0o711)
         (data / "config.toml").write_text(CONFIG)
-        with running_server(data, environment={"OUTRIDER_API_KEY": KEY}, faults=stops.theirs) as server:
+        environment = {"OUTRIDER_API_KEY": KEY, **database.environment}
+        with running_server(data, environment=environment, faults=stops.theirs) as server:
             server.until_settled()
             yield server
 

@@ -14,6 +14,7 @@ from typing import Any
 import anthropic
 import pytest
 from kill_matrix import WORK
+from kill_stores import Database
 from live_server import KEY, Stage
 from session_talk import Talk
 from turns import TOOLSET
@@ -33,12 +34,12 @@ NO_HEARTBEAT = "NO_HEARTBEAT"
 
 
 @contextmanager
-def serving(stage: Stage, lease: int, stops: Stops) -> Generator[ServerProcess]:
+def serving(stage: Stage, lease: int, stops: Stops, database: Database) -> Generator[ServerProcess]:
     with data_directory() as data:
         data.mkdir(mode=0o711)
         (data / "config.toml").write_text(f"[limits]\nwork_lease = {lease}\nheartbeat = 0.5\n")
         environment = {"OUTRIDER_API_KEY": KEY, "OUTRIDER_MODEL_URL": stage.url, "OUTRIDER_MODEL_KEY": "model-key"}
-        with running_server(data, environment=environment, faults=stops.theirs) as server:
+        with running_server(data, environment=environment | database.environment, faults=stops.theirs) as server:
             server.until_settled()
             yield server
 
@@ -154,11 +155,11 @@ STEPS = {
 
 @requirement("work:lease")
 @pytest.mark.timeout(150)
-def test_killed_at_any_step_no_item_is_lost_or_doubled(stage: Stage) -> None:
+def test_killed_at_any_step_no_item_is_lost_or_doubled(stage: Stage, database: Database) -> None:
     assert set(STEPS) == WORK
-    with Stops() as stops, serving(stage, LONG, stops) as server:
+    with Stops() as stops, serving(stage, LONG, stops, database) as server:
         killed_at_all(server, stage, stops, [point for point in POINTS if not point.startswith("work.lapse")])
-    with Stops() as stops, serving(stage, 1, stops) as server:
+    with Stops() as stops, serving(stage, 1, stops, database) as server:
         killed_at_all(server, stage, stops, [point for point in POINTS if point.startswith("work.lapse")])
 
 

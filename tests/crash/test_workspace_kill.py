@@ -13,6 +13,7 @@ from typing import Any
 import httpx2
 import pytest
 from kill_matrix import DOOMS
+from kill_stores import Database
 from live_server import KEY
 from people import done, headers
 from sdk_clients import sdk_client
@@ -20,6 +21,7 @@ from sdk_clients import sdk_client
 from conformance.requirements import requirement
 from outrider import faults
 from outrider.testing.leaks.places import files
+from outrider.testing.postgres_server import dumped
 from outrider.testing.server_process import ServerProcess, data_directory, running_server
 from outrider.testing.stops import Stops
 
@@ -36,11 +38,11 @@ def stops() -> Generator[Stops]:
         yield stops
 
 
-def filled(server: ServerProcess) -> str:
+def filled(server: ServerProcess, told: dict[str, str]) -> str:
     """A workspace with two of everything, since a death may come after the first; closed."""
     url = server.until_up()
-    workspace = done(server.data, "workspaces", "create", WORD.decode())
-    key = done(server.data, "keys", "create", "k", "--scope", "admin", "--workspace", workspace)
+    workspace = done(server.data, "workspaces", "create", WORD.decode(), environment=told)
+    key = done(server.data, "keys", "create", "k", "--scope", "admin", "--workspace", workspace, environment=told)
     beta = sdk_client(url, key).beta
     agent = beta.agents.create(name=WORD.decode(), model="scripted/demo").id
     environment = beta.environments.create(name=WORD.decode()).id
@@ -50,7 +52,7 @@ def filled(server: ServerProcess) -> str:
         beta.vaults.credentials.create(vault, auth=auth)
         beta.sessions.create(agent=agent, environment_id=environment, title=WORD.decode())
         beta.files.upload(file=(f"{number}.txt", WORD * 10))
-    done(server.data, "workspaces", "archive", workspace)
+    done(server.data, "workspaces", "archive", workspace, environment=told)
     return workspace
 
 
@@ -63,14 +65,15 @@ def kill_at(server: ServerProcess, stops: Stops, point: str) -> None:
 
 
 @requirement("transport:workspace:delete")
-def test_killed_at_any_step_the_next_server_goes_on_until_nothing_is_left(stops: Stops) -> None:
+def test_killed_at_any_step_the_next_server_goes_on_until_nothing_is_left(stops: Stops, database: Database) -> None:
     assert {f"{place}.{when}" for place in DOOMS for when in ("before", "after")} == set(POINTS)
     assert set(POINTS) <= faults.POINTS
     with data_directory() as data:
         data.mkdir(mode=0o711)
-        with running_server(data, environment={"OUTRIDER_API_KEY": KEY}, faults=stops.theirs) as server:
+        environment = {"OUTRIDER_API_KEY": KEY, **database.environment}
+        with running_server(data, environment=environment, faults=stops.theirs) as server:
             server.until_settled()
-            workspace = filled(server)
+            workspace = filled(server, database.environment)
 
             def ask() -> int | None:
                 with suppress(httpx2.HTTPError):
@@ -92,3 +95,4 @@ def test_killed_at_any_step_the_next_server_goes_on_until_nothing_is_left(stops:
                 assert time.monotonic() < deadline
                 threading.Event().wait(0.1)
             assert files([data], [WORD]).hits == []
+            assert not database.url or WORD not in dumped(database.url)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 from anthropic import Anthropic
 
 from outrider.ports.sandbox import ToolCall
@@ -110,6 +111,9 @@ HIDES: dict[str, Callable[[bytes], bytes]] = {
     "base64 for addresses": lambda word: base64.urlsafe_b64encode(word + b"yz"),
     "percent": lambda word: "".join(f"%{byte:02X}" for byte in word).encode(),
     "gzip": lambda word: b"log line\n" + gzip.compress(b"it is " + word),
+    "zstd": lambda word: b"log line\n" + zstandard.compress(b"it is " + word),
+    "gzip in zstd": lambda word: zstandard.compress(b"a tar" + gzip.compress(b"it is " + word)),
+    "the beginning of zstd": lambda word: zstandard.compress(word + os.urandom(200_000).hex().encode())[:150_000],
     "UTF-16": lambda word: word.decode().encode("utf-16-le"),
 }
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import httpx2
@@ -22,7 +22,7 @@ from conformance.requirements import requirement
 from outrider.models.scripted.script import Text, ToolUse, Turn
 from outrider.testing.leaks.disguises import disguises, holds
 from outrider.testing.leaks.places import files
-from outrider.testing.postgres_server import PostgresServer, binaries
+from outrider.testing.postgres_server import PostgresServer, dumped
 
 CONFIG = "[limits]\nbackoff_first = 0.05\nsandbox_idle = 0.2\n"
 TOOLSET: Any = [{"type": "agent_toolset_20260401"}]
@@ -67,12 +67,7 @@ def scene(request: pytest.FixtureRequest) -> Generator[Scene]:
         postgres: PostgresServer = request.getfixturevalue("postgres")
         url = postgres.url(postgres.database(), tcp=True)
         environment["OUTRIDER_DATABASE_URL"] = url
-
-        def dumped() -> bytes:
-            command = [binaries() / "pg_dump", "--data-only", url]
-            return subprocess.run(command, check=True, capture_output=True, timeout=60).stdout
-
-        dump = dumped
+        dump = partial(dumped, url)
     with Stage().open() as stage, data_directory() as data:
         environment |= {"OUTRIDER_MODEL_URL": stage.url, "OUTRIDER_MODEL_KEY": "k"}
         with serving(data, environment, config=CONFIG) as server, server.client() as client:
@@ -115,6 +110,8 @@ def test_a_deleted_session_leaves_nothing(scene: Scene) -> None:
     talk.wait()
     beta.sessions.update(session.id, metadata={"word": None, "other": word})
     assert len(scene.holding(word)) >= 2
+    done(scene.server.data, "session", "cold", session.id, environment=scene.environment)
+    assert any("/cold" in place for place in scene.holding(word))
     beta.sessions.delete(session.id)
     scene.until_gone(word)
 

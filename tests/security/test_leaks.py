@@ -108,6 +108,7 @@ def test_a_backup_holds_no_canary_and_no_key(scene: Scene, tmp_path: Path) -> No
     sight = files([tmp_path / "b"], {*scene.wanted, key, key.partition(b":")[2]})
     assert sight.looked > 1
     assert (sight.hits, sight.blind) == ([], [])
+    assert str(tmp_path / "b" / "sandboxes.tar.zst") in files([tmp_path / "b"], {scene.may.encode()}).hits
 
 
 @pytest.mark.skipif(not ROOT, reason="others' memory is closed to an ordinary user")

@@ -12,7 +12,7 @@ from outrider.api.services import Services
 from outrider.ports.dreams import DreamRecord
 
 TICK_SECONDS = 0.5
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 10.0
 BATCH = 1_000
 
 

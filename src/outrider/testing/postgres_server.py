@@ -190,6 +190,12 @@ def _succeeds(command: Sequence[str | Path]) -> bool:
     return subprocess.run(command, capture_output=True, timeout=START_SECONDS, check=False).returncode == 0
 
 
+def dumped(url: str) -> bytes:
+    """All rows of a database, as text."""
+    command = [binaries() / "pg_dump", "--data-only", url]
+    return subprocess.run(command, check=True, capture_output=True, timeout=START_SECONDS).stdout
+
+
 @contextmanager
 def postgres_server(*, durable: bool = True) -> Generator[PostgresServer]:
     """A running server with an empty cluster. Not `durable`: nothing is synced to the disk, which is quicker."""

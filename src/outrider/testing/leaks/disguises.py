@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import base64
-import gzip
 import zlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+
+import zstandard
 
 _GZIP = b"\x1f\x8b\x08"
+_ZSTD = b"\x28\xb5\x2f\xfd"
+_PIECE = 1024 * 1024
 LARGEST_UNPACKED = 64 * 1024 * 1024
+DEEPEST = 2
+"""A backup is a compressed tar that holds what was compressed before."""
 
 
 def disguises(secret: bytes) -> set[bytes]:
@@ -25,22 +31,33 @@ def disguises(secret: bytes) -> set[bytes]:
     return found
 
 
-def holds(data: bytes, wanted: Iterable[bytes]) -> bool:
-    """Whether one of `wanted` is in the data, or in something compressed that begins in it."""
-    return any(one in data for one in wanted) or any(one in plain for plain in unpacked(data) for one in wanted)
+def holds(data: bytes, wanted: Collection[bytes], depth: int = DEEPEST) -> bool:
+    """Whether one of `wanted` is in the data, or in something compressed that begins in it, and so on inside."""
+    if any(one in data for one in wanted):
+        return True
+    return depth > 0 and any(holds(plain, wanted, depth - 1) for plain in unpacked(data))
 
 
-def unpacked(data: bytes) -> Iterable[bytes]:
-    """The gzip streams in the data, wherever they begin."""
-    start = data.find(_GZIP)
-    while start >= 0:
-        try:
-            yield zlib.decompressobj(wbits=31).decompress(data[start:], LARGEST_UNPACKED)
-        except zlib.error:
-            pass
-        start = data.find(_GZIP, start + 1)
+def unpacked(data: bytes) -> Iterator[bytes]:
+    """The gzip streams and zstd frames in the data, wherever they begin; of a broken frame, what comes before."""
+    for magic, unpack in ((_GZIP, _from_gzip), (_ZSTD, _from_zstd)):
+        start = data.find(magic)
+        while start >= 0:
+            if plain := unpack(memoryview(data)[start:]):
+                yield plain
+            start = data.find(magic, start + 1)
 
 
-def packed(data: bytes) -> bytes:
-    """For trying the search out."""
-    return gzip.compress(data)
+def _from_gzip(packed: memoryview) -> bytes:
+    try:
+        return zlib.decompressobj(wbits=31).decompress(packed, LARGEST_UNPACKED)
+    except zlib.error:
+        return b""
+
+
+def _from_zstd(packed: memoryview) -> bytes:
+    found = bytearray()
+    with suppress(zstandard.ZstdError), zstandard.ZstdDecompressor().stream_reader(packed) as plain:
+        while len(found) < LARGEST_UNPACKED and (piece := plain.read(_PIECE)):
+            found += piece
+    return bytes(found)
