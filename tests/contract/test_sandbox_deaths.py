@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -198,6 +199,62 @@ async def test_an_idle_shim_ends_with_its_sandbox(host: SandboxHost) -> None:
     await ended(state["pid"])
     assert gone(state["init"])
     assert await hands.bash("sleep 0.5; cat f") == "kept"
+
+
+def allow(host: SandboxHost, processes: int | None) -> None:
+    """So many processes, or as many as usual, may the session's user have for its shim to make another."""
+    owner = host.own("sesn_a").stat()
+    most = resource.getrlimit(resource.RLIMIT_NPROC)[0] if processes is None else processes
+    words = ["prlimit", f"--pid={host.shim_pid('sesn_a')}", f"--nproc={'unlimited' if most < 0 else most}:"]
+    own = {} if os.geteuid() else {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
+    subprocess.run(words, check=True, **own)
+
+
+async def test_a_shim_that_can_make_no_process_goes_on_when_it_can_again(host: SandboxHost) -> None:
+    host.kill_zygote()
+    host.options["workspace_bytes"] = 4 * 1024**2
+    host.start()
+    hands, other = Hands(host.driver(), "sesn_a"), Hands(host.driver(), "sesn_a", "other")
+    await hands.bash("x=kept; touch f")
+    allow(host, 0)
+    assert "could not enter the sandbox" in await other.refused("bash", command="true")
+    assert "could not enter the sandbox" in await other.refused("read", file_path="f")
+    await hands.bash("head -c 1M /dev/zero > f; sync; sleep 0.5")  # it grew, and can't be measured
+    allow(host, None)
+    assert await other.bash("echo back") == "back"
+    await other.outcome("bash", {"restart": True})
+    assert await other.use("write", file_path="g", content="x") == "wrote 1 bytes to g"
+    assert await hands.bash("echo $x") == "kept"
+    assert (await host.status("sesn_a"))["running"] == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user has other processes, too, which count")
+async def test_a_sandbox_whose_way_out_cannot_be_made_is_not_used(host: SandboxHost) -> None:
+    host.kill_zygote()
+    host.options["egress"] = str(host.egress)
+    host.start()
+    heard: list[asyncio.StreamWriter] = []
+
+    def speak(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b'{"environment": {}, "trust": ""}\n')  # as the egress proxy does
+        heard.append(writer)
+
+    async with await asyncio.start_unix_server(speak, host.egress):
+        host.egress.chmod(0o666)
+        hands = Hands(host.driver(), "sesn_a")
+        await hands.bash("true")
+        before = json.loads((host.own("sesn_a") / "state.json").read_text())
+        os.kill(before["init"], signal.SIGKILL)
+        allow(host, 3)  # the shim, bubblewrap and process 1
+        error = await raises(SandboxUnavailable, hands.outcome("bash", {"command": "true"}))
+        assert "could not be set up" in str(error)
+        assert not (await host.status("sesn_a"))["sandbox"]
+        allow(host, None)
+        assert await hands.bash("grep -c :0C38 /proc/net/tcp") == "1"  # 3128
+        assert host.shim_pid("sesn_a") == before["pid"]
+        for writer in heard:
+            writer.close()
+            await writer.wait_closed()
 
 
 async def test_a_torn_journal_line_is_no_obstacle(host: SandboxHost) -> None:

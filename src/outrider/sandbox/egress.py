@@ -173,7 +173,12 @@ def _make_listener(box: Box) -> tuple[int, socket.socket]:
     """A child that enters the namespace, listens there and passes the socket back; it and the way to it."""
     mine, childs = socket.socketpair()
     shim = os.getpid()
-    child = os.fork()
+    try:
+        child = os.fork()
+    except OSError:
+        mine.close()
+        childs.close()
+        raise
     if child == 0:
         _listen_inside(box, childs, shim)
     childs.close()

@@ -23,10 +23,13 @@ def spawn(
 
     The new process is this process's own child. Raises Unavailable when it can't enter.
     """
-    report, report_writer = os.pipe()
     shim = os.getpid()
     rules = replace(rules, cpu_seconds=cpu_seconds)
-    between = os.fork()
+    try:
+        report, report_writer = os.pipe()
+        between = process.forked((report, report_writer))
+    except OSError as error:
+        raise Unavailable(f"could not enter the sandbox: {error.strerror}") from error
     if between == 0:
         _go_inside(box, rules, [*fds, report_writer], shim, body)
     os.close(report_writer)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -112,7 +113,7 @@ class Launch:
             box = _ready(self.monitor, self.monitor_fd, _announced(self.info))
             _hold_back(box, self.rules)
             return box
-        except Unavailable as problem:
+        except (Unavailable, OSError) as problem:
             said = self._give_up()
             raise Unavailable(f"{problem}: {said}" if said else str(problem)) from problem
         finally:
@@ -134,20 +135,42 @@ class Launch:
 
 
 def launch(bwrap: str, etc: str, own: str, sizes: launcher.Sizes, rules: Rules, binds: Sequence[str] = ()) -> Launch:
-    """Start bwrap for the session in `own`, with these further mounts; it gets ready meanwhile."""
-    info, info_writer = os.pipe()
-    errors, errors_writer = os.pipe()
-    filter_fd = os.memfd_create("filter")
-    os.write(filter_fd, seccomp.program(linux.MACHINE, allow_tracing=rules.allow_tracing))
-    os.lseek(filter_fd, 0, os.SEEK_SET)
+    """Start bwrap for the session in `own`, with these further mounts; it gets ready meanwhile. Raises Unavailable."""
     words = launcher.command(bwrap, etc, own, sizes, info_fd=3, filter_fd=4, binds=binds)
+    fds: list[int] = []
+    try:
+        fds += os.pipe()
+        fds += os.pipe()
+        fds.append(_filter(rules))
+        monitor, monitor_fd = _started(words, [fds[1], fds[4], fds[3]], rules)
+    except OSError as error:
+        for fd in fds:
+            os.close(fd)
+        raise Unavailable(f"bubblewrap could not be started: {error.strerror}") from error
+    info, info_writer, errors, errors_writer, filter_fd = fds
+    for fd in (info_writer, errors_writer, filter_fd):
+        os.close(fd)
+    return Launch(monitor, monitor_fd, info, errors, rules)
+
+
+def _filter(rules: Rules) -> int:
+    fd = os.memfd_create("filter")
+    os.write(fd, seccomp.program(linux.MACHINE, allow_tracing=rules.allow_tracing))
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
+
+
+def _started(words: list[str], fds: list[int], rules: Rules) -> tuple[int, int]:
     shim = os.getpid()
     monitor = os.fork()
     if monitor == 0:
-        _become_bwrap(words, [info_writer, filter_fd, errors_writer], shim, rules)
-    for fd in (info_writer, errors_writer, filter_fd):
-        os.close(fd)
-    return Launch(monitor, os.pidfd_open(monitor), info, errors, rules)
+        _become_bwrap(words, fds, shim, rules)
+    try:
+        return monitor, os.pidfd_open(monitor)
+    except OSError:
+        os.kill(monitor, signal.SIGKILL)  # our own child, not yet reaped
+        os.waitpid(monitor, 0)
+        raise
 
 
 def _become_bwrap(words: list[str], fds: list[int], shim: int, rules: Rules) -> None:
@@ -186,6 +209,7 @@ def _ready(monitor: int, monitor_fd: int, init: int) -> Box:
     """Wait for the exec, then take hold of the namespaces; fail closed if they are not the sandbox's own."""
     wanted = (b"\0".join(word.encode() for word in launcher.HOLD), b"/usr/bin/sleep\0infinity")
     deadline = time.monotonic() + START_DEADLINE
+    init_fd = -1
     try:
         init_fd = os.pidfd_open(init)
         while not _command_line(init).startswith(wanted):
@@ -194,8 +218,12 @@ def _ready(monitor: int, monitor_fd: int, init: int) -> Box:
             if process.ended(monitor_fd, 0.0005):
                 raise Unavailable("bubblewrap ended early")
         return _held(monitor, monitor_fd, init, init_fd)
-    except (FileNotFoundError, ProcessLookupError) as error:
-        raise Unavailable("process 1 ended early") from error
+    except (OSError, Unavailable) as error:
+        if init_fd >= 0:
+            os.close(init_fd)
+        if isinstance(error, (FileNotFoundError, ProcessLookupError)):
+            raise Unavailable("process 1 ended early") from error
+        raise
 
 
 def _command_line(pid: int) -> bytes:

@@ -34,6 +34,16 @@ def join(cgroups: tuple[str, ...]) -> None:
         os.close(fd)
 
 
+def forked(fds: Sequence[int]) -> int:
+    """As `os.fork`; these descriptors are closed if there can be no process. Raises OSError."""
+    try:
+        return os.fork()
+    except OSError:
+        for fd in fds:
+            os.close(fd)
+        raise
+
+
 def readable(fd: int, seconds: float) -> bool:
     """Whether there is something to read, or the end, within `seconds`."""
     return _polled(fd, max(0.0, seconds))

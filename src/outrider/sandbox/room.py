@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from outrider.sandbox import linux, walk
+from outrider.sandbox import linux, process, walk
 from outrider.sandbox.options import ShimOptions
 from outrider.sandbox.reactor import Reactor
 
@@ -135,12 +135,7 @@ class Measurement:
         self._said = b""
         self._pipe, writer = os.pipe()
         shim = os.getpid()
-        try:
-            self._pid = os.fork()
-        except OSError:
-            os.close(self._pipe)
-            os.close(writer)
-            raise
+        self._pid = process.forked((self._pipe, writer))
         if self._pid == 0:
             _count(directories, writer, shim)
         os.close(writer)

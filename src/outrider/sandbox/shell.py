@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -50,6 +50,21 @@ def _set(name: str, value: str | None) -> str:
 
 def _quoted(text: str) -> str:
     return "'" + text.replace("'", "'\\''") + "'"
+
+
+def _held(pid: int) -> int:
+    """A pidfd of our own child, which is killed if there can be none."""
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
+
+
+def _close(fds: Iterable[int]) -> None:
+    for fd in fds:
+        os.close(fd)
 
 
 class Shell:
@@ -114,14 +129,18 @@ class Shell:
         try:
             if not self._pid:
                 self._start()
+            told = self._changed() if command.text is not None else {}
         except namespaces.Unavailable as problem:
             self._finish(f"bash: {problem}", True)
+            return
+        except OSError as error:
+            self._finish(f"bash: {error.strerror}", True)
             return
         if command.text is None:
             self._finish("bash session restarted", False)
             return
         self._timer = self._reactor.after(command.timeout_ms / 1000, self._expire)
-        self._unsent = framed(command.text, self._changed())
+        self._unsent = framed(command.text, told)
         self._feed()
 
     def _changed(self) -> dict[str, str | None]:
@@ -135,25 +154,26 @@ class Shell:
         words = ["/bin/bash", "--noprofile", "--norc"]
         environment = {**launcher.ENVIRONMENT, "PS1": "", "PS2": ""}
         self._set = {}
-        commands, to_shell = os.pipe()
-        output, from_shell = os.pipe()
-        status, report = os.pipe()
+        ours: list[int] = []
+        inside: list[int] = []
         try:
-            inside = [commands, from_shell, from_shell, report]
-            self._pid = self._spawn(inside, lambda: enter.execute(words, environment))
-        except namespaces.Unavailable:
-            for fd in (to_shell, output, status):
-                os.close(fd)
+            for mine, other in ((1, 0), (0, 1), (0, 1)):  # commands, output, status
+                pipe = os.pipe()
+                ours.append(pipe[mine])
+                inside.append(pipe[other])
+            commands, output, status = inside
+            pid = self._spawn([commands, output, output, status], lambda: enter.execute(words, environment))
+            ours.append(_held(pid))
+        except (OSError, namespaces.Unavailable):
+            _close(ours)
             raise
         finally:
-            for fd in (commands, from_shell, report):
-                os.close(fd)
-        self._fds = [to_shell, output, status, os.pidfd_open(self._pid)]
-        for fd in self._fds[:3]:
+            _close(inside)
+        self._pid, self._fds = pid, ours
+        for fd in ours[:3]:
             os.set_blocking(fd, False)
-        self._reactor.watch(output, self._gather)
-        self._reactor.watch(status, self._reported)
-        self._reactor.watch(self._fds[3], self._ended)
+        for fd, action in zip(ours[1:], (self._gather, self._reported, self._ended), strict=True):
+            self._reactor.watch(fd, action)
 
     def _feed(self) -> None:
         to_shell = self._fds[0]

@@ -302,6 +302,8 @@ class Shim:
             )
         except namespaces.Unavailable as problem:
             self._finish(call, worker.failure(f"{tool}: {problem}"))
+        except OSError as error:
+            self._finish(call, worker.failure(f"{tool}: {error.strerror}"))
 
     def _spawn(self, fds: list[int], body: Callable[[], None], cpu_seconds: int | None = None) -> int:
         return enter.spawn(self._ensure(), self._rules, fds, body, cpu_seconds=cpu_seconds)
@@ -383,12 +385,19 @@ class Shim:
                 raise namespaces.Unavailable(room.NEARLY_FULL)
             launch, self._launch = self._launch or self._launched(options["bwrap"]), None
             self._box = launch.ready()
-            self._way = egress.Way(self._reactor, options["egress"], options["session"], self._hear)
-            self._way.open(self._box)
-            self._reactor.watch(self._box.monitor_fd, self._drop_box)
-            state.write(self._own, self._options["session"], self._box.init)
-            self._watch.begin()
+            try:
+                self._take_up(self._box)
+            except OSError as error:  # a sandbox is one with its way out, its record and its watch, or none
+                self._drop_box()
+                raise namespaces.Unavailable(f"the sandbox could not be set up: {error.strerror}") from error
         return self._box
+
+    def _take_up(self, box: namespaces.Box) -> None:
+        self._way = egress.Way(self._reactor, self._options["egress"], self._options["session"], self._hear)
+        self._way.open(box)
+        self._reactor.watch(box.monitor_fd, self._drop_box)
+        state.write(self._own, self._options["session"], box.init)
+        self._watch.begin()
 
     def _launch_early(self, bwrap: str) -> None:
         try:

@@ -63,15 +63,17 @@ class Worker:
         self._tool = tool
         self._done: Done | None = done
         self._answer = bytearray()
-        self._pipe, writer = os.pipe()
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         try:
-            self._pid = spawn([null, writer, null], lambda: _answer(tool, given))
-        except BaseException:
-            os.close(self._pipe)
-            raise
+            self._pipe, writer = os.pipe()
+            try:
+                self._pid = spawn([null, writer, null], lambda: _answer(tool, given))
+            except BaseException:
+                os.close(self._pipe)
+                raise
+            finally:
+                os.close(writer)
         finally:
-            os.close(writer)
             os.close(null)
         os.set_blocking(self._pipe, False)
         reactor.watch(self._pipe, self._collect)

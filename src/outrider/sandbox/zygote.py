@@ -27,6 +27,7 @@ from outrider.sandbox import (
     linux,
     namespaces,
     probe,
+    process,
     room,
     sealing,
     seccomp,
@@ -169,7 +170,7 @@ class Zygote:
     def _apart(self, work: Callable[[], dict[str, Any]], reply: Reply) -> None:
         """Do what takes time in a child of its own; its one line is the answer."""
         reader, writer = os.pipe()
-        if os.fork() == 0:
+        if process.forked((reader, writer)) == 0:
             _say(work, writer)
         os.close(writer)
         said = bytearray()

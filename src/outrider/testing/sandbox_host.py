@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 from outrider.config import Limits
 from outrider.ports.sandbox import Living
@@ -104,6 +105,15 @@ class SandboxHost:
 
     def shim_pid(self, session: str) -> int:
         return int(json.loads((self.own(session) / "state.json").read_text())["pid"])
+
+    async def status(self, session: str) -> dict[str, Any]:
+        """What its shim says of itself."""
+        reader, writer = await asyncio.open_unix_connection(str(self.run / session))
+        writer.write(b'{"op": "status"}\n')
+        said = json.loads(await reader.readline())
+        writer.close()
+        await writer.wait_closed()
+        return said
 
     async def close(self) -> None:
         """Erase every session, end the zygote, remove the directories."""
