@@ -10,11 +10,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from outrider.errors import CallLost, SandboxUnavailable
+from outrider.ports.mounted import MountedMemory
 from outrider.testing.sandbox_host import SandboxHost
 from outrider.testing.sandbox_suite import Hands, raises, text
 
@@ -193,12 +195,30 @@ async def test_an_idle_shim_ends_with_its_sandbox(host: SandboxHost) -> None:
     host.kill_zygote()
     host.options["idle"] = 0.3
     host.start()
-    hands = Hands(host.driver(), "sesn_a")
+    driver = host.driver(replace(host.limits, sandbox_idle=0.3))
+    hands = Hands(driver, "sesn_a")
     await hands.bash("echo kept > f")
+    assert driver.live == 1
+    host.kill_zygote()  # nobody is told of the end
+    host.start()
     state = json.loads((host.own("sesn_a") / "state.json").read_text())
     await ended(state["pid"])
     assert gone(state["init"])
+    assert driver.live == 0
     assert await hands.bash("sleep 0.5; cat f") == "kept"
+    assert driver.live == 1
+
+
+async def test_of_a_shim_that_hangs_only_calls_are_lost(host: SandboxHost) -> None:
+    driver = host.driver()
+    hands = Hands(driver, "sesn_a")
+    await hands.bash("true")
+    driver.answer_deadline = 0.2
+    os.kill(host.shim_pid("sesn_a"), signal.SIGSTOP)
+    await raises(CallLost, hands.outcome("bash", {"command": "true"}))
+    held = MountedMemory(driver, "sesn_a", 1, []).held()
+    assert "stopped answering" in str(await raises(SandboxUnavailable, held))
+    os.kill(host.shim_pid("sesn_a"), signal.SIGCONT)
 
 
 def allow(host: SandboxHost, processes: int | None) -> None:
@@ -206,8 +226,7 @@ def allow(host: SandboxHost, processes: int | None) -> None:
     owner = host.own("sesn_a").stat()
     most = resource.getrlimit(resource.RLIMIT_NPROC)[0] if processes is None else processes
     words = ["prlimit", f"--pid={host.shim_pid('sesn_a')}", f"--nproc={'unlimited' if most < 0 else most}:"]
-    own = {} if os.geteuid() else {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
-    subprocess.run(words, check=True, **own)
+    subprocess.run(words, check=True, user=owner.st_uid, group=owner.st_gid)
 
 
 async def test_a_shim_that_can_make_no_process_goes_on_when_it_can_again(host: SandboxHost) -> None:
@@ -265,6 +284,20 @@ async def test_a_torn_journal_line_is_no_obstacle(host: SandboxHost) -> None:
         file.write(b'{"id": "sevt_torn", "ep')
     assert text(await hands.outcome("bash", {"command": "echo two"}, id="sevt_torn"), is_error=False) == "two"
     assert text(await hands.outcome("bash", {"command": "no"}, id="sevt_whole"), is_error=False) == "one"
+
+
+async def test_notes_that_a_power_cut_left_empty_are_no_obstacle(host: SandboxHost) -> None:
+    hands = Hands(host.driver(), "sesn_a")
+    await hands.bash("echo kept > f")
+    shim = host.shim_pid("sesn_a")
+    os.kill(shim, signal.SIGKILL)
+    await ended(shim)
+    for note in ("state.json", "layers.json", "memory.json", "uploads.json", "skills.json"):
+        (host.own("sesn_a") / note).write_bytes(b"")
+    assert await hands.bash("cat f") == "kept"
+    (host.own("sesn_a") / "state.json").write_bytes(b"")
+    await host.driver().delete("sesn_a")
+    assert not host.own("sesn_a").exists()
 
 
 async def test_a_shim_that_cannot_start_is_not_tried_for_ever(host: SandboxHost) -> None:

@@ -169,6 +169,27 @@ async def test_files_for_a_session_that_was_taken_off_its_host_come_anew_after_i
         await placed.delete(session)
 
 
+class Outrun(MemoryPlacements):
+    """Another server places each session first, on h2."""
+
+    async def place(self, session: str, host: str, *, instead_of: str | None = None) -> str:
+        return await super().place(session, "h2", instead_of=instead_of)
+
+
+async def test_a_place_that_another_server_chose_meanwhile_stays_though_it_is_away(
+    host: RemoteHost, authority: Authority
+) -> None:
+    placements = Outrun()
+    away = RemoteSandboxes("h2", ("127.0.0.1", 1), peers.client_context(authority.identity("me")), patience=0.2)
+    async with client(host, authority) as here:
+        placed = PlacedSandboxes({"h1": here, "h2": away}, placements, shared=False)
+        await raises(HostUnreachable, bring(placed, "sesn_outrun", a=b"x"))
+        assert await placements.placement("sesn_outrun") == "h2"
+        alone = PlacedSandboxes({"h1": here}, placements, shared=False)
+        assert "h2" in str(await raises(SandboxUnavailable, bring(alone, "sesn_other", a=b"x")))
+    await away.close()
+
+
 async def refusal(host: RemoteHost, sandboxes: RemoteSandboxes) -> str:
     try:
         with pytest.raises(SandboxUnavailable) as refused:

@@ -446,6 +446,16 @@ async def test_a_call_that_cannot_be_journalled_does_not_run(small_disk: Sandbox
     assert text(again, is_error=False) == "stored"
 
 
+async def test_a_session_whose_start_failed_is_swept_like_any_other(host: SandboxHost) -> None:
+    driver, place = host.driver(), host.root / "sessions" / "sesn_a"
+    await driver.probe()
+    place.touch()
+    await raises(SandboxUnavailable, Hands(driver, "sesn_a").outcome("bash", {"command": "true"}))
+    place.unlink()
+    place.mkdir()
+    assert await driver.sweep(living()) == ["sesn_a"]
+
+
 async def test_more_sessions_than_places_take_turns_without_harm(host: SandboxHost) -> None:
     driver = host.driver(replace(ROOMY, live_sandboxes=3))
     names = [f"sesn_{number}" for number in range(8)]

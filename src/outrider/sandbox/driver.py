@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import socket
+import time
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
@@ -84,6 +86,7 @@ class BubblewrapSandboxes:
         self._uses: dict[str, _Use] = {}
         self._freed = asyncio.Condition()
         self.stop_deadline = 10.0
+        self.answer_deadline = ANSWER_DEADLINE
         self._adopted = False
         self._able: Capabilities | None = None
         self._until: dict[str, float] = {}
@@ -91,7 +94,13 @@ class BubblewrapSandboxes:
 
     @property
     def live(self) -> int:
-        """Sandboxes that are alive, as far as this process knows."""
+        """Sandboxes that are alive, as far as this process knows. Nobody tells it of one that ended because it was
+        idle, so those that should have are looked at."""
+        since = time.monotonic() - self._limits.sandbox_idle
+        for session, use in list(self._uses.items()):
+            idle = use.live and not use.running and not use.settling.locked() and use.last < since
+            if idle and not _listens(self._run / session):
+                self._gone(session)
         return sum(use.live for use in self._uses.values())
 
     async def probe(self) -> Capabilities:
@@ -235,7 +244,9 @@ class BubblewrapSandboxes:
             yield use
         finally:
             use.running -= 1
-            use.last = asyncio.get_running_loop().time()
+            use.last = time.monotonic()
+            if not (use.running or use.live or use.settling.locked()):
+                self._uses.pop(session, None)  # it has no sandbox
             async with self._freed:
                 self._freed.notify_all()
 
@@ -340,12 +351,13 @@ class BubblewrapSandboxes:
         """Wait as long as the call takes, which the shim bounds, but no longer than the shim itself is alive."""
         asked = asyncio.create_task(self._shim(session, request))
         try:
-            while not (await asyncio.wait({asked}, timeout=ANSWER_DEADLINE))[0]:
-                async with asyncio.timeout(ANSWER_DEADLINE):
+            while not (await asyncio.wait({asked}, timeout=self.answer_deadline))[0]:
+                async with asyncio.timeout(self.answer_deadline):
                     await self._shim(session, {"op": "status"})
             return await asked
         except TimeoutError:
-            return {"error": "lost", "message": "The sandbox has stopped answering."}
+            kind = "lost" if request["op"] == "execute" else "unavailable"  # only of a call it matters if it ran
+            return {"error": kind, "message": "The sandbox has stopped answering."}
         finally:
             asked.cancel()
 
@@ -376,6 +388,19 @@ class BubblewrapSandboxes:
         if able.available:
             return SandboxUnavailable(f"The sandbox can't be used: {message}")
         return SandboxUnavailable(f"No sandbox can be made on this server: {able.problem}. To mend it: {able.fix}.")
+
+
+def _listens(path: Path) -> bool:
+    """Whether somebody does at this socket."""
+    with socket.socket(socket.AF_UNIX) as trial:
+        trial.setblocking(False)
+        try:
+            trial.connect(str(path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        except OSError:
+            return True  # too busy for more
+    return True
 
 
 async def _converse(path: Path, request: dict[str, Any]) -> dict[str, Any]:

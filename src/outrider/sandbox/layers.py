@@ -50,7 +50,7 @@ class Layers:
         try:
             with open(self._record, encoding="utf-8") as file:
                 found = json.load(file)
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):  # never written whole: the session is told anew with its next turn
             return
         self._layers, self._build = [(manager, layer) for manager, layer in found["layers"]], found["build"]
 

@@ -39,7 +39,7 @@ class Memory:
         try:
             with open(self._record, encoding="utf-8") as file:
                 found = json.load(file)
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):  # never written whole: then nothing is known to be mounted
             return
         if all(self._inode(name) == one["inode"] for name, one in found.items()):
             self._mounts = found

@@ -177,7 +177,10 @@ class PlacedSandboxes:
         """Ask the session's host what may be asked again elsewhere; a session without a place gets one."""
         tried: set[str] = set()
         while (name := await self._placements.placement(session)) is None:
-            name = await self._placements.place(session, await self._least_used(tried))
+            wanted = await self._least_used(tried)
+            name = await self._placements.place(session, wanted)
+            if name != wanted:
+                break  # another server was first
             try:
                 return await ask(self._hosts[name])
             except HostUnreachable:  # nothing of it is anywhere yet

@@ -30,11 +30,11 @@ def write(own: str, session: str, init: int) -> None:
 
 
 def read(own: str) -> dict[str, Any] | None:
-    """The last note, if it was written since this host started."""
+    """The last note, if it was written whole since this host started."""
     try:
         with open(os.path.join(own, "state.json"), encoding="utf-8") as file:
             found: dict[str, Any] = json.load(file)
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):  # torn by a power cut, which its processes did not outlive
         return None
     return found if found["boot"] == boot_id() else None
 
