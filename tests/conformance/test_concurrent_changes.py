@@ -91,9 +91,10 @@ def test_of_changes_of_one_version_at_once_the_first_alone_is_made(
         update(name="other", version=1)
 
 
-def _renamed(update: Update, name: str) -> int:
+def outcome(call: Callable[[], Any]) -> int:
+    """The status of its answer."""
     try:
-        update(name=name)
+        call()
     except APIStatusError as error:
         return error.status_code
     return 200
@@ -104,7 +105,7 @@ def test_an_archive_is_not_undone_by_updates_beside_it(client: Anthropic, caller
     environments = client.beta.environments
     for _ in range(ROUNDS):
         made = environments.create(name="an environment")
-        beside = [callers.submit(_renamed, partial(environments.update, made.id), name) for name in "ab"]
+        beside = [callers.submit(outcome, partial(environments.update, made.id, name=name)) for name in "ab"]
         archived = environments.archive(made.id)
         assert {one.result() for one in beside} <= {200, 400}
         assert environments.retrieve(made.id) == archived
@@ -117,7 +118,7 @@ def test_a_deleted_environment_does_not_return_with_an_update_beside_it(
     environments = client.beta.environments
     for _ in range(ROUNDS):
         made = environments.create(name="an environment")
-        beside = [callers.submit(_renamed, partial(environments.update, made.id), name) for name in "ab"]
+        beside = [callers.submit(outcome, partial(environments.update, made.id, name=name)) for name in "ab"]
         environments.delete(made.id)
         assert {one.result() for one in beside} <= {200, 404}
         with refused(404, error_code="environment_not_found"):
@@ -129,7 +130,22 @@ def test_an_archived_agent_has_no_version_of_after_the_archive(client: Anthropic
     agents = client.beta.agents
     for _ in range(ROUNDS):
         made = agents.create(name="an agent", model="any-model")
-        beside = [callers.submit(_renamed, partial(agents.update, made.id), name) for name in "ab"]
+        beside = [callers.submit(outcome, partial(agents.update, made.id, name=name)) for name in "ab"]
         archived = agents.archive(made.id)
         assert {one.result() for one in beside} <= {200, 400}
         assert agents.retrieve(made.id).version == archived.version
+
+
+@requirement("environments:delete:in-use", "sessions:create:environment")
+def test_an_environment_is_deleted_or_has_sessions_and_never_both(
+    client: Anthropic, callers: ThreadPoolExecutor
+) -> None:
+    environments, agent = client.beta.environments, client.beta.agents.create(name="an agent", model="any-model")
+    for _ in range(ROUNDS):
+        made = environments.create(name="an environment")
+        create = partial(client.beta.sessions.create, agent=agent.id, environment_id=made.id)
+        beside = [callers.submit(outcome, create) for _ in "ab"]
+        deleted = outcome(partial(environments.delete, made.id))
+        found = {one.result() for one in beside}
+        assert (deleted, found) in ((200, {404}), (409, {200}))
+        assert outcome(partial(environments.retrieve, made.id)) == (404 if deleted == 200 else 200)

@@ -17,6 +17,7 @@ from outrider.testing.answers_suite import ANSWERS_CONTRACTS
 from outrider.testing.cold_suite import COLD_CONTRACTS
 from outrider.testing.deployments_suite import DEPLOYMENT_CONTRACTS
 from outrider.testing.dreams_suite import DREAM_CONTRACTS
+from outrider.testing.environments_suite import ENVIRONMENT_CONTRACTS
 from outrider.testing.files_suite import FILES_CONTRACTS
 from outrider.testing.log_history_suite import HISTORY_CONTRACTS
 from outrider.testing.log_lease_suite import LEASE_CONTRACTS
@@ -40,6 +41,7 @@ CONTRACTS = [
     *WORKER_CONTRACTS,
     *HISTORY_CONTRACTS,
     *RECORDS_CONTRACTS,
+    *ENVIRONMENT_CONTRACTS,
     *ANSWERS_CONTRACTS,
     *VAULTS_CONTRACTS,
     *FILES_CONTRACTS,

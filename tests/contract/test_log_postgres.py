@@ -16,10 +16,11 @@ from postgres_trial import empty_database
 from outrider.errors import Conflict, Fenced, Internal, NotFound, Overloaded, StorageFull
 from outrider.ports.log import KeptAnswer, Lease, NewEvent, SessionKey, StoredAnswer
 from outrider.ports.records import Page
-from outrider.store.postgres import PostgresStore, connections
+from outrider.store.postgres import PostgresStore, connections, jobs
+from outrider.store.postgres.transaction import Link, Transaction
 from outrider.testing.files_suite import added, copied, file
 from outrider.testing.postgres_server import PostgresServer, postgres_server
-from outrider.testing.records_suite import agent
+from outrider.testing.records_suite import agent, environment
 from outrider.testing.store_trial import THREAD, Trial, event, record, waiting
 
 pytestmark = pytest.mark.anyio
@@ -459,3 +460,57 @@ async def test_a_message_does_not_take_a_session_from_the_node_that_has_its_file
     assert lease is None
     (lease,) = await store.claim("node-a/1", limit=1)
     assert lease.key == key
+
+
+async def until_waiting(link: Link) -> None:
+    """Until a statement waits for what another transaction holds."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    async with asyncio.timeout(10):
+        while not await link.fetchval(waiting):  # noqa: ASYNC110 (another process does what it waits for)
+            await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+async def others(url: str) -> AsyncIterator[tuple[Link, Link]]:
+    """What another process writes with, and what looks on."""
+    links = await connections.to_write(url), await connections.to_read(url)
+    yield links
+    for link in links:
+        await link.close()
+
+
+@pytest.mark.parametrize("deleted", [True, False])
+async def test_a_session_waits_for_another_processs_deletion_of_its_environment(
+    trial: Trial, others: tuple[Link, Link], deleted: bool
+) -> None:
+    await trial.store.put_environment(environment("env_1"))
+    other, look = others
+    await other.execute("BEGIN; DELETE FROM environments WHERE id = 'env_1'")
+    making = asyncio.create_task(trial.store.create_session(record("sesn_1"), [], wake=False, on_environment=True))
+    await until_waiting(look)
+    await other.execute("COMMIT" if deleted else "ROLLBACK")
+    if deleted:
+        with pytest.raises(NotFound):
+            await making
+    else:
+        await making
+    assert (await trial.store.living(["sesn_1"]) == set()) == deleted
+
+
+async def test_a_deletion_of_an_environment_waits_for_another_processs_session_on_it(
+    trial: Trial, others: tuple[Link, Link]
+) -> None:
+    await trial.store.put_environment(environment("env_1"))
+    other, look = others
+    made = jobs.Append(
+        jobs.Kind.CREATE, SessionKey("wrkspc_a", "sesn_1"), [], record=record("sesn_1"), environment="env_1"
+    )
+    values = jobs.arrays([made]) | {"writer": "other", "batch": 1, "careful": False}
+    await other.execute("BEGIN")
+    await Transaction(other).all(jobs.statement(values), values)
+    deleting = asyncio.create_task(trial.store.delete_environment("wrkspc_a", "env_1"))
+    await until_waiting(look)
+    await other.execute("COMMIT")
+    with pytest.raises(Conflict):
+        await deleting
+    assert await trial.store.environment("wrkspc_a", "env_1") is not None

@@ -110,7 +110,7 @@ async def _open(services: Services, run: RunRecord, record: DeploymentRecord) ->
         there = await services.records.session(SessionKey(run.workspace, run.session))
         return None if there is not None else _error("session_creation_rejected", error.message)
     except InvalidRequest as error:
-        return _error("session_creation_rejected", error.message)
+        return await _problem(services, record) or _error("session_creation_rejected", error.message)
     except NotFound as error:  # it was there a moment ago: whoever looks now sees what it is
         return await _problem(services, record) or _error("session_resource_not_found", error.message)
     except OutriderError as error:

@@ -114,9 +114,11 @@ class Records(Protocol):
         worker: str | None = None,
         keep: KeptAnswer | None = None,
         files: FileChanges = NO_CHANGES,
+        on_environment: bool = False,
     ) -> Lease | None:
         """Record, log, first events and files in one transaction; `worker` and `keep` as in `EventLog.take_in`.
-        Raises AlreadyAnswered as `keep` says."""
+        `on_environment`: only if its environment is there, and not archived, in that same transaction. Raises
+        AlreadyAnswered as `keep` says, and NotFound or EnvironmentArchived."""
         ...
 
     async def session(self, key: SessionKey) -> SessionRecord | None: ...

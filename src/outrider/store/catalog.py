@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from outrider.errors import Conflict, NotFound
-from outrider.ports.records import AgentRecord, EnvironmentRecord, Page
+from outrider.errors import Conflict, EnvironmentArchived, NotFound
+from outrider.ports.records import AgentRecord, EnvironmentRecord, Page, SessionRecord
 from outrider.ports.vaults import Change
 from outrider.resources.webhooks import became, changed_at
 from outrider.store import shapes
@@ -96,16 +96,35 @@ def _refuse_environment(record: EnvironmentRecord, *, new: bool) -> Steps[None]:
     if new:
         raise Conflict(f"Environment {record.id} exists already.")
     if (yield from first("environment", {"workspace": record.workspace, "id": record.id})) is None:
-        raise NotFound(f"Environment {record.id} was not found.", error_code="environment_not_found")
+        raise no_environment(record.id)
     raise Conflict(f"Environment {record.id} is archived, or was changed at the same time.")
 
 
+def check_ground(record: SessionRecord) -> Steps[None]:
+    """That a session may stand on its environment. Raises NotFound, EnvironmentArchived."""
+    found = yield from first("environment", {"workspace": record.workspace, "id": record.environment_id})
+    if found is None:
+        raise no_environment(record.environment_id)
+    if found[3] is not None:
+        raise EnvironmentArchived(record.environment_id)
+
+
+def no_environment(environment_id: str) -> NotFound:
+    return NotFound(f"Environment {environment_id} was not found.", error_code="environment_not_found")
+
+
 def _delete_environment(workspace: str, environment_id: str, at: str) -> Steps[None]:
+    """Once its row is taken nobody makes a session on it any more, and one that was being made is there."""
     values = {"workspace": workspace, "id": environment_id}
-    if (yield from first("environment_in_use", values)) is not None:
-        raise Conflict(f"Environment {environment_id} is in use by a session.")
+    yield from _check_unused(values)  # so that who makes many is not waited for, to hear the same
     if (yield from erase("delete_environment", values)) != 1:
-        raise NotFound(f"Environment {environment_id} was not found.")
+        raise no_environment(environment_id)
+    yield from _check_unused(values)
     yield from erase_about(workspace, environment_id)
     yield from note(Change(workspace, "environment.deleted", environment_id, at))
     yield from run("erase_pollers", values)
+
+
+def _check_unused(values: dict[str, str]) -> Steps[None]:
+    if (yield from first("environment_in_use", values)) is not None:
+        raise Conflict(f"Environment {values['id']} is in use by a session.")

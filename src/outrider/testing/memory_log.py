@@ -245,9 +245,12 @@ class MemoryStore(MemoryRecords, MemoryPlacements):
         worker: str | None = None,
         keep: KeptAnswer | None = None,
         files: FileChanges = NO_CHANGES,
+        on_environment: bool = False,
     ) -> Lease | None:
         key = SessionKey(record.workspace, record.id)
         self._check_unanswered(key.workspace, keep)
+        if on_environment:
+            self._check_ground(record)
         if key in self._kept:
             raise Conflict(f"Session {record.id} exists already.")
         self._change_files(key, files)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from outrider.errors import Conflict, NotFound
+from outrider.errors import Conflict, EnvironmentArchived, NotFound
 from outrider.ports.cold import Segment
 from outrider.ports.log import Row, SessionKey, Snapshot
 from outrider.ports.memory import MemoryVersion
@@ -121,6 +121,13 @@ class MemoryRecords(MemoryDreams, MemoryWebhooks, MemorySkills, MemoryWork):
         self._erase_about(workspace, environment_id)
         await self.add_change(Change(workspace, "environment.deleted", environment_id, at))
         self._forget_pollers(workspace, environment_id, HIGHEST)
+
+    def _check_ground(self, record: SessionRecord) -> None:
+        environment = self._environments.get((record.workspace, record.environment_id))
+        if environment is None:
+            raise NotFound(f"Environment {record.environment_id} was not found.", error_code="environment_not_found")
+        if environment.archived_at is not None:
+            raise EnvironmentArchived(environment.id)
 
     async def session(self, key: SessionKey) -> SessionRecord | None:
         kept = self._kept.get(key)

@@ -96,65 +96,12 @@ async def an_agent_is_archived_once_and_for_all_versions(trial: Trial) -> None:
 
 
 @contract
-async def environments_are_put_listed_archived_and_deleted(trial: Trial) -> None:
-    store = trial.store
-    for name, second in (("env_1", 1), ("env_2", 2), ("env_3", 3)):
-        await store.put_environment(environment(name, second=second))
-    changed = replace(environment("env_2", second=2), archived_at=at(9), body=b'{"name":"new"}')
-    await store.put_environment(changed, if_body=b"{}")
-    assert await store.environment(A, "env_2") == changed
-    assert [r.id for r in await store.environments(A, Page(limit=9))] == ["env_3", "env_1"]
-    everything = Page(limit=9, descending=False, include_archived=True)
-    assert [r.id for r in await store.environments(A, everything)] == ["env_1", "env_2", "env_3"]
-    after = Page(limit=9, after=(at(3), "env_3"), include_archived=True)
-    assert [r.id for r in await store.environments(A, after)] == ["env_2", "env_1"]
-    await store.delete_environment(A, "env_1")
-    assert await store.environment(A, "env_1") is None
-    await refused(NotFound, store.delete_environment(A, "env_1"))
-
-
-@contract
-async def an_environment_changes_only_from_the_state_that_was_read(trial: Trial) -> None:
-    store, first = trial.store, environment("env_1")
-    await store.put_environment(first)
-    await refused(Conflict, store.put_environment(replace(first, body=b'{"new":1}')))
-    second = replace(first, body=b'{"name":"second"}')
-    await store.put_environment(second, if_body=b"{}")
-    await refused(Conflict, store.put_environment(replace(first, body=b'{"name":"third"}'), if_body=b"{}"))
-    await refused(Conflict, store.put_environment(replace(first, archived_at=at(5)), if_body=b"{}"))
-    assert await store.environment(A, "env_1") == second
-
-
-@contract
-async def an_archived_environment_never_changes_again_and_a_deleted_one_does_not_return(trial: Trial) -> None:
-    store, first = trial.store, environment("env_1")
-    archived = replace(first, archived_at=at(5))
-    await store.put_environment(first)
-    await store.put_environment(archived, if_body=first.body)
-    await refused(Conflict, store.put_environment(first, if_body=first.body))
-    assert await store.environment(A, "env_1") == archived
-    await store.delete_environment(A, "env_1")
-    await refused(NotFound, store.put_environment(first, if_body=first.body))
-    assert await store.environment(A, "env_1") is None
-    await refused(NotFound, store.put_environment(environment("env_1", workspace=B), if_body=first.body))
-
-
-@contract
 async def an_archived_agent_gets_no_further_version(trial: Trial) -> None:
     await trial.store.put_agent(agent("agent_1"), if_version=None)
     await trial.store.archive_agent(A, "agent_1", at(5))
     await refused(Conflict, trial.store.put_agent(agent("agent_1", 2), if_version=1))
     found = await trial.store.agent(A, "agent_1")
     assert found == replace(agent("agent_1"), archived_at=at(5))
-
-
-@contract
-async def an_environment_is_not_deleted_under_a_session(trial: Trial) -> None:
-    await trial.store.put_environment(environment("env_1"))
-    key = await trial.session()
-    await refused(Conflict, trial.store.delete_environment(A, "env_1"))
-    await trial.store.delete_session(key, if_head=0)
-    await trial.store.delete_environment(A, "env_1")
 
 
 @contract

@@ -133,6 +133,7 @@ async def opened(
         worker=services.dispatch.claimant(),
         keep=keep,
         files=FileChanges(tuple(mounted.copies), added=tuple(mounted.added)),
+        on_environment=ground is None,
     )
     faults.point("api.take.after")
     if admission.rows:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -11,6 +11,7 @@ from outrider.errors import AlreadyAnswered, Conflict, Fenced, HeadMoved, Intern
 from outrider.ports.copies import NO_CHANGES, FileChanges
 from outrider.ports.log import KeptAnswer, NewEvent, Row, SessionKey, SessionPatch, Snapshot
 from outrider.ports.records import SessionRecord
+from outrider.store.catalog import no_environment
 
 NO_PATCH = SessionPatch()
 
@@ -58,6 +59,7 @@ class Append:
     keep: KeptAnswer | None = None
     record: SessionRecord | None = None
     columns: str = "all"
+    environment: str | None = None  # what a new session must have under it, not archived
     files: FileChanges = NO_CHANGES
 
     @property
@@ -87,10 +89,10 @@ def settled(job: Append, outcome: Outcome) -> Outcome:
     if verdict is Verdict.UNKNOWN:
         if job.kind in (Kind.OWNED, Kind.RELEASE):
             raise Fenced(f"Session {session} has another owner.")
+        if job.kind is not Kind.CREATE:
+            raise NotFound(f"Session {session} was not found.")
         raise (
-            Internal(f"Session {session} was not made.")
-            if job.kind is Kind.CREATE
-            else NotFound(f"Session {session} was not found.")
+            Internal(f"Session {session} was not made.") if job.environment is None else no_environment(job.environment)
         )
     raise _refusal(session, verdict)
 
@@ -123,6 +125,11 @@ def rows(job: Append, outcome: Outcome) -> list[Row]:
     ]
 
 
+def statement(values: Mapping[str, Any]) -> str:
+    """The query for these arrays: where sessions are made on environments, these are held first."""
+    return "commit_jobs" if values["environments"] is None else "commit_jobs_on_environments"
+
+
 def arrays(batch: list[Append]) -> dict[str, Any]:
     """The values that the query `commit_jobs` names, but for writer, batch and care."""
     values: dict[str, Any] = {
@@ -137,6 +144,7 @@ def arrays(batch: list[Append]) -> dict[str, Any]:
         "writer_heads": _if_any([job.writer_head for job in batch]),
         "if_heads": _if_any([job.if_head for job in batch]),
         "workers": _if_any([job.worker for job in batch]),
+        "environments": _if_any([job.environment for job in batch]),
     }
     numbered = list(enumerate(batch, 1))
     patches = [(n, job.patch) for n, job in numbered if job.patch is not None and job.patch != NO_PATCH]

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from functools import partial
 from typing import Literal
 
+from outrider.errors import EnvironmentArchived, NotFound
 from outrider.ports.copies import NO_CHANGES, FileChanges
 from outrider.ports.log import KeptAnswer, Lease, NewEvent, SessionKey, SessionPatch
 from outrider.ports.records import (
@@ -38,13 +39,25 @@ class PostgresRecords:
         worker: str | None = None,
         keep: KeptAnswer | None = None,
         files: FileChanges = NO_CHANGES,
+        on_environment: bool = False,
     ) -> Lease | None:
         key, owner = SessionKey(record.workspace, record.id), worker if wake else None
         job = Append(Kind.CREATE, key, events, wake=wake, worker=owner, keep=keep, record=record, files=files)
-        done = await self._writer.append(job)
+        job.environment = record.environment_id if on_environment else None
+        try:
+            done = await self._writer.append(job)
+        except NotFound:
+            if await self._is_archived(record.workspace, record.environment_id):
+                raise EnvironmentArchived(record.environment_id) from None
+            raise
         if owner is None or not done.claimed:
             return None
         return Lease(key, owner, done.epoch, done.head, done.writer_head)
+
+    async def _is_archived(self, workspace: str, environment: str) -> bool:
+        values = {"workspace": workspace, "id": environment}
+        found = await self._readers.fetch("environment", values, shapes.environments)
+        return any(one.archived_at is not None for one in found)
 
     async def session(self, key: SessionKey) -> SessionRecord | None:
         return next(iter(await self._readers.fetch("session", named(key), shapes.sessions)), None)

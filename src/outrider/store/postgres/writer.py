@@ -211,7 +211,7 @@ class Writer:
             return
         values = jobs.arrays(hot) | {"writer": self.name, "batch": self._number, "careful": careful}
         faults.point("store.commit.before")
-        (found,) = await tx.all("commit_jobs", values)
+        (found,) = await tx.all(jobs.statement(values), values)
         faults.point("store.commit.after")
         for ticket, outcome in zip(batch, jobs.outcomes(found), strict=True):
             ticket.value = outcome
@@ -222,7 +222,8 @@ class Writer:
         async with link.transaction():
             known = await tx.one("settled", ours)
             repeated = known is not None and known["batch"] == self._number
-            (found,) = await tx.all("commit_jobs", jobs.arrays([job]) | ours | {"careful": careful})
+            values = jobs.arrays([job]) | ours | {"careful": careful}
+            (found,) = await tx.all(jobs.statement(values), values)
             (outcome,) = jobs.outcomes(found)
             if outcome.verdict is Verdict.DONE and not repeated:
                 await tx.walk(change_files(job.key, job.files))

@@ -16,6 +16,7 @@ from outrider.ports.records import (
     StoredAnswer,
 )
 from outrider.store import shapes
+from outrider.store.catalog import check_ground
 from outrider.store.shapes import named
 from outrider.store.sqlite import answers, leases, sessions
 from outrider.store.sqlite.readers import Readers
@@ -39,9 +40,12 @@ class SqliteRecords:
         worker: str | None = None,
         keep: KeptAnswer | None = None,
         files: FileChanges = NO_CHANGES,
+        on_environment: bool = False,
     ) -> Lease | None:
         def job(tx: Transaction) -> Lease | None:
             answers.check_unanswered(tx, record.workspace, keep)
+            if on_environment:
+                tx.walk(check_ground(record))
             sessions.create_session(tx, record=record, events=events, wake=wake, files=files)
             return leases.settle(tx, SessionKey(record.workspace, record.id), worker if wake else None, keep)
 

@@ -13,6 +13,40 @@ SELECT r_verdicts, r_heads, r_writer_heads, r_epochs, r_claimed FROM commit_jobs
     :created, :updated, :archived, :agents, :details, :record_usages, :record_stats
 );
 
+-- name: commit_jobs_on_environments
+-- The same where sessions are made on environments. These are held first of all locks, in one order, so that none is
+-- changed or deleted before the commit. Where one is not there, or archived, the session is left out: as a job of no
+-- kind, on no session, which finds none.
+WITH held AS MATERIALIZED (
+    SELECT e.workspace, e.id FROM environments e
+    WHERE (e.workspace, e.id) IN (SELECT * FROM unnest(:workspaces::text[], :environments::text[]))
+      AND e.archived_at IS NULL
+    ORDER BY e.workspace, e.id
+    FOR SHARE
+), fit AS MATERIALIZED (
+    SELECT array_agg(CASE WHEN j.stands THEN j.kind ELSE 0::smallint END ORDER BY j.n) AS kinds,
+           array_agg(CASE WHEN j.stands THEN j.session ELSE '' END ORDER BY j.n) AS sessions
+    FROM (
+        SELECT k.n, k.kind, k.session, k.environment IS NULL OR (k.workspace, k.environment) IN (
+            SELECT h.workspace, h.id FROM held h
+        ) AS stands
+        FROM unnest(:kinds::smallint[], :workspaces::text[], :sessions::text[], :environments::text[])
+             WITH ORDINALITY AS k (kind, workspace, session, environment, n)
+    ) j
+)
+SELECT r_verdicts, r_heads, r_writer_heads, r_epochs, r_claimed FROM fit, commit_jobs(
+    :writer, :batch, :careful,
+    fit.kinds, :workspaces, fit.sessions, :counts, :doubled,
+    :wakes, :releases, :epochs, :writer_heads, :if_heads, :workers,
+    :event_jobs, :places, :ids, :types, :threads, :publics, :times, :processes, :bodies, :any_waits, :any_processes,
+    :patch_jobs, :statuses, :usages, :stats, :updates,
+    :snapshot_jobs, :snapshot_seqs, :snapshot_versions, :snapshots,
+    :answer_jobs, :answer_names, :answer_times, :answer_statuses, :answers,
+    :answer_retries, :answered_since, :answered_retries,
+    :record_jobs, :record_columns, :record_threads, :agent_ids, :agent_versions, :environment_ids, :record_statuses,
+    :created, :updated, :archived, :agents, :details, :record_usages, :record_stats
+);
+
 -- name: settled
 -- The writer's own row, locked until the transaction ends: whether this batch is committed already, and its answer.
 SELECT batch, answer FROM writers WHERE writer = :writer FOR UPDATE;
