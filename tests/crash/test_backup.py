@@ -286,6 +286,17 @@ def test_a_backup_of_postgresql_is_restored_only_where_it_harms_nothing(stage: S
                             empty.rpartition("/")[2]) == "0"  # fmt: skip
 
 
+def too_long(top: Path) -> None:
+    """Directories whose paths no archive holds."""
+    at = os.open(top, os.O_RDONLY)
+    for _ in range(36):
+        os.mkdir("d" * 100, dir_fd=at)
+        below = os.open("d" * 100, os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = below
+    os.close(at)
+
+
 def test_what_only_one_machine_has_is_backed_up_there(stage: Stage) -> None:
     stage.put("writes", Turn(ToolUse("bash", {"command": "echo kept > file"})), Turn("Written."))
     with data_directory() as data:
@@ -295,11 +306,16 @@ def test_what_only_one_machine_has_is_backed_up_there(stage: Stage) -> None:
             talk = new_talk(server, "writes")
             talk.say("go")
             talk.wait(seconds=40)
-            for part, place in (("log", log), ("sandboxes", files)):
-                assert outrider("backup", str(place), "--only", part, "--data", str(data)).returncode == 0
+            (workspace,) = data.glob("sandboxes/sessions/*/own/workspace")
+            too_long(workspace)
+            for part, place, said in (("log", log, ""), ("sandboxes", files, f"own/workspace/{'d' * 100}/")):
+                made = outrider("backup", str(place), "--only", part, "--data", str(data))
+                assert made.returncode == 0
+                assert said in made.stderr
         end_sandboxes(data)
         assert {file.name for file in log.iterdir()} == {"log.db", "blobs.tar.zst", "manifest.json"}
         assert {file.name for file in files.iterdir()} == {"sandboxes.tar.zst", "manifest.json"}
+        assert json.loads((files / "manifest.json").read_text())["left_out"]["count"] > 0
         assert "whole" in outrider("backup", "--verify", str(files)).stdout
         assert outrider("restore", str(files), "--data", str(again)).returncode == 0
         assert next(again.rglob("workspace/file")).read_text() == "kept\n"

@@ -44,6 +44,11 @@ def backup(directory: Path, verify: bool, only: Part | None, data: Path | None) 
     settings = config.load(os.environ, data=data)
     made = backups.make(settings, os.environ, directory.absolute(), SystemClock(), [only] if only else backups.PARTS)
     click.echo(f"{directory}: {len(made['files'])} files.\n{NOT_IN_IT}")
+    if (left := made.get("left_out")) is not None:
+        named = "".join(f"\n  {place!a}" for place in left["first"])
+        click.echo(
+            f"Not in it either, of the sandboxes' files: {left['count']} that can't be read or named:{named}", err=True
+        )
 
 
 @click.command()

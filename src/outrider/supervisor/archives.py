@@ -8,7 +8,8 @@ import os
 import stat
 import tarfile
 import tempfile
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, BinaryIO
 
@@ -16,9 +17,27 @@ import zstandard
 
 from outrider.errors import InvalidRequest
 from outrider.ports.blobs import BlobKey, Blobs
+from outrider.sandbox import walk
 
 PIECE = 1024 * 1024
-LEFT_OUT = frozenset({"state.json", "state.json.new", "shim.log"})  # of processes that will not be there
+OWN = "own"
+OF_PROCESSES = frozenset({"state.json", "state.json.new", "shim.log"})  # in OWN: of processes that will not be there
+LONGEST = 3_500  # bytes of a path: with a data directory's in front of it, programs can't name a longer one
+NAMED = 10
+GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EINVAL)  # or something else by now
+
+
+@dataclass(slots=True)
+class LeftOut:
+    """Files and directories that could not be read, or whose paths are too long: how many, and the first by name."""
+
+    count: int = 0
+    first: list[str] = field(default_factory=list[str])
+
+    def add(self, place: str) -> None:
+        self.count += 1
+        if len(self.first) < NAMED:
+            self.first.append(place if len(place) <= LONGEST else f"{place[:LONGEST]}...")
 
 
 async def pack_blobs(blobs: Blobs, keys: list[BlobKey], to: Path) -> None:
@@ -49,40 +68,75 @@ async def _pieces(content: IO[bytes]) -> AsyncIterator[bytes]:
         yield piece
 
 
-def pack(directory: Path, to: Path) -> None:
-    """The files as they are, with owners and modes; what goes while it is read is left out."""
+def pack(directory: Path, to: Path) -> LeftOut:
+    """The files of all sessions as they are, with owners and modes. What goes while it is read is left out; what else
+    is, is returned. No agent can keep the files of other sessions out."""
+    left = LeftOut()
     with to.open("wb") as file, zstandard.ZstdCompressor().stream_writer(file) as squeezed:
         with tarfile.open(fileobj=squeezed, mode="w|", format=tarfile.PAX_FORMAT) as tar:
-            for folder, names, files, fd in os.fwalk(directory, follow_symlinks=False):
-                for name in [*names, *files]:
-                    if name not in LEFT_OUT:
-                        _add(tar, fd, name, os.path.relpath(os.path.join(folder, name), directory))
+            for session in sorted(os.listdir(directory)) if directory.exists() else ():
+                _pack_session(tar, directory, session, left)
+    return left
 
 
-def _add(tar: tarfile.TarFile, folder: int, name: str, place: str) -> None:
+def _pack_session(tar: tarfile.TarFile, directory: Path, session: str, left: LeftOut) -> None:
+    top = os.open(directory, walk.DIRECTORY | os.O_CLOEXEC)
+    try:
+        _add(tar, top, session, session, left)
+        for entry in walk.walk(str(directory / session), lambda place, _: left.add(f"{session}/{place}")):
+            if entry.above == [OWN] and entry.name in OF_PROCESSES:
+                continue
+            if (place := _place(session, entry)) is not None:
+                _add(tar, entry.at, entry.name, place, left)
+            else:
+                left.add("/".join([session, *entry.above[:LONGEST], entry.name]))
+    except walk.Moved:
+        left.add(session)  # of which some may be there
+    except OSError as error:
+        if error.errno not in GONE:
+            raise
+    finally:
+        os.close(top)
+
+
+def _place(session: str, entry: walk.Entry) -> str | None:
+    """Its path in the archive, unless it is too long."""
+    if 2 * len(entry.above) > LONGEST:
+        return None
+    place = "/".join([session, *entry.above, entry.name])
+    return place if len(os.fsencode(place)) <= LONGEST else None
+
+
+def _add(tar: tarfile.TarFile, at: int, name: str, place: str, left: LeftOut) -> None:
     """Agents own these files and may exchange them at any moment: nothing is opened through a link."""
     entry = tarfile.TarInfo(place)
     try:
-        status = os.lstat(name, dir_fd=folder)
+        status = os.lstat(name, dir_fd=at)
         if stat.S_ISDIR(status.st_mode):
             entry.type = tarfile.DIRTYPE
         elif stat.S_ISLNK(status.st_mode):
-            entry.type, entry.linkname = tarfile.SYMTYPE, os.readlink(name, dir_fd=folder)
+            entry.type, entry.linkname = tarfile.SYMTYPE, os.readlink(name, dir_fd=at)
         elif stat.S_ISREG(status.st_mode):
-            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
-            with os.fdopen(fd, "rb") as file:
-                status = os.fstat(fd)
-                _describe(entry, status)
-                entry.size = status.st_size
-                return tar.addfile(entry, _Exactly(file, status.st_size))
+            return _add_file(tar, at, name, entry)
         else:
             return None
+    except PermissionError:
+        return left.add(place)
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.EINVAL):
-            return None  # gone, or something else by now
+        if error.errno in GONE:
+            return None
         raise
     _describe(entry, status)
     return tar.addfile(entry)
+
+
+def _add_file(tar: tarfile.TarFile, at: int, name: str, entry: tarfile.TarInfo) -> None:
+    fd = walk.opened(at, name, os.O_RDONLY | os.O_NONBLOCK)
+    with os.fdopen(fd, "rb") as file:
+        status = os.fstat(fd)
+        _describe(entry, status)
+        entry.size = status.st_size
+        tar.addfile(entry, _Exactly(file, status.st_size))
 
 
 def _describe(entry: tarfile.TarInfo, status: os.stat_result) -> None:
@@ -121,12 +175,24 @@ def _inside(tar: Iterable[tarfile.TarInfo]) -> Iterator[tarfile.TarInfo]:
     """Lets no file be written outside of the directory, by its name or through a link that was unpacked before.
     Where a link points is its sandbox's concern."""
     links: set[str] = set()
+    clear = ""  # the last entry's directory, which lies behind none of these
     for entry in tar:
-        parts = entry.name.split("/")
-        if entry.name.startswith("/") or ".." in parts or entry.islnk():
+        if entry.name.startswith("/") or ".." in entry.name.split("/") or entry.islnk():
             raise InvalidRequest(f"The backup names a file outside of it: {entry.name}.")
-        if any("/".join(parts[:n]) in links for n in range(1, len(parts) + 1)):
+        directory = entry.name.rpartition("/")[0]
+        if _is_behind(directory, links, clear) or entry.name in links:
             continue  # a directory that became a link while it was read
+        clear = directory
         if entry.issym():
             links.add(entry.name)
+            clear = ""
         yield entry
+
+
+def _is_behind(directory: str, links: Collection[str], clear: str) -> bool:
+    """Looks at what is not on the way to `clear`, which is next to nothing: neighbours follow each other."""
+    while directory and not f"{clear}/".startswith(f"{directory}/"):
+        if directory in links:
+            return True
+        directory = directory.rpartition("/")[0]
+    return False

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -186,7 +187,8 @@ def _fill(
     if "vault" in parts and settings.vault_secrets.exists():
         copies.copy(settings.vault_secrets, draft / SECRETS)
     if "sandboxes" in parts:
-        archives.pack(settings.sandboxes / "sessions", draft / FILES)
+        left = archives.pack(settings.sandboxes / "sessions", draft / FILES)
+        facts |= {"left_out": asdict(left)} if left.count else {}
     if (settings.data / CONFIG).exists():
         shutil.copyfile(settings.data / CONFIG, draft / CONFIG)
     files = {file.name: _digest(file) for file in sorted(draft.iterdir())}

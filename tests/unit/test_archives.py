@@ -1,0 +1,165 @@
+"""The archive of sandboxes' files: whatever agents did to theirs, they and everybody else's come along."""
+
+from __future__ import annotations
+
+import inspect
+import io
+import os
+import stat
+import sys
+import tarfile
+import tempfile
+import traceback
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from outrider.sandbox import erase, walk
+from outrider.supervisor import archives
+
+USER = 65_533
+DEEP = 250
+
+
+@pytest.fixture
+def place() -> Generator[Path]:
+    """With sessions in it; not in pytest's own directory, whose parents other users can't enter."""
+    place = Path(tempfile.mkdtemp(prefix="outrider-", dir="/tmp"))
+    (place / "sessions" / "sesn_a" / "own" / "workspace").mkdir(parents=True)
+    yield place
+    erase.empty(str(place))
+    place.rmdir()
+
+
+def workspace(place: Path) -> Path:
+    return place / "sessions" / "sesn_a" / "own" / "workspace"
+
+
+def there_and_back(place: Path) -> tuple[Path, archives.LeftOut]:
+    """The workspace as it was restored, and what was not."""
+    left = archives.pack(place / "sessions", place / "packed")
+    archives.unpack(place / "packed", place / "restored" / "sessions")
+    return place / "restored" / "sessions" / "sesn_a" / "own" / "workspace", left
+
+
+def test_files_called_as_the_hosts_own_are_left_out_beside_them_only(place: Path) -> None:
+    for directory in (workspace(place), workspace(place).parent):
+        for name in ("state.json", "shim.log", "journal"):
+            (directory / name).write_text(name)
+    restored, left = there_and_back(place)
+    assert sorted(entry.name for entry in restored.iterdir()) == ["journal", "shim.log", "state.json"]
+    assert sorted(entry.name for entry in restored.parent.iterdir()) == ["journal", "workspace"]
+    assert left == archives.LeftOut()
+
+
+def dug(top: Path, name: str, depth: int) -> None:
+    """So many directories, each in the last one, with a file in the deepest."""
+    at = os.open(top, walk.DIRECTORY)
+    for _ in range(depth):
+        os.mkdir(name, dir_fd=at)
+        below = os.open(name, walk.DIRECTORY, dir_fd=at)
+        os.close(at)
+        at = below
+    os.close(os.open("f", os.O_CREAT, dir_fd=at))
+    os.close(at)
+
+
+def test_files_at_any_depth_come_along(place: Path) -> None:
+    dug(workspace(place), "d", DEEP)
+    usual = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack(0)) + DEEP // 2)  # what calls itself for each directory fails
+    try:
+        restored, left = there_and_back(place)
+    finally:
+        sys.setrecursionlimit(usual)
+    assert (restored / ("d/" * DEEP) / "f").is_file()
+    assert left.count == 0
+
+
+def test_what_no_path_can_name_is_left_out_and_counted(place: Path) -> None:
+    """A directory's path grows by 101 bytes with each."""
+    dug(workspace(place), "d" * 100, 50)
+    (workspace(place) / "kept").touch()
+    restored, left = there_and_back(place)
+    fit = (archives.LONGEST - len("sesn_a/own/workspace")) // 101
+    assert (restored / "/".join(["d" * 100] * fit)).is_dir()
+    assert (restored / "kept").exists()
+    assert left.count == 50 - fit + 1
+    assert len(left.first) == archives.NAMED
+    assert all(one.startswith("sesn_a/own/workspace/ddd") for one in left.first)
+
+
+def test_what_agents_closed_to_an_ordinary_user_comes_along_and_stays_closed(place: Path) -> None:
+    as_ordinary_user(place, lambda: closed_come_along(place))
+
+
+def closed_come_along(place: Path) -> None:
+    here = workspace(place)
+    (here / "shut").mkdir()
+    (here / "shut" / "in").write_text("in it")
+    (here / "secret").write_text("secret")
+    for name in ("shut", "secret"):
+        (here / name).chmod(0)
+    restored, left = there_and_back(place)
+    for top in (here, restored):
+        assert [stat.S_IMODE((top / name).stat().st_mode) for name in ("shut", "secret")] == [0, 0]
+        (top / "shut").chmod(0o700)
+        (top / "secret").chmod(0o600)
+        assert [(top / name).read_text() for name in ("shut/in", "secret")] == ["in it", "secret"]
+    assert left.count == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of others")
+def test_what_belongs_to_others_is_left_out_by_name(place: Path) -> None:
+    (workspace(place) / "kept").touch()
+    os.chown(workspace(place) / "kept", USER, USER)
+    (workspace(place) / "secret").touch(0o600)
+    (workspace(place) / "closed").mkdir(0o700)
+    as_ordinary_user(place, lambda: others_are_left_out(place))
+
+
+def others_are_left_out(place: Path) -> None:
+    restored, left = there_and_back(place)
+    assert sorted(entry.name for entry in restored.iterdir()) == ["closed", "kept"]
+    assert left.count == 2
+    assert sorted(left.first) == ["sesn_a/own/workspace/closed", "sesn_a/own/workspace/secret"]
+
+
+def test_nothing_is_restored_through_a_link(place: Path) -> None:
+    (place / "outside").mkdir()
+    with (place / "packed").open("wb") as file, zstandard.ZstdCompressor().stream_writer(file) as squeezed:
+        with tarfile.open(fileobj=squeezed, mode="w|") as tar:
+            for name in ("s/d/f", "s/link", "s/link/d/f", "s/d/g", "s/link/h"):
+                entry = tarfile.TarInfo(name)
+                if name == "s/link":
+                    entry.type, entry.linkname = tarfile.SYMTYPE, str(place / "outside")
+                tar.addfile(entry, io.BytesIO())
+    archives.unpack(place / "packed", place / "restored" / "sessions")
+    assert not list((place / "outside").iterdir())
+    restored = place / "restored" / "sessions" / "s"
+    assert sorted(str(one.relative_to(restored)) for one in restored.rglob("*")) == ["d", "d/f", "d/g", "link"]
+
+
+def as_ordinary_user(place: Path, work: Callable[[], None]) -> None:
+    """In a child process, who owns the workspace and the directories on the way there."""
+    if os.geteuid() == 0:
+        for path in (place, *(place / one for one in ("sessions", "sessions/sesn_a", "sessions/sesn_a/own"))):
+            os.chown(path, USER, USER)
+        os.chown(workspace(place), USER, USER)
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            if os.geteuid() == 0:
+                os.setgroups([])
+                os.setresgid(USER, USER, USER)
+                os.setresuid(USER, USER, USER)
+            work()
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    assert os.waitpid(pid, 0)[1] == 0
