@@ -64,7 +64,7 @@ OWNERS = {
     "typing_extensions": {"models", "wire"},
     "uvicorn": {"models", "proxy", "server", "vaultd"},
     "uvloop": {"models", "sandboxd", "server", "vaultd"},
-    "zstandard": {"store", "supervisor"},
+    "zstandard": {"store", "supervisor", "testing"},
 }
 # Places outside the table, each with its reason.
 TOLERATED: dict[tuple[str, str], str] = {
