@@ -270,5 +270,7 @@ def test_no_made_up_request_is_answered_by_a_fault_of_the_server(target: Target)
     assert not target.faults, "\n".join(target.faults[:20])
     assert target.reached.keys() == {one.definition.raw["operationId"] for one in operations()}
     assert not [name for name, found in target.reached.items() if found <= REFUSED]
-    assert all({200, 400} <= target.reached[name] for name in ("files_upload", "skills_create", "skills_create_version"))
+    assert all(
+        {200, 400} <= target.reached[name] for name in ("files_upload", "skills_create", "skills_create_version")
+    )
     assert {name for name, found in target.reached.items() if 200 not in found} <= NEVER_DONE.keys()

@@ -13,6 +13,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from plain import finder
 
 ROOT = Path(__file__).parents[2]
 BUILD_SECONDS = 60.0
@@ -27,7 +28,8 @@ def installed(place: Path) -> Path:
     venv.create(place / "venv", with_pip=False, symlinks=True)
     (packages,) = (place / "venv" / "lib").glob("python*/site-packages")
     zipfile.ZipFile(wheel).extractall(packages)
-    (packages / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    (packages / "plain_finder.py").write_text(finder())
+    (packages / "others.pth").write_text(sysconfig.get_path("purelib") + "\nimport plain_finder\n")
     return place / "venv" / "bin" / "python"
 
 
@@ -44,6 +46,7 @@ def test_the_wheel_alone_runs_the_demonstration(tmp_path: Path) -> None:
 
     where = run("-c", "import outrider; print(outrider.__file__)").stdout
     assert where.startswith(str(tmp_path)), where
+    assert "No module named 'yaml'" in run("-c", "import yaml").stderr, "nothing is there that only tests need"
     skills = run("-c", "from outrider.resources.skills.prebuilt import prebuilt; print(*prebuilt())")
     assert skills.stdout == "docx pdf pptx xlsx\n", skills.stderr
     done = run("-m", "outrider", "demo")

@@ -1,7 +1,6 @@
 """The files in deploy/: their form, and that each role would start with what they give it. Nothing here runs them.
 
-The manifests are checked against the schemas of Kubernetes. For compose there is no schema at hand: its structure is
-checked as far as references go.
+The manifests are checked against the schemas of Kubernetes, the compose file against the specification's.
 """
 
 from __future__ import annotations
@@ -11,9 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
+import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
+from check_jsonschema.builtin_schemas import get_builtin_schema
 from pki import Authority
 
 from outrider import config
@@ -22,6 +23,8 @@ from outrider.supervisor import shape
 DEPLOY = Path(__file__).parents[2] / "deploy"
 MANIFESTS = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
 VERSION = "1.31"
+SHARED = {"OUTRIDER_DATABASE_URL", "OUTRIDER_NATS_URL"}
+NATS = "nats://outrider:x@nats:4222"
 Tree = dict[str, Any]
 
 
@@ -53,6 +56,17 @@ def test_the_schema_check_finds_a_mistake() -> None:
         kubernetes_validate.validate(broken, VERSION, strict=True)
 
 
+def test_the_compose_file_keeps_the_schema_of_its_specification() -> None:
+    jsonschema.validate(compose(), get_builtin_schema("vendor.compose-spec"))
+
+
+def test_the_check_of_compose_finds_a_mistake() -> None:
+    broken = compose()
+    broken["services"]["api"]["portz"] = []
+    with pytest.raises(jsonschema.ValidationError, match="portz"):
+        jsonschema.validate(broken, get_builtin_schema("vendor.compose-spec"))
+
+
 def test_every_role_has_a_workload_with_probes_a_budget_and_a_policy() -> None:
     assert set(workloads()) == set(config.ROLES)
     for spec in workloads().values():
@@ -74,11 +88,11 @@ def test_only_the_vault_is_given_model_keys_and_only_api_and_harness_the_store()
     for role, spec in workloads().items():
         names = {one["name"] for one in spec["containers"][0].get("env", [])}
         assert ("OUTRIDER_MODEL_KEY" in names) == (role == "vault")
-        assert ("OUTRIDER_DATABASE_URL" in names) == (role in ("api", "harness"))
+        assert names.issuperset(SHARED) if role in ("api", "harness") else names.isdisjoint(SHARED)
     for name, service in compose()["services"].items():
         names = set(service.get("environment", {}))
         assert ("OUTRIDER_MODEL_KEY" in names) == (name == "vault")
-        assert ("OUTRIDER_DATABASE_URL" in names) == (name in ("api", "harness"))
+        assert names.issuperset(SHARED) if name in ("api", "harness") else names.isdisjoint(SHARED)
 
 
 @pytest.mark.parametrize("kind", ["networks", "volumes", "configs", "secrets"])
@@ -100,6 +114,12 @@ def test_a_sandbox_host_reaches_nobody() -> None:
     assert policy["spec"]["egress"] == []
 
 
+def test_kubernetes_starts_without_nats_where_no_secret_names_it() -> None:
+    for role in ("api", "harness"):
+        (found,) = [one for one in workloads()[role]["containers"][0]["env"] if one["name"] == "OUTRIDER_NATS_URL"]
+        assert found["valueFrom"]["secretKeyRef"]["optional"] is True
+
+
 def starts(place: Path, role: str, toml: str, environment: dict[str, str], name: str) -> None:
     """Whether the settings hold what the role needs, with certificates of our own in place of the operator's."""
     authority = Authority(place / "pki")
@@ -112,11 +132,13 @@ def starts(place: Path, role: str, toml: str, environment: dict[str, str], name:
     shape.check(settings, given, datetime.now(UTC))
 
 
+@pytest.mark.parametrize("nats", ["", NATS])
 @pytest.mark.parametrize("name", ["vault", "box-1", "harness", "api"])
-def test_composes_services_have_what_their_roles_need(name: str, tmp_path: Path) -> None:
+def test_composes_services_have_what_their_roles_need(name: str, nats: str, tmp_path: Path) -> None:
     whole = compose()
     service = whole["services"][name]
-    environment = {key: re.sub(r"\$\{[^}]*\}", "x", value) for key, value in service.get("environment", {}).items()}
+    said = {key: value.replace("${OUTRIDER_NATS_URL:-}", nats) for key, value in service.get("environment", {}).items()}
+    environment = {key: re.sub(r"\$\{[^}]*\}", "x", value) for key, value in said.items()}
     assert service["command"][0] == "--role"
     starts(tmp_path, service["command"][1], whole["configs"][name]["content"], environment, name)
 
@@ -125,6 +147,7 @@ def test_composes_services_have_what_their_roles_need(name: str, tmp_path: Path)
 def test_kubernetes_workloads_have_what_their_roles_need(role: str, tmp_path: Path) -> None:
     container = workloads()[role]["containers"][0]
     given = {one["name"]: one.get("value", "postgres://x") for one in container.get("env", [])}
+    given |= {"OUTRIDER_NATS_URL": NATS} if "OUTRIDER_NATS_URL" in given else {}
     if role == "sandbox":
         toml = container["args"][0].split("<<END\n")[1].split("END\n")[0]
         assert "serve --role sandbox" in container["args"][0]
