@@ -158,6 +158,23 @@ def test_what_another_workspace_has_is_as_unknown_as_what_nobody_has(
         assert scene.ask(scene.first, method, filled(path, scene.ids)).status_code != 404
 
 
+@pytest.fixture(scope="module")
+def worker(scene: Scene) -> str:
+    """The key of the environment that has the work."""
+    return key_of(sdk_client(scene.server.url, scene.first), scene.ids["hosted_id"])
+
+
+CHANGING = [(one.method, one.path) for one in ROUTES if one.method != "GET"]
+
+
+@requirement("transport:body:unknown-field")
+@pytest.mark.parametrize(("method", "path"), CHANGING)
+def test_no_request_takes_a_field_that_means_nothing_to_it(scene: Scene, worker: str, method: str, path: str) -> None:
+    key = worker if path in FOR_WORKERS else scene.first
+    answer = scene.ask(key, method, filled(path, scene.ids), {"bogus": 1})
+    assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error"), answer.text
+
+
 @pytest.mark.parametrize("path", LISTS)
 def test_lists_show_nothing_of_another_workspace(scene: Scene, path: str) -> None:
     shown = [scene.ask(key, "GET", path).text for key in (scene.first, scene.second)]

@@ -34,6 +34,7 @@ from outrider.wire.envelope import error_bytes
 
 log = logging.getLogger("outrider.api")
 LAST_WORD_SECONDS = 1.0
+NOTHING = (b"", b"{}")
 T = TypeVar("T")
 
 
@@ -81,7 +82,7 @@ Handler = Callable[[Call], Awaitable[Answered]]
 class Route:
     """One line of the app's table. `scopes`: whose keys may ask; `counted`: against which of a workspace's rates;
     `betas`: which values of the beta header it goes by, none for what is generally available or our own; `streamed`:
-    the handler reads the body."""
+    the handler reads the body; `bodiless`: it takes none, as no DELETE does."""
 
     method: str
     path: str
@@ -90,6 +91,7 @@ class Route:
     counted: Counted
     betas: frozenset[str] = MANAGED_AGENTS
     streamed: bool = False
+    bodiless: bool = False
 
 
 class Endpoints:
@@ -145,6 +147,8 @@ class Endpoints:
             result = await route.handler(Call(*about, b"", keep_nothing, trace, incoming, request.headers))
         else:
             body = await read_body(request, self._services.settings.limits.body_bytes)
+            if route.bodiless or route.method == "DELETE":
+                check_says_nothing(body)
 
             async def answer(keep: Keep) -> Answered:
                 return await route.handler(Call(*about, body, keep, trace, headers=request.headers))
@@ -221,6 +225,12 @@ async def read_body(request: Request, limit: int) -> bytes:
             raise too_large(limit)
         chunks.append(chunk)
     return b"".join(chunks)
+
+
+def check_says_nothing(body: bytes) -> None:
+    """Whatever else it held would be ignored. Raises InvalidRequest."""
+    if b"".join(body.split()) not in NOTHING:
+        raise InvalidRequest("This request takes no body: send none, or an empty object.")
 
 
 def too_large(limit: int) -> RequestTooLarge:
