@@ -93,9 +93,14 @@ async def test_a_killed_shim_takes_its_sandbox_along_and_the_call_is_lost(host: 
 
 
 async def test_a_shim_that_was_killed_between_calls_is_replaced(host: SandboxHost) -> None:
-    hands = Hands(host.driver(), "sesn_a")
+    driver = host.driver()
+    hands = Hands(driver, "sesn_a")
     await hands.bash("echo kept > f")
+    assert driver.live == 1
     os.kill(host.shim_pid("sesn_a"), signal.SIGKILL)
+    async with asyncio.timeout(10):
+        while driver.live:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
     assert await hands.bash("cat f") == "kept"
 
 

@@ -94,14 +94,18 @@ class BubblewrapSandboxes:
 
     @property
     def live(self) -> int:
-        """Sandboxes that are alive, as far as this process knows. Nobody tells it of one that ended because it was
-        idle, so those that should have are looked at."""
-        since = time.monotonic() - self._limits.sandbox_idle
+        """Sandboxes that are alive, as far as this process knows."""
         for session, use in list(self._uses.items()):
-            idle = use.live and not use.running and not use.settling.locked() and use.last < since
-            if idle and not _listens(self._run / session):
+            if use.live and not use.running and not use.settling.locked() and self._has_ended(session, use):
                 self._gone(session)
         return sum(use.live for use in self._uses.values())
+
+    def _has_ended(self, session: str, use: _Use) -> bool:
+        """By itself, of which nobody tells. The zygote removes the socket of a shim that it started; of another's shim
+        the socket stays, so one that should have ended for idleness is spoken to."""
+        path = self._run / session
+        should_have = time.monotonic() - use.last > self._limits.sandbox_idle
+        return not path.exists() or (should_have and not _listens(path))
 
     async def probe(self) -> Capabilities:
         if self._able is not None:
