@@ -44,7 +44,7 @@ class Place:
 
         self.clock.advance(days * DAY)
         freezer = Freezer(self.store, self.blobs)
-        await Upkeep(self.store, self.blobs, freezer, Retention(), self.clock, delete).when_due()
+        await Upkeep(self.store, self.blobs, freezer, Retention(), self.clock, delete).all()
         return sorted([info.key.owner async for info in self.blobs.list(BlobPrefix())])
 
 

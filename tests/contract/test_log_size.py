@@ -180,10 +180,10 @@ async def test_upkeep_moves_and_deletes_by_age_and_only_if_told_to(place: Place)
     clock = ManualClock()
     clock.advance(10 * 86_400)
     for retention in (Retention(), Retention(30, 30)):
-        await Upkeep(place.rows, place.blobs, place.freezer, retention, clock, delete).when_due()
+        await Upkeep(place.rows, place.blobs, place.freezer, retention, clock, delete).all()
         assert (place.blobs.kept, deleted) == ({}, [])
-    await Upkeep(place.rows, place.blobs, place.freezer, Retention(5), clock, delete).when_due()
+    await Upkeep(place.rows, place.blobs, place.freezer, Retention(5), clock, delete).all()
     assert {key.owner for key in place.blobs.kept} == {"sesn_1", "sesn_2"}
     await place.store.read(KEY)
-    await Upkeep(place.rows, place.blobs, place.freezer, Retention(None, 5), clock, delete).when_due()
+    await Upkeep(place.rows, place.blobs, place.freezer, Retention(None, 5), clock, delete).all()
     assert set(deleted) == {KEY, OTHER}, "cold ones, too"

@@ -153,7 +153,7 @@ async def nothing_is_left_over(data: Path, database: Database, expected: dict[st
         return False
 
     async with await database.opened(data) as store:
-        await Upkeep(store, blobs, Freezer(store, blobs), Retention(), clock, delete).when_due()
+        await Upkeep(store, blobs, Freezer(store, blobs), Retention(), clock, delete).all()
         records = await store.files(store.default_workspace, Page(limit=99))
         assert {record.id for record in records} == expected.keys()
         for record in records:

@@ -45,7 +45,7 @@ def parts_of(
         "stored answers": lambda: store.forget_answers(rfc3339(datetime.now(UTC) - ANSWERS_KEPT)),
         "webhooks": lambda: store.forget_told(rfc3339(datetime.now(UTC) - DELIVERIES_KEPT)),
         "sandboxes": lambda: sandboxes.sweep(store.living),
-        "files and logs": upkeep.when_due,
+        **upkeep.parts(),
         "secrets": sweep.run,
         "declarations": withdrawal.run,
         "memory": memory.run,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from outrider.clock import Clock, rfc3339
 from outrider.config import Retention
@@ -46,19 +47,42 @@ class Upkeep:
         self._retention = retention
         self._clock = clock
         self._delete = delete
-        self._due = clock.monotonic()
+        self._due: dict[str, float] = {}
 
-    async def when_due(self) -> None:
-        """Once an hour, and at the first call: all of it. Raises what the blob store or the log raises."""
-        if self._clock.monotonic() < self._due:
-            return
-        self._due = self._clock.monotonic() + SWEEP_SECONDS
-        await self._expire_files()
+    def parts(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        """By what they clear up. Each does its work once an hour, and at its first call, and raises what the blob store
+        or the log raises."""
+        return {name: partial(self._when_due, name, part) for name, part in self._parts().items()}
+
+    async def all(self) -> None:
+        """At once, whatever is due."""
+        for part in self._parts().values():
+            await part()
+
+    def _parts(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        return {
+            "expired files": self._expire_files,
+            "blobs": self._erase_strays,
+            "old sessions": self._delete_old,
+            "resting logs": self._freeze_resting,
+        }
+
+    async def _when_due(self, name: str, part: Callable[[], Awaitable[None]]) -> None:
+        now = self._clock.monotonic()
+        if now >= self._due.get(name, now):
+            self._due[name] = now + SWEEP_SECONDS
+            await part()
+
+    async def _erase_strays(self) -> None:
         if erased := await sweep(self._store, self._blobs):
             log.info("%d blobs that nothing referred to were erased", erased)
+
+    async def _delete_old(self) -> None:
         if (days := self._retention.delete_after_days) is not None:
             before = self._days_ago(days)
             await self._each(before, lambda key: self._delete(key, before), "deleted", cold_too=True)
+
+    async def _freeze_resting(self) -> None:
         if (days := self._retention.cold_after_days) is not None:
             await self._each(self._days_ago(days), self._freezer.freeze, "moved to the blob store")
 

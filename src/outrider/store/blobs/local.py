@@ -122,7 +122,7 @@ class LocalBlobs:
 def _files(owner: Path) -> list[Path]:
     try:
         return sorted(owner.iterdir())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # or nothing of ours
         return []
 
 
