@@ -7,10 +7,12 @@ import os
 import random
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, cast
 from urllib.parse import quote, unquote
 
 import httpx2
+import jsonschema_rs
 import pytest
 import schemathesis
 from everything import things
@@ -23,7 +25,8 @@ from workers import key_of
 
 from conformance.requirements import requirement
 from outrider.api.app import ROUTES
-from outrider.api.openapi import PARAMETER, STREAMS, describe, handler_of, request_of
+from outrider.api.openapi import BINARY, PARAMETER, STREAMS, describe, handler_of, request_of
+from outrider.wire.answers import answers
 from outrider.wire.requests import REQUESTS
 
 CONFIG = "[limits]\nbackoff_first = 0.01\nbackoff_most = 0.02\nmodel_attempts = 1\n"
@@ -85,20 +88,22 @@ ANY = st.recursive(
 @dataclass
 class Target:
     """A server, one of everything on it by the name of its path parameter, the answers that were its own fault, and all
-    answers about what is there, by operation."""
+    answers about what is there, by operation; `breaches` are answers that the description did not foresee."""
 
     server: Server
     client: httpx2.Client
     things: dict[str, str]
     worker: str
     faults: list[str] = field(default_factory=list[str])
+    breaches: list[str] = field(default_factory=list[str])
+    held: int = 0
     reached: dict[str, set[int]] = field(default_factory=dict[str, set[int]])
 
-    def send(self, method: str, path: str, content: bytes, **more: Any) -> int:
+    def send(self, method: str, path: str, content: bytes, **more: Any) -> httpx2.Response:
         answer = self.client.request(method, path, content=content, **more)
         if answer.status_code >= 500:
             self.faults.append(f"{method} {path} {content[:500]!r} {more}: {answer.status_code} {answer.text[:300]}")
-        return answer.status_code
+        return answer
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +162,7 @@ def late(operation: Any) -> tuple[int, str]:
 
 def operations() -> list[Any]:
     skipped = {name.replace(".", "_") for name in STREAMS | SLOW}
-    schema: Any = schemathesis.openapi.from_dict(describe(ROUTES))
+    schema: Any = schemathesis.openapi.from_dict(description())
     found: list[Any] = [result.ok() for result in schema.get_all_operations()]
     return sorted((one for one in found if one.definition.raw["operationId"] not in skipped), key=late)
 
@@ -206,9 +211,28 @@ def ask_about(
     said = {"content-type": kind} | ({"authorization": f"Bearer {target.worker}"} if name in OF_WORKERS else {})
     drawn = drawn or {found[1]: "none" for found in PARAMETER.finditer(operation.path)}
     path = path_of(operation, names, drawn)
-    status = target.send(operation.method.upper(), path, content, headers=said, params=query or {})
+    answer = target.send(operation.method.upper(), path, content, headers=said, params=query or {})
     if names:
-        target.reached.setdefault(name, set()).add(status)
+        target.reached.setdefault(name, set()).add(answer.status_code)
+    if answer.headers.get("content-type") == JSON:
+        schema = described(name, "200" if answer.is_success else "default")
+        target.held += 1
+        found = [f"{error.instance_path}: {error.message}" for error in schema.iter_errors(answer.json())]
+        target.breaches += [f"{name} {answer.status_code}: {error[:300]}" for error in found]
+
+
+@cache
+def description() -> dict[str, Any]:
+    return json.loads(json.dumps(describe(ROUTES)))
+
+
+@cache
+def described(name: str, status: str) -> Any:
+    """What the description says of an operation's answers."""
+    document = description()
+    (one,) = [one for path in document["paths"].values() for one in path.values() if one["operationId"] == name]
+    schema = one["responses"][status]["content"][JSON]["schema"]
+    return jsonschema_rs.Draft202012Validator({**schema, "components": document["components"]})
 
 
 def bodies(operation: Any, case: Any, rng: random.Random, things: dict[str, str]) -> Iterator[tuple[bytes, str]]:
@@ -228,7 +252,7 @@ def bodies(operation: Any, case: Any, rng: random.Random, things: dict[str, str]
 def test_the_description_is_valid_and_served(target: Target) -> None:
     served = target.client.get("/outrider/v1/openapi.json")
     assert served.status_code == 200
-    assert served.json() == json.loads(json.dumps(describe(ROUTES)))
+    assert served.json() == description()
     schemathesis.openapi.from_dict(served.json()).validate()
 
 
@@ -237,6 +261,9 @@ def test_the_description_has_every_route_and_every_request_once() -> None:
     described = [one["operationId"] for path in document["paths"].values() for one in path.values()]
     assert sorted(described) == sorted({handler_of(route).replace(".", "_") for route in ROUTES})
     assert {request_of(route) for route in ROUTES} - {None} <= set(REQUESTS)
+    described = {handler for handler in answers()[0] if handler in map(handler_of, ROUTES)}
+    of_the_api = {handler_of(route) for route in ROUTES if route.path.startswith("/v1/")}
+    assert described == answers()[0].keys() == of_the_api - STREAMS - BINARY
     bodies = [request_of(route) for route in ROUTES if request_of(route)]
     assert len(bodies) == len(set(bodies)) >= 17
 
@@ -268,6 +295,8 @@ def test_no_made_up_request_is_answered_by_a_fault_of_the_server(target: Target)
     for operation in operations():
         ask_all(operation, target)
     assert not target.faults, "\n".join(target.faults[:20])
+    assert target.held > 1000  # answers to the description
+    assert not target.breaches, "\n".join(target.breaches[:20])
     assert target.reached.keys() == {one.definition.raw["operationId"] for one in operations()}
     assert not [name for name, found in target.reached.items() if found <= REFUSED]
     assert all(

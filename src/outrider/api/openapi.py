@@ -1,5 +1,6 @@
 """The API's own description (OpenAPI 3.1), made from the table of routes and the compiled types of requests: it says
-what is checked, because it is made of what checks. Of answers it says little; the SDK's types say more.
+what is checked, because it is made of what checks. Of answers it says what the SDK's own models do; it has no models of
+those beyond the API.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import Any, cast
 
 from outrider import __version__
 from outrider.api.endpoint import Route
+from outrider.wire.answers import answers
 from outrider.wire.queries import parameters
 from outrider.wire.requests import REQUESTS, adapter
 
@@ -17,6 +19,14 @@ NAMED: dict[str, str] = {"events.send_events": "events.send"}
 """Handlers whose request has another name than theirs."""
 STREAMS = frozenset({"events.stream_events", "events.stream_thread_events"})
 BINARY = frozenset({"files.content", "skills.content"})
+_BINARY: dict[str, Any] = {"type": "string", "format": "binary"}
+_SKILL: dict[str, Any] = {"files[]": {"type": "array", "items": _BINARY, "minItems": 1}}
+FORMS: dict[str, tuple[dict[str, Any], str]] = {
+    "files.upload": ({"file": _BINARY, "expires_in_seconds": {"type": "string"}}, "file"),
+    "skills.create": (_SKILL | {"display_name": {"type": "string"}}, "files[]"),
+    "skills.create_version": (_SKILL, "files[]"),
+}
+"""By handler the fields of its form, and the one that is required."""
 PARAMETER = re.compile(r"\{(\w+)(:path)?\}")
 REF = "#/components/schemas/{model}"
 
@@ -48,7 +58,7 @@ def request_of(route: Route) -> str | None:
 
 def describe(routes: Sequence[Route]) -> dict[str, Any]:
     """The whole document."""
-    schemas: dict[str, Any] = {"Error": ERROR}
+    schemas: dict[str, Any] = {"Error": ERROR, **_in_order(answers()[1])}
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         path = PARAMETER.sub(r"{\1}", route.path)
@@ -95,7 +105,9 @@ def _in_headers(route: Route) -> list[dict[str, Any]]:
 
 def _body(route: Route, schemas: dict[str, Any]) -> dict[str, Any] | None:
     if route.streamed:
-        return {"required": True, "content": {"multipart/form-data": {"schema": {"type": "object"}}}}
+        fields, required = FORMS[handler_of(route)]
+        form = {"type": "object", "properties": fields, "required": [required], "additionalProperties": False}
+        return {"required": True, "content": {"multipart/form-data": {"schema": form}}}
     name = request_of(route)
     if name is None:
         return None
@@ -120,7 +132,7 @@ def _answer(handler: str) -> dict[str, Any]:
         return {"description": "Events as they come.", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
     if handler in BINARY:
         return {"description": "The content.", "content": {"application/octet-stream": {}}}
-    return _json("The thing, or a page of them.", {"type": "object"})
+    return _json("The thing, or a page of them.", _in_order(answers()[0].get(handler, {"type": "object"})))
 
 
 def _json(description: str, schema: dict[str, Any]) -> dict[str, Any]:
