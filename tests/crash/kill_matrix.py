@@ -43,15 +43,20 @@ EQUIPS = frozenset({"harness.equip", "layer.seal"})
 RUNS = frozenset({"run.add", "run.fire", "run.end"})
 DOOMS = frozenset(f"workspace.{what}" for what in ("mark", "session", "bytes", "rows"))
 DREAMS = frozenset(f"dream.{what}" for what in ("add", "begin", "put", "decide", "close", "settle"))
+LATE = frozenset(
+    {"run.fire", "run.end", "work.claim", *(f"dream.{what}" for what in ("begin", "put", "decide", "close", "settle"))}
+)
+"""Where an owner that stands still is overtaken, beside those of the session's own loop."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kills:
-    """What a test kills (or freezes): its stores in turn, another one each second day."""
+    """What a test kills, on its stores in turn, another one each second day; before what it holds an owner on a shared
+    store, until another one has done it."""
 
     places: frozenset[str]
     stores: tuple[str, ...] = ("sqlite", "postgres")
-    signal: str = "SIGKILL"
+    held: frozenset[str] = frozenset()
 
 
 KILLED_IN = {
@@ -61,12 +66,13 @@ KILLED_IN = {
     "test_repository_kill.py": Kills(MOUNTS),
     "test_given_files_kill.py": Kills(GIVEN),
     "test_memory_kill.py": Kills(MEMORY),
-    "test_webhook_kill.py": Kills(TELLS),
+    "test_webhook_kill.py": Kills(TELLS, held=frozenset({"webhook.settle"})),
     "test_work_kill.py": Kills(WORK),
     "test_deployment_kill.py": Kills(RUNS),
     "test_workspace_kill.py": Kills(DOOMS),
     "test_packages_kill.py": Kills(EQUIPS),
     "test_dream_kill.py": Kills(DREAMS),
+    "test_late_owners.py": Kills(frozenset(), ("postgres",), LATE),
 }
 """Places that the matrix's session does not come to, by the test that kills there. With NATS none is killed."""
 ELSEWHERE = frozenset[str]().union(*(kills.places for kills in KILLED_IN.values()))

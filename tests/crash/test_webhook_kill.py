@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from typing import Any
@@ -26,6 +27,7 @@ from outrider.testing.server_process import ServerProcess, data_directory, runni
 from outrider.testing.stops import Stops
 
 POINTS = sorted(f"{place}.{when}" for place in TELLS for when in ("before", "after"))
+HELD = ["webhook.settle.before"]
 STEPS = [point for point in POINTS if not point.startswith("api.")]
 DEADLINE = 60.0
 pytestmark = pytest.mark.timeout(240)
@@ -166,8 +168,9 @@ def apart() -> Generator[Deployment]:
 
 
 def test_of_several_api_processes_one_delivers_and_another_goes_on_where_it_died(
-    apart: Deployment, postgres: PostgresServer, receiver: Receiver
+    apart: Deployment, postgres: PostgresServer, receiver: Receiver, stops: Stops
 ) -> None:
+    """Nor does what one that stood still does late change anything."""
     path = "/apart"
     vault = apart.vault({}, CONFIG)
     vault.start()
@@ -180,11 +183,14 @@ def test_of_several_api_processes_one_delivers_and_another_goes_on_where_it_died
     parts = [apart.part(name, "api", CONFIG, environment) for name in ("one", "two")]
     vault.facts()
     for part in parts:
+        part.faults = stops.theirs
         part.start()
     urls = [part.url() for part in parts]
-    hook(urls[0], receiver, path)
+    webhook = hook(urls[0], receiver, path)
     clients = [sdk_client(url, KEY) for url in urls]
     vaults = {client.beta.vaults.create(display_name="v").id for client in clients for _ in range(20)}
+    each_once(receiver, path, vaults)
+    vaults.add(late_settling(stops, parts, clients, webhook))
     each_once(receiver, path, vaults)
     owner = postgres.sql("SELECT owner FROM couriers", database).strip()
     (doomed,) = (number for number, part in enumerate(parts) if f"-{_server(part)}-" in owner)
@@ -192,6 +198,33 @@ def test_of_several_api_processes_one_delivers_and_another_goes_on_where_it_died
     client = clients[1 - doomed]
     vaults |= {client.beta.vaults.create(display_name="v").id for _ in range(20)}
     each_once(receiver, path, vaults)
+
+
+def late_settling(stops: Stops, parts: list[Part], clients: list[anthropic.Anthropic], webhook: str) -> str:
+    """The courier has sent an event and stands still before it notes that; another one sends it again and does."""
+    (late,) = HELD
+    stops.want(late)
+    made: list[str] = []  # the answer may wait for the courier: it may be that server's
+    making = threading.Thread(target=lambda: made.append(clients[0].beta.vaults.create(display_name="v").id))
+    making.start()
+    stop = stops.held(DEADLINE)
+    assert stop is not None, f"nobody came to {late}"
+    other = next(number for number, part in enumerate(parts) if _server(part) != stop.pid)
+    url = parts[other].url()
+    before = delivery(url, KEY, webhook, settled)
+    stop.go()
+    stops.run()
+    until_said(parts[1 - other], "Another process delivers the webhooks")
+    making.join(DEADLINE)
+    assert delivery(url, KEY, webhook, settled) == before
+    return made[0]
+
+
+def until_said(part: Part, words: str) -> None:
+    deadline = time.monotonic() + DEADLINE
+    while words not in part.said():
+        assert time.monotonic() < deadline, part.said()
+        threading.Event().wait(0.05)
 
 
 def _server(part: Part) -> int:

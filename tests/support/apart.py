@@ -42,15 +42,23 @@ class Part:
         self.data.chmod(0o711)
         (self.data / "config.toml").write_text(config)
         self.environment = dict(environment)
+        self.faults: socket.socket | None = None
+        """The end at which its processes stand still, see `outrider.faults`."""
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         ours = {name: value for name, value in os.environ.items() if not name.startswith(("OUTRIDER_", "ANTHROPIC_"))}
         command = [sys.executable, "-m", "outrider", "serve", "--role", self.role, "--port", "0"]
+        fds = [] if self.faults is None else [self.faults.fileno()]
+        held = {"OUTRIDER_FAULTS_FD": str(fds[0])} if fds else {}
         (self.data / "server.json").unlink(missing_ok=True)
         with self._log().open("ab") as log:
             self.process = subprocess.Popen(
-                [*command, "--data", str(self.data)], env=ours | self.environment, stdout=log, stderr=log
+                [*command, "--data", str(self.data)],
+                env=ours | self.environment | held,
+                stdout=log,
+                stderr=log,
+                pass_fds=fds,
             )
 
     def facts(self) -> dict[str, Any]:

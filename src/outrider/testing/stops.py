@@ -98,6 +98,15 @@ class Stops:
         assert found is not None, f"nobody came to {point} within {seconds} s"
         return found
 
+    def let_on(self, stop: Stop, until: str, seconds: float = DEADLINE) -> None:
+        """Let it go on until it has come to another point; fails if it does not. Others may come there, too."""
+        there = (stop.pid, until)
+        with self._changed:
+            before = self.seen.count(there)
+            stop.go()
+            came = self._changed.wait_for(lambda: self.seen.count(there) > before, seconds)
+        assert came, f"{stop.pid} did not come to {until} within {seconds} s"
+
     def _answer(self) -> None:
         while True:
             data, fds, _, _ = socket.recv_fds(self._ours, 200, 1)
@@ -112,9 +121,9 @@ class Stops:
     def _take(self, stop: Stop) -> None:
         with self._changed:
             self.seen.append((stop.pid, stop.point))
+            self._changed.notify_all()
             self._left -= stop.point == self._wanted
             if stop.point == self._wanted and self._left == 0 and self._found is None:
                 self._found = stop
-                self._changed.notify_all()
                 return
         stop.go()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -16,12 +17,14 @@ CUT_SECONDS = (0.5, 6.0)
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Something that a fault can hit. `strike` does it and returns; `mend`, if there is one, takes it back."""
+    """Something that a fault can hit. `strike` does it and returns; `mend`, if there is one, takes it back. Targets of
+    a kind that differ in `service` come round in turn, so that a short drill hits each."""
 
     fault: str
     name: str
     strike: Callable[[], Awaitable[None]]
     mend: Callable[[], Awaitable[None]] | None = None
+    service: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,7 @@ class Chaos:
         self._load = load
         self._random = random.Random(load.seed)
         self._hit: set[str] = set()
+        self._turns = Counter[tuple[str, str]]()
         self.done: list[Struck] = []
 
     async def run(self, until: float) -> None:
@@ -60,7 +64,11 @@ class Chaos:
         if not kinds:
             return None
         kind = self._random.choice(kinds)
-        return self._random.choice(sorted((one for one in free if one.fault == kind), key=lambda one: one.name))
+        of_kind = sorted((one for one in free if one.fault == kind), key=lambda one: one.name)
+        fewest = min(self._turns[kind, one.service] for one in of_kind)
+        chosen = self._random.choice([one for one in of_kind if self._turns[kind, one.service] == fewest])
+        self._turns[kind, chosen.service] += 1
+        return chosen
 
     async def _one(self, target: Target) -> None:
         spans = {"freeze": FROZEN_SECONDS, "cut": CUT_SECONDS}

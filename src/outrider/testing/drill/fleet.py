@@ -92,7 +92,7 @@ class Node:
         """What a fault can hit in this server: each child, the whole tree, each way to a service."""
         found = [target for role, pid in self.pids().items() for target in _of_process(f"{self.name}.{role}", pid)]
         found.append(Target("kill", f"{self.name}.tree", self._fall))
-        return found + [_cut(f"{self.name}-{name}", way) for name, way in self.ways.items()]
+        return found + [_cut(self.name, name, way) for name, way in self.ways.items()]
 
     async def _fall(self) -> None:
         """The children die with their supervisor."""
@@ -121,11 +121,11 @@ def _of_process(name: str, pid: int) -> list[Target]:
     return [Target("kill", name, kill), Target("freeze", name, freeze, thaw)]
 
 
-def _cut(name: str, way: Way) -> Target:
+def _cut(server: str, service: str, way: Way) -> Target:
     async def cut() -> None:
         way.cut()
 
     async def heal() -> None:
         way.heal()
 
-    return Target("cut", name, cut, heal)
+    return Target("cut", f"{server}-{service}", cut, heal, service)
