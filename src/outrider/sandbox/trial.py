@@ -1,4 +1,4 @@
-"""Goes past each limit of a sandbox from the inside, to see what holds. For `doctor`: it takes some two seconds.
+"""Goes past each limit of a sandbox from the inside, to see what holds. For `doctor`: it takes a few seconds.
 
 The sandbox is one with the limits below, which are quick to reach; how they are held is the same for the server's.
 """
@@ -28,9 +28,9 @@ read -r said < <(for i in {1..300}; do read -u 9 & done 2>&1; echo past); echo "
 """
 _PROCESS_MEMORY = "head -c 256M /dev/zero | tail > /dev/null; [ ${PIPESTATUS[1]} = 0 ] || echo held"
 _MEMORY = """
-for i in 1 2 3; do { head -c 80M /dev/zero; sleep 1; } | tail > /dev/null & all+=($!); done
-for pid in ${all[@]}; do wait $pid || killed=1; done
-[ -n "$killed" ] && echo held
+for i in 1 2 3 4; do { head -c 80M /dev/zero && sleep 3; } | tail > /dev/null & all+=($!); done
+for pid in ${all[@]}; do wait -n || { echo held; break; }; done
+kill ${all[@]}
 """
 _FILE = f"truncate -s {WORKSPACE + 1} big || echo held"
 _MEMORY_FILES = """
