@@ -111,20 +111,76 @@ def closed_come_along(place: Path) -> None:
     assert left.count == 0
 
 
+def test_closed_directories_at_any_depth_come_along_and_stay_closed(place: Path) -> None:
+    as_ordinary_user(place, lambda: deep_and_closed_come_along(place))
+
+
+def deep_and_closed_come_along(place: Path) -> None:
+    depth = 2 * walk.HELD
+    shut_down(workspace(place), depth)
+    _restored, left = there_and_back(place)
+    assert left.count == 0
+    for top in (workspace(place), place / "restored" / "sessions" / "sesn_a" / "own" / "workspace"):
+        assert modes_of(top) == [0] * depth
+
+
+def shut_down(top: Path, depth: int) -> None:
+    """So many directories, each in the last one, and closed from the deepest upwards."""
+    ways = [os.open(top, walk.DIRECTORY)]
+    for _ in range(depth):
+        os.mkdir("d", dir_fd=ways[-1])
+        ways.append(os.open("d", walk.DIRECTORY, dir_fd=ways[-1]))
+    for at in reversed(ways[1:]):
+        os.fchmod(at, 0)
+    for at in ways:
+        os.close(at)
+
+
+def modes_of(top: Path) -> list[int]:
+    """Those of the directories `d`, from the top down, which are opened for good."""
+    modes: list[int] = []
+    at = os.open(top, walk.DIRECTORY)
+    while "d" in os.listdir(at):
+        modes.append(stat.S_IMODE(os.lstat("d", dir_fd=at).st_mode))
+        os.chmod("d", 0o700, dir_fd=at)
+        below = os.open("d", walk.DIRECTORY, dir_fd=at)
+        os.close(at)
+        at = below
+    os.close(at)
+    return modes
+
+
+def test_a_walk_that_is_left_in_the_middle_closes_what_it_opened(place: Path) -> None:
+    as_ordinary_user(place, lambda: left_in_the_middle(place))
+
+
+def left_in_the_middle(place: Path) -> None:
+    shut_down(workspace(place), 2 * walk.HELD)
+    going = walk.walk(str(workspace(place)))
+    while len(next(going).above) < 2 * walk.HELD - 1:
+        pass
+    going.close()
+    assert modes_of(workspace(place)) == [0] * 2 * walk.HELD
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of others")
 def test_what_belongs_to_others_is_left_out_by_name(place: Path) -> None:
     (workspace(place) / "kept").touch()
     os.chown(workspace(place) / "kept", USER, USER)
     (workspace(place) / "secret").touch(0o600)
     (workspace(place) / "closed").mkdir(0o700)
+    (workspace(place) / "listed" / "in").mkdir(parents=True)
+    (workspace(place) / "listed").chmod(0o744)
+    (place / "sessions" / "sesn_0").mkdir(0o700)
     as_ordinary_user(place, lambda: others_are_left_out(place))
 
 
 def others_are_left_out(place: Path) -> None:
     restored, left = there_and_back(place)
-    assert sorted(entry.name for entry in restored.iterdir()) == ["closed", "kept"]
-    assert left.count == 2
-    assert sorted(left.first) == ["sesn_a/own/workspace/closed", "sesn_a/own/workspace/secret"]
+    assert sorted(entry.name for entry in restored.iterdir()) == ["closed", "kept", "listed"]
+    there = "sesn_a/own/workspace"
+    assert sorted(left.first) == ["sesn_0", f"{there}/closed", f"{there}/listed", f"{there}/secret"]
+    assert left.count == 4
 
 
 def test_nothing_is_restored_through_a_link(place: Path) -> None:

@@ -22,7 +22,7 @@ UNSEEN_SECONDS = 5.0
 UNSEEN_FACTOR = 60  # how much longer where no call runs
 IDLE_FACTOR = 5  # how much less often a sandbox without running calls is looked at
 UNCOUNTABLE = "?"
-TANGLED = "can't be measured, because its directories are very deep and are moved about; make them less deep"
+TANGLED = "can't be measured, because directories in it are moved about or closed while they are looked at"
 NEARLY_FULL = "the disk that holds the sandboxes is nearly full; free some space on the server, then try again"
 
 

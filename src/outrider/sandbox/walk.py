@@ -4,10 +4,11 @@ closed to its own user is opened for as long as that takes. Run as the files' ow
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -64,35 +65,45 @@ def _opened_up(path: int, flags: int) -> int:
         os.chmod(itself, stat.S_IMODE(mode))
 
 
-def _raised(_place: str, problem: OSError) -> None:
+Closed = Callable[[list[str], OSError], None]
+"""Hears of a directory that can't be looked at, by the names of those on the way there and its own: the walk's list."""
+
+
+def _raised(_place: list[str], problem: OSError) -> None:
     raise problem
 
 
-def walk(top: str, closed: Callable[[str, OSError], None] = _raised) -> Iterator[Entry]:
+def walk(top: str, closed: Closed = _raised) -> Generator[Entry]:
     """All that is beneath the directory `top`, each directory before what is in it; what goes meanwhile may be left
-    out. `closed` hears of directories that can't be opened, by their path from `top`. Raises OSError and Moved."""
+    out. Raises OSError and Moved."""
     above: list[str] = []
     levels = [_entered(opened(None, top, DIRECTORY))]
     try:
-        yield from _listed(levels[-1], above)
+        yield from _listed(levels[-1], above, closed)
         while levels:
             if not levels[-1].folders:
                 _leave(levels)
                 del above[-1:]
                 continue
-            name = levels[-1].folders.pop()
-            try:
-                below = _entered(opened(levels[-1].at, name, DIRECTORY))
-            except OSError as problem:
-                if problem.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):  # gone, or something else by now
-                    closed("/".join([*above, name]), problem)
+            above.append(levels[-1].folders.pop())
+            if (below := _below(levels[-1], above, closed)) is None:
+                del above[-1:]
                 continue
             _descend(levels, below)
-            above.append(name)
-            yield from _listed(below, above)
+            yield from _listed(below, above, closed)
     finally:
-        for level in levels:
-            _let_go(level)
+        while levels:
+            with contextlib.suppress(OSError, Moved):
+                _leave(levels)
+
+
+def _below(level: _Level, above: list[str], closed: Closed) -> _Level | None:
+    try:
+        return _entered(opened(level.at, above[-1], DIRECTORY))
+    except OSError as problem:
+        if problem.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):  # gone, or something else by now
+            closed(above, problem)
+        return None
 
 
 def _entered(at: int) -> _Level:
@@ -108,13 +119,15 @@ def _entered(at: int) -> _Level:
     return _Level(at, (found.st_dev, found.st_ino), mode)
 
 
-def _listed(level: _Level, above: list[str]) -> Iterator[Entry]:
+def _listed(level: _Level, above: list[str], closed: Closed) -> Iterator[Entry]:
     with os.scandir(level.at) as entries:
         for entry in entries:
             try:
                 status = entry.stat(follow_symlinks=False)
             except FileNotFoundError:
                 continue
+            except PermissionError as problem:  # another user's, which tells names only
+                return closed(above, problem)
             if stat.S_ISDIR(status.st_mode):
                 level.folders.append(entry.name)
             yield Entry(above, entry.name, level.at, status)
@@ -128,19 +141,28 @@ def _descend(levels: list[_Level], below: _Level) -> None:
 
 
 def _leave(levels: list[_Level]) -> None:
-    if len(levels) > 1 and levels[-2].at < 0:
-        above = os.open("..", DIRECTORY | os.O_CLOEXEC, dir_fd=levels[-1].at)
-        levels[-2].at = above
-        found = os.fstat(above)
-        if (found.st_dev, found.st_ino) != levels[-2].key:
-            levels[-2].mode = None  # that of another directory
-            raise Moved("a directory was moved while it was looked at")
-    _let_go(levels.pop())
+    below = levels.pop()
+    try:
+        if levels and levels[-1].at < 0 <= below.at:
+            _find_again(levels[-1], below.at)
+    finally:
+        _let_go(below)
+
+
+def _find_again(level: _Level, below: int) -> None:
+    at = opened(below, "..", DIRECTORY)
+    found = os.fstat(at)
+    if (found.st_dev, found.st_ino) != level.key:
+        os.close(at)
+        raise Moved("a directory was moved while it was looked at")
+    level.at = at
 
 
 def _let_go(level: _Level) -> None:
     if level.at >= 0:
-        if level.mode is not None:
-            os.fchmod(level.at, level.mode)
-        os.close(level.at)
-        level.at = -1
+        try:
+            if level.mode is not None:
+                os.fchmod(level.at, level.mode)
+        finally:
+            os.close(level.at)
+            level.at = -1

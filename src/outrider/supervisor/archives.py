@@ -83,14 +83,14 @@ def _pack_session(tar: tarfile.TarFile, directory: Path, session: str, left: Lef
     top = os.open(directory, walk.DIRECTORY | os.O_CLOEXEC)
     try:
         _add(tar, top, session, session, left)
-        for entry in walk.walk(str(directory / session), lambda place, _: left.add(f"{session}/{place}")):
+        for entry in walk.walk(str(directory / session), lambda way, _: left.add("/".join([session, *way]))):
             if entry.above == [OWN] and entry.name in OF_PROCESSES:
                 continue
             if (place := _place(session, entry)) is not None:
                 _add(tar, entry.at, entry.name, place, left)
             else:
                 left.add("/".join([session, *entry.above[:LONGEST], entry.name]))
-    except walk.Moved:
+    except (walk.Moved, PermissionError):
         left.add(session)  # of which some may be there
     except OSError as error:
         if error.errno not in GONE:
