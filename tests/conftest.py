@@ -6,6 +6,7 @@ import gc
 import os
 from collections import Counter
 from collections.abc import Generator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,9 @@ from outrider.testing.postgres_server import NoServer, PostgresServer, binaries,
 settings.register_profile("ci", derandomize=True, deadline=None)
 if os.environ.get("CI"):
     settings.load_profile("ci")
+
+# What a build tries of what is too much for one: another part each day, and the same in all processes of a run.
+os.environ.setdefault("OUTRIDER_TEST_SEED", str(datetime.now(UTC).toordinal()))
 
 gc.disable()  # until all tests are imported: what an import makes stays
 

@@ -6,7 +6,6 @@ import os
 import random
 import re
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from outrider.store.scripts import shipped
 from outrider.store.sqlite import SqliteStore, connections, migrations
 from outrider.testing.postgres_server import PostgresServer
 
-SEED = int(os.environ.get("OUTRIDER_TEST_SEED", datetime.now(UTC).toordinal()))
+SEED = int(os.environ["OUTRIDER_TEST_SEED"])
 SQLITE, POSTGRES = shipped(migrations.PACKAGE), shipped(postgres_migrations.PACKAGE)
 TODAY = sorted(random.Random(SEED).sample(range(1, len(POSTGRES)), 3))
 """Of PostgreSQL's; all of SQLite's cost less than these."""
@@ -43,8 +42,9 @@ TAKEN = {
     ("0023_told_together.sql", "DROP TRIGGER events_told ON events;"),
     ("0023_told_together.sql", "DROP FUNCTION tell_of_event();"),
     ("0030_answers_about_nothing.sql", "DELETE FROM answers"),
+    ("0032_fewer_partitions.sql", "DROP TABLE events;"),
 }
-"""An index that another takes the place of, and answers that are asked for again."""
+"""An index that another takes the place of, answers that are asked for again, and a table that is empty."""
 Rows = dict[str, dict[str, Any]]
 Tables = dict[str, list[Column]]
 
@@ -56,7 +56,7 @@ def comparable(row: Any, columns: Any) -> dict[str, Any]:
 def test_a_script_takes_nothing_away_but_what_is_named_here() -> None:
     found: set[tuple[str, str]] = set()
     for _, name, text in (*SQLITE, *POSTGRES):
-        plain = re.sub(r"\$\$.*?\$\$|--.*?$", "", text, flags=re.DOTALL | re.MULTILINE)
+        plain = re.sub(r"AS \$\$.*?\$\$|--.*?$", "", text, flags=re.DOTALL | re.MULTILINE)
         found |= {(name, taken) for taken in TAKES.findall(plain)}
     assert found == TAKEN
 

@@ -474,6 +474,7 @@ async def until_waiting(link: Link) -> None:
 async def others(url: str) -> AsyncIterator[tuple[Link, Link]]:
     """What another process writes with, and what looks on."""
     links = await connections.to_write(url), await connections.to_read(url)
+    await links[0].execute("SET idle_in_transaction_session_timeout = 0")  # a test may be slow
     yield links
     for link in links:
         await link.close()

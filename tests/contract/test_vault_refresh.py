@@ -15,7 +15,7 @@ from conformance.oauth_scene import Scene, running_scene
 from conformance.requirements import requirement
 from outrider.clock import ManualClock, SystemClock, rfc3339
 from outrider.networks import allowance
-from outrider.proxy.credentials import REFUSED_FOR, Credentials, Who
+from outrider.proxy.credentials import DOUBTED_FOR, REFUSED_FOR, Credentials, Who
 from outrider.proxy.outside import Outside
 from outrider.vault import material
 from outrider.vault.audit import Audit
@@ -145,6 +145,19 @@ async def test_a_refused_grant_is_asked_about_again_by_a_validation_and_after_a_
     assert len(credentials.store.notices(9)) == 1
     scene.refresh = good
     await credentials.renew(OWNER, Who(), "old", again=True)
+    assert (await credentials.token(OWNER, SESSIONS[0]))["access_token"] == scene.access
+
+
+async def test_a_refusal_in_other_words_than_oauths_is_doubted_soon(
+    credentials: Credentials, scene: Scene, clock: ManualClock
+) -> None:
+    await keep(credentials, scene, age=1)
+    scene.token_status = 404  # something on the way, during a deploy
+    await credentials.token(OWNER, SESSIONS[0])
+    await credentials.token(OWNER, SESSIONS[0])
+    assert len(scene.refreshes) == 1
+    scene.token_status = 200
+    clock.advance(DOUBTED_FOR + 1)
     assert (await credentials.token(OWNER, SESSIONS[0]))["access_token"] == scene.access
 
 

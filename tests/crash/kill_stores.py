@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from outrider.ports.log import Row
 from outrider.store.postgres import PostgresStore
 from outrider.store.sqlite import SqliteStore
 
-SEED = int(os.environ.get("OUTRIDER_TEST_SEED", datetime.now(UTC).toordinal()))
+SEED = int(os.environ["OUTRIDER_TEST_SEED"])
 
 
 def store_of(test: str, seed: int = SEED) -> str:

@@ -26,8 +26,11 @@ from outrider.vault.secrets import SecretStore
 
 EARLY = timedelta(seconds=15)  # an expiry is another host's, and the request needs time to arrive
 REMEMBERED = 10_000
+FINAL = frozenset({"invalid_grant", "invalid_client", "unauthorized_client"})  # RFC 6749, section 5.2
 REFUSED_FOR = 3600.0
 """Seconds for which a refused grant is not asked about again: it is gone for good, unless its server was wrong."""
+DOUBTED_FOR = 60.0
+"""The same where the refusal is none of OAuth's own words, so that something else on the way may have said it."""
 
 _Credential = tuple[str, str, str]
 
@@ -42,10 +45,10 @@ class Who:
 
 @dataclass(frozen=True, slots=True)
 class _Refusal:
-    """When, by the monotonic clock, and of what: a digest of all that goes to the token endpoint."""
+    """Of what, as a digest of all that goes to the token endpoint, and until when it stands, by the monotonic clock."""
 
     grant: bytes
-    at: float
+    until: float
 
 
 class Credentials:
@@ -116,21 +119,23 @@ class Credentials:
                 self._lived(owner, found)
                 await self.store.put(owner, material.pack(found), notice=self._notice("refreshed", found))
             elif came.outcome == "refused":
-                await self._refuse(owner, found)
+                await self._refuse(owner, found, came)
             return found, came
 
-    async def _refuse(self, owner: Owner, found: dict[str, Any]) -> None:
+    async def _refuse(self, owner: Owner, found: dict[str, Any], came: Refreshed) -> None:
         """Tell of it, once for a grant, and remember it."""
         grant, before = _grant(found), self._refused.pop(_name(owner), None)
         if before is None or before.grant != grant:
             await self.store.tell(owner, self._notice("refresh_failed", found))
-        self._refused[_name(owner)] = _Refusal(grant, self._clock.monotonic())
+        final = came.seen is not None and came.seen.json().get("error") in FINAL
+        until = self._clock.monotonic() + (REFUSED_FOR if final else DOUBTED_FOR)
+        self._refused[_name(owner)] = _Refusal(grant, until)
         if len(self._refused) > REMEMBERED:
             del self._refused[next(iter(self._refused))]
 
     def _refused_lately(self, owner: Owner, found: dict[str, Any]) -> bool:
         refusal = self._refused.get(_name(owner))
-        if refusal is None or self._clock.monotonic() - refusal.at > REFUSED_FOR:
+        if refusal is None or self._clock.monotonic() > refusal.until:
             return False
         return refusal.grant == _grant(found)
 

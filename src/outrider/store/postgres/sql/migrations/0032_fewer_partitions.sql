@@ -1,13 +1,21 @@
 -- Each statement that adds events opens each partition that it adds to: with 64 of them that was a seventh of the server's
--- work for a batch. A database with few events gets 16; a large one stays as it is, and works as well.
+-- work for a batch. A new database has 16; one that holds events keeps what it has, and works as well. So does one that
+-- is in use at this moment.
 
 DO $$
 BEGIN
-    LOCK TABLE events IN ACCESS EXCLUSIVE MODE;
-    IF (SELECT count(*) FROM (SELECT FROM events LIMIT 100001) AS few) > 100000 THEN
+    IF EXISTS (SELECT FROM events) THEN
         RETURN;
     END IF;
-    CREATE TABLE events_before AS SELECT * FROM events;
+    BEGIN
+        SET LOCAL lock_timeout = '2s';
+        LOCK TABLE events IN ACCESS EXCLUSIVE MODE;
+    EXCEPTION WHEN lock_not_available THEN
+        RETURN;
+    END;
+    IF EXISTS (SELECT FROM events) THEN
+        RETURN;
+    END IF;
     DROP TABLE events;
     CREATE TABLE events (
         log bigint NOT NULL,
@@ -30,9 +38,6 @@ BEGIN
             'CREATE TABLE events_%s PARTITION OF events FOR VALUES WITH (MODULUS 16, REMAINDER %s)', part, part
         );
     END LOOP;
-    INSERT INTO events (log, seq, id, workspace, type, thread, public, epoch, processed_at, processes, body)
-    SELECT log, seq, id, workspace, type, thread, public, epoch, processed_at, processes, body FROM events_before;
-    DROP TABLE events_before;
     CREATE TRIGGER events_told AFTER INSERT ON events REFERENCING NEW TABLE AS added
     FOR EACH STATEMENT EXECUTE FUNCTION tell_of_events();
 END
