@@ -64,6 +64,7 @@ class Way:
         self._listener: socket.socket | None = None
         self._link: socket.socket | None = None
         self._retry: Timer | None = None
+        self._late: Timer | None = None
         self._received = b""
         self._told = False
 
@@ -92,12 +93,13 @@ class Way:
             child, pipe = self._coming
             self._coming = None
             self._listener = _collected(child, pipe)
-        if self._retry is not None:
-            self._retry.cancel()
+        for timer in (self._retry, self._late):
+            if timer is not None:
+                timer.cancel()
         self._hang_up()
         if self._listener is not None:
             self._listener.close()
-        self._listener, self._retry = None, None
+        self._listener, self._retry, self._late = None, None, None
 
     def _connect(self) -> None:
         """Hand the listener over; when nobody is there, again a little later."""
@@ -106,17 +108,11 @@ class Way:
             self._retry = None
         if self._listener is None or self._proxy is None:
             return
-        link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        link.settimeout(CONNECT_SECONDS)
         try:
-            link.connect(self._proxy)
-            asked = json.dumps({"session": self._session}).encode() + b"\n"
-            socket.send_fds(link, [asked], [self._listener.fileno()])
+            link = _handed_over(self._listener, self._proxy, self._session)
         except OSError:
-            link.close()
             self._again()
             return
-        link.setblocking(False)
         self._link, self._received = link, b""
         self._reactor.watch(link.fileno(), self._hear)
 
@@ -147,7 +143,32 @@ class Way:
         for line in lines:
             told: Any = json.loads(line)
             self._told = True
-            self._changed({"environment": told["environment"], "trust": told["trust"]})
+            self._pass_on({"environment": told["environment"], "trust": told["trust"]})
+
+    def _pass_on(self, told: Told) -> None:
+        """What can't be taken up now, on a disk that is full, say, is again a little later; what is newer replaces it."""
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+        try:
+            self._changed(told)
+        except OSError:
+            self._late = self._reactor.after(PAUSE, lambda: self._pass_on(told))
+
+
+def _handed_over(listener: socket.socket, proxy: str, session: str) -> socket.socket:
+    """The connection on which the proxy took it. Raises OSError."""
+    link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        link.settimeout(CONNECT_SECONDS)
+        link.connect(proxy)
+        asked = json.dumps({"session": session}).encode() + b"\n"
+        socket.send_fds(link, [asked], [listener.fileno()])
+        link.setblocking(False)
+    except OSError:
+        link.close()
+        raise
+    return link
 
 
 def machines_authorities() -> dict[str, str]:

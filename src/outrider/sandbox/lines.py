@@ -9,9 +9,10 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from outrider.sandbox.reactor import Reactor
+from outrider.sandbox.reactor import Reactor, Timer
 
 LONGEST = 64 * 1024**2
+PAUSE = 0.1
 
 Reply = Callable[[dict[str, Any]], None]
 
@@ -30,13 +31,22 @@ class Gate:
         self._listener = listener
         self._allowed = allowed
         self._ask = ask
+        self._shut: Timer | None = None
         listener.setblocking(False)
-        reactor.watch(listener.fileno(), self._accept)
+        self._listen()
+
+    def _listen(self) -> None:
+        self._shut = None
+        self._reactor.watch(self._listener.fileno(), self._accept)
 
     def _accept(self) -> None:
         try:
             connection, _ = self._listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
+            return
+        except OSError:  # such as for want of descriptors: who is there waits
+            self._reactor.forget(self._listener.fileno())
+            self._shut = self._reactor.after(PAUSE, self._listen)
             return
         if peer_user(connection) not in self._allowed:
             connection.close()
@@ -44,6 +54,8 @@ class Gate:
         Conversation(self._reactor, connection, self._ask)
 
     def close(self) -> None:
+        if self._shut is not None:
+            self._shut.cancel()
         self._reactor.forget(self._listener.fileno())
         self._listener.close()
 

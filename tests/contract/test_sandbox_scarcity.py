@@ -1,0 +1,148 @@
+"""What shims, zygotes and drivers do while there are no more descriptors, or while a disk takes nothing."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import threading
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from outrider.sandbox import egress, etc, launcher, lines, namespaces, shim
+from outrider.sandbox.reactor import Reactor
+
+SIZES: launcher.Sizes = {"tmp": 1 << 20, "shm": 1 << 20, "run": 1 << 20}
+RULES = namespaces.Rules(processes=64, open_files=256, file_bytes=1 << 30, data_bytes=1 << 30)
+BOUND = 10.0
+
+
+@contextmanager
+def descriptors_left(count: int) -> Generator[None]:
+    """No more than these can be opened in this process."""
+    probes = [os.open("/dev/null", os.O_RDONLY) for _ in range(count)]
+    for fd in probes:
+        os.close(fd)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(probes, default=0) + 1, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def run(reactor: Reactor) -> None:
+    """Until something sets `running` to false, which must happen in time."""
+
+    def late() -> None:
+        raise TimeoutError
+
+    reactor.running = True
+    bound = reactor.after(BOUND, late)
+    reactor.run()
+    bound.cancel()
+
+
+def end(reactor: Reactor) -> None:
+    reactor.running = False
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    for name in shim.DIRECTORIES:
+        (tmp_path / "own" / name).mkdir(parents=True, exist_ok=True)
+    return tmp_path / "own"
+
+
+def launched(own: Path) -> namespaces.Launch:
+    bwrap, problem = launcher.find()
+    assert bwrap is not None, problem
+    place, held = etc.made(str(own.parent))
+    os.close(held)
+    return namespaces.launch(bwrap, place, str(own), SIZES, RULES)
+
+
+def test_who_asks_while_there_are_no_descriptors_is_answered_when_there_are(tmp_path: Path) -> None:
+    reactor = Reactor()
+    asked: list[object] = []
+    gate = lines.Gate(
+        reactor,
+        lines.listen(str(tmp_path / "socket"), os.getuid()),
+        frozenset({os.getuid()}),
+        lambda request, reply: (asked.append(request), end(reactor)),
+    )
+    with socket.socket(socket.AF_UNIX) as client, ExitStack() as scarce:
+        client.connect(str(tmp_path / "socket"))
+        client.sendall(b'{"op": "status"}\n')
+        scarce.enter_context(descriptors_left(0))
+        reactor.after(lines.PAUSE / 2, scarce.close)
+        run(reactor)
+    reactor.after(0, lambda: end(reactor))
+    run(reactor)  # it notices that the other end has gone
+    gate.close()
+    assert asked == [{"op": "status"}]
+
+
+def test_a_gate_closes_while_it_waits_for_descriptors(tmp_path: Path) -> None:
+    reactor = Reactor()
+    gate = lines.Gate(
+        reactor, lines.listen(str(tmp_path / "socket"), os.getuid()), frozenset(), lambda request, reply: None
+    )
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(tmp_path / "socket"))
+        with descriptors_left(0):
+            reactor.after(lines.PAUSE / 2, gate.close)
+            reactor.after(lines.PAUSE * 2, lambda: end(reactor))
+            run(reactor)
+
+
+def test_a_way_out_outlives_a_full_disk_and_a_proxy_that_restarts_without_descriptors(own: Path) -> None:
+    reactor, taken, ends = Reactor(), threading.Semaphore(0), threading.Event()
+    proxy = lines.listen(str(own.parent / "proxy"), os.getuid())
+    proxy.settimeout(BOUND)
+
+    def serve() -> None:
+        for last in (False, True):
+            link, _ = proxy.accept()
+            link.sendall(b'{"environment": {}, "trust": "ours"}\n')
+            taken.release()
+            if not last:
+                ends.wait(BOUND)
+                link.close()
+        link.recv(1 << 16)
+        link.recv(1)
+        link.close()
+
+    trust = own / "trust"
+
+    def hear(told: egress.Told) -> None:
+        egress.write_trust(str(trust), told["trust"])
+        end(reactor)
+
+    serving = threading.Thread(target=serve)
+    serving.start()
+    box = launched(own).ready()
+    trust.rmdir()  # so that writing there fails, for root, too
+    way = egress.Way(reactor, str(own.parent / "proxy"), "sesn_a", hear)
+    try:
+        way.open(box)
+        way.settle()
+        assert taken.acquire(timeout=BOUND)
+        reactor.after(egress.PAUSE / 2, trust.mkdir)
+        run(reactor)
+        assert (trust / "ca.pem").read_text().endswith("ours")
+        with ExitStack() as scarce:
+            scarce.enter_context(descriptors_left(0))
+            ends.set()
+            reactor.after(1.5 * egress.PAUSE, scarce.close)
+            run(reactor)
+        assert taken.acquire(timeout=BOUND)
+    finally:
+        ends.set()
+        way.close()
+        box.end()
+        serving.join(BOUND)
+        proxy.close()
