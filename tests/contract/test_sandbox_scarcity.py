@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import socket
@@ -68,11 +69,16 @@ def launched(own: Path) -> namespaces.Launch:
 def test_who_asks_while_there_are_no_descriptors_is_answered_when_there_are(tmp_path: Path) -> None:
     reactor = Reactor()
     asked: list[object] = []
+
+    def ask(request: dict[str, object], reply: lines.Reply) -> None:
+        asked.append(request)
+        end(reactor)
+
     gate = lines.Gate(
         reactor,
         lines.listen(str(tmp_path / "socket"), os.getuid()),
         frozenset({os.getuid()}),
-        lambda request, reply: (asked.append(request), end(reactor)),
+        ask,
     )
     with socket.socket(socket.AF_UNIX) as client, ExitStack() as scarce:
         client.connect(str(tmp_path / "socket"))
@@ -99,30 +105,32 @@ def test_a_gate_closes_while_it_waits_for_descriptors(tmp_path: Path) -> None:
             run(reactor)
 
 
+def serve_once(proxy: socket.socket) -> socket.socket:
+    """Be the egress proxy, to which a listener is handed over; the connection."""
+    link, _ = proxy.accept()
+    link.sendall(b'{"environment": {}, "trust": "ours"}\n')
+    return link
+
+
+def serve_twice(proxy: socket.socket, restarts: threading.Event) -> None:
+    with serve_once(proxy):
+        restarts.wait(BOUND)
+    with serve_once(proxy) as link:
+        while link.recv(1 << 16):
+            pass
+
+
 def test_a_way_out_outlives_a_full_disk_and_a_proxy_that_restarts_without_descriptors(own: Path) -> None:
-    reactor, taken, ends = Reactor(), threading.Semaphore(0), threading.Event()
+    reactor, restarts = Reactor(), threading.Event()
     proxy = lines.listen(str(own.parent / "proxy"), os.getuid())
     proxy.settimeout(BOUND)
-
-    def serve() -> None:
-        for last in (False, True):
-            link, _ = proxy.accept()
-            link.sendall(b'{"environment": {}, "trust": "ours"}\n')
-            taken.release()
-            if not last:
-                ends.wait(BOUND)
-                link.close()
-        link.recv(1 << 16)
-        link.recv(1)
-        link.close()
-
     trust = own / "trust"
 
     def hear(told: egress.Told) -> None:
         egress.write_trust(str(trust), told["trust"])
         end(reactor)
 
-    serving = threading.Thread(target=serve)
+    serving = threading.Thread(target=serve_twice, args=(proxy, restarts))
     serving.start()
     box = launched(own).ready()
     trust.rmdir()  # so that writing there fails, for root, too
@@ -130,19 +138,46 @@ def test_a_way_out_outlives_a_full_disk_and_a_proxy_that_restarts_without_descri
     try:
         way.open(box)
         way.settle()
-        assert taken.acquire(timeout=BOUND)
         reactor.after(egress.PAUSE / 2, trust.mkdir)
         run(reactor)
         assert (trust / "ca.pem").read_text().endswith("ours")
         with ExitStack() as scarce:
             scarce.enter_context(descriptors_left(0))
-            ends.set()
+            restarts.set()
             reactor.after(1.5 * egress.PAUSE, scarce.close)
-            run(reactor)
-        assert taken.acquire(timeout=BOUND)
+            run(reactor)  # until it is told anew
     finally:
-        ends.set()
+        restarts.set()
         way.close()
         box.end()
         serving.join(BOUND)
         proxy.close()
+
+
+def open_now() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+@pytest.mark.parametrize("left", [3, 8])
+def test_a_start_that_runs_out_of_descriptors_leaves_none_open(own: Path, left: int) -> None:
+    """At process 1's pidfd they are enough; among those of its namespaces they are not."""
+    before = open_now()
+    starting = launched(own)
+    with descriptors_left(left), pytest.raises(namespaces.Unavailable, match="Too many open files"):
+        starting.ready()
+    assert open_now() == before
+
+
+def test_a_sandbox_that_can_not_be_held_back_leaves_no_descriptor_open(
+    own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(pid: int, kind: int, limits: tuple[int, int] | None = None) -> tuple[int, int]:
+        raise ProcessLookupError(errno.ESRCH, "No such process")
+
+    before = open_now()
+    starting = launched(own)
+    with monkeypatch.context() as patched:
+        patched.setattr(resource, "prlimit", gone)
+        with pytest.raises(namespaces.Unavailable, match="No such process"):
+            starting.ready()
+    assert open_now() == before

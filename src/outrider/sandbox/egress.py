@@ -146,7 +146,7 @@ class Way:
             self._pass_on({"environment": told["environment"], "trust": told["trust"]})
 
     def _pass_on(self, told: Told) -> None:
-        """What can't be taken up now, on a disk that is full, say, is again a little later; what is newer replaces it."""
+        """What can't be taken up now (the disk is full, say) is a little later; what is newer replaces it."""
         if self._late is not None:
             self._late.cancel()
             self._late = None

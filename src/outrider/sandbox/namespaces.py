@@ -11,7 +11,7 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,8 +68,12 @@ class Box:
         process.ended(self.init_fd, 5.0)
         if process.ended(self.monitor_fd, 5.0):
             os.waitpid(self.monitor, 0)
-        for fd in (self.monitor_fd, self.init_fd, self.user, self.owner, *(fd for fd, _ in self.kinds)):
-            os.close(fd)
+        os.close(self.monitor_fd)
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Close what holds the inside; the monitor stays."""
+        _close((self.init_fd, self.user, self.owner, *(fd for fd, _ in self.kinds)))
 
 
 def start_time(pid: int) -> int | None:
@@ -109,12 +113,15 @@ class Launch:
 
     def ready(self) -> Box:
         """Wait until process 1 has exec'd and take hold of the sandbox. Raises Unavailable. Call it once."""
+        box: Box | None = None
         try:
             box = _ready(self.monitor, self.monitor_fd, _announced(self.info))
             _hold_back(box, self.rules)
             return box
         except (Unavailable, OSError) as problem:
             said = self._give_up()
+            if box is not None:
+                box.let_go()
             raise Unavailable(f"{problem}: {said}" if said else str(problem)) from problem
         finally:
             os.close(self.info)
@@ -144,13 +151,16 @@ def launch(bwrap: str, etc: str, own: str, sizes: launcher.Sizes, rules: Rules, 
         fds.append(_filter(rules))
         monitor, monitor_fd = _started(words, [fds[1], fds[4], fds[3]], rules)
     except OSError as error:
-        for fd in fds:
-            os.close(fd)
+        _close(fds)
         raise Unavailable(f"bubblewrap could not be started: {error.strerror}") from error
     info, info_writer, errors, errors_writer, filter_fd = fds
-    for fd in (info_writer, errors_writer, filter_fd):
-        os.close(fd)
+    _close((info_writer, errors_writer, filter_fd))
     return Launch(monitor, monitor_fd, info, errors, rules)
+
+
+def _close(fds: Iterable[int]) -> None:
+    for fd in fds:
+        os.close(fd)
 
 
 def _filter(rules: Rules) -> int:
@@ -235,25 +245,35 @@ def _held(monitor: int, monitor_fd: int, init: int, init_fd: int) -> Box:
     inside = os.stat(f"/proc/{init}/root/")
     outside = os.stat("/")
     root = (inside.st_dev, inside.st_ino)
-    kinds = [(_namespace(init, name), kind) for name, kind in _ORDER]
     if root == (outside.st_dev, outside.st_ino) or os.path.samestat(
         os.stat(f"/proc/{init}/ns/mnt"), os.stat("/proc/self/ns/mnt")
     ):
         raise Unavailable("the sandbox's root is the host's")
+    *kinds, user, owner = _namespaces(init)
     return Box(
         monitor=monitor,
         monitor_fd=monitor_fd,
         init=init,
         init_fd=init_fd,
         root=root,
-        user=_namespace(init, "user"),
-        owner=linux.owning_user_namespace(kinds[-1][0]),
-        kinds=kinds,
+        user=user,
+        owner=owner,
+        kinds=[(fd, kind) for fd, (_, kind) in zip(kinds, _ORDER, strict=True)],
     )
 
 
-def _namespace(pid: int, name: str) -> int:
-    return os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
+def _namespaces(pid: int) -> list[int]:
+    """Descriptors of those in `_ORDER`, of its user namespace, and of the one that owns the last in `_ORDER`."""
+    fds: list[int] = []
+    try:
+        for name in (*(name for name, _ in _ORDER), "user"):
+            fd = os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
+            fds.append(fd)
+        fds.append(linux.owning_user_namespace(fds[len(_ORDER) - 1]))
+    except OSError:
+        _close(fds)
+        raise
+    return fds
 
 
 def _hold_back(box: Box, rules: Rules) -> None:
