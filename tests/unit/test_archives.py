@@ -5,10 +5,12 @@ from __future__ import annotations
 import inspect
 import io
 import os
+import select
 import stat
 import sys
 import tarfile
 import tempfile
+import threading
 import traceback
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -16,7 +18,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from outrider.sandbox import erase, walk
+from outrider.sandbox import erase, room, walk
 from outrider.supervisor import archives
 
 USER = 65_533
@@ -161,6 +163,36 @@ def left_in_the_middle(place: Path) -> None:
         pass
     going.close()
     assert modes_of(workspace(place)) == [0] * 2 * walk.HELD
+
+
+def test_of_a_backup_and_a_measurement_one_looks_at_a_session_at_a_time(place: Path) -> None:
+    """The backup waits, a measurement says so. Whoever reads what is written sees how far it is."""
+    own = str(workspace(place).parent)
+    (workspace(place) / "big").write_bytes(os.urandom(8 * archives.PIECE))
+    os.mkfifo(place / "packed")
+    going = threading.Thread(target=archives.pack, args=(place / "sessions", place / "packed"), daemon=True)
+    with walk.alone(own) as alone:
+        assert alone
+        assert room.counted(own, [own]) == room.LATER
+        going.start()
+        packed = (place / "packed").open("rb", buffering=0)
+        assert not select.select([packed], [], [], 0.2)[0]
+    with packed:
+        assert packed.read(1)  # of the big file
+        assert room.counted(own, [own]) == room.LATER
+        while packed.read(archives.PIECE):
+            pass
+    going.join(20)
+    assert int(room.counted(own, [own])) >= 8 * archives.PIECE
+
+
+def test_a_backup_does_not_wait_for_a_measurement_for_good(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (workspace(place) / "kept").touch()
+    monkeypatch.setattr(archives, "WAIT_SECONDS", 0.1)
+    with walk.alone(str(workspace(place).parent)):
+        restored, left = there_and_back(place)
+    assert (restored / "kept").exists()
+    assert left.count == 0
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of others")

@@ -5,6 +5,7 @@ Looks at directories only through descriptors and never follows a link. Standard
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -22,6 +23,8 @@ UNSEEN_SECONDS = 5.0
 UNSEEN_FACTOR = 60  # how much longer where no call runs
 IDLE_FACTOR = 5  # how much less often a sandbox without running calls is looked at
 UNCOUNTABLE = "?"
+LATER = "later"
+TRIES = 2
 TANGLED = "can't be measured, because directories in it are moved about or closed while they are looked at"
 NEARLY_FULL = "the disk that holds the sandboxes is nearly full; free some space on the server, then try again"
 
@@ -102,7 +105,7 @@ class Watch:
                 self._judge(None if said == UNCOUNTABLE else int(said))
 
         try:
-            self._measurement = Measurement(self._reactor, places, done)
+            self._measurement = Measurement(self._reactor, own, places, done)
         except OSError:
             return  # out of processes or descriptors: the next look does it
 
@@ -126,10 +129,10 @@ def disk_used(path: str) -> int:
 
 
 class Measurement:
-    """Counts in a child process what directories hold, and gives the bytes in digits to `done`; UNCOUNTABLE if these
-    directories are why that failed, something else if anything else is. Raises OSError when there can be no child."""
+    """Counts in a child process what directories in `own` hold, and gives the bytes in digits to `done`; UNCOUNTABLE if
+    they are why that failed, something else if anything else is. Raises OSError when there can be no child."""
 
-    def __init__(self, reactor: Reactor, directories: list[str], done: Callable[[str], None]) -> None:
+    def __init__(self, reactor: Reactor, own: str, directories: list[str], done: Callable[[str], None]) -> None:
         self._reactor = reactor
         self._done = done
         self._said = b""
@@ -137,7 +140,7 @@ class Measurement:
         shim = os.getpid()
         self._pid = process.forked((self._pipe, writer))
         if self._pid == 0:
-            _count(directories, writer, shim)
+            _count(own, directories, writer, shim)
         os.close(writer)
         reactor.watch(self._pipe, self._collect)
 
@@ -155,18 +158,22 @@ class Measurement:
         os.waitpid(self._pid, 0)
 
 
-def _count(directories: list[str], writer: int, shim: int) -> None:
+def _count(own: str, directories: list[str], writer: int, shim: int) -> None:
     try:
         linux.die_with_parent(shim)
         os.dup2(writer, 3)
         linux.close_from(4)  # above all the session's lock: it must be free as soon as the shim is dead
-        os.write(3, _counted(directories).encode())
+        os.write(3, counted(own, directories).encode())
     finally:
         os._exit(0)
 
 
-def _counted(directories: list[str]) -> str:
-    try:
-        return str(sum(used(directory) for directory in directories))
-    except (walk.Moved, PermissionError):
-        return UNCOUNTABLE
+def counted(own: str, directories: list[str]) -> str:
+    """LATER while a backup reads them. What changes is looked at once more: it need not be the agent's purpose."""
+    with walk.alone(own) as alone:
+        if not alone:
+            return LATER
+        for _ in range(TRIES):
+            with contextlib.suppress(walk.Moved, PermissionError):
+                return str(sum(used(directory) for directory in directories))
+    return UNCOUNTABLE

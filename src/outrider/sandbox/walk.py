@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import stat
+import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -67,6 +69,35 @@ def _opened_up(path: int, flags: int) -> int:
 
 Closed = Callable[[list[str], OSError], None]
 """Hears of a directory that can't be looked at, by the names of those on the way there and its own: the walk's list."""
+
+
+@contextlib.contextmanager
+def alone(own: str, seconds: float = 0.0) -> Generator[bool]:
+    """Keeps other walks away from what is beneath a session's directory `own`: two at once would each take for the
+    agent's what modes the other gave. Whether it could, in so many seconds; also where locks can't be had at all."""
+    try:
+        at = os.open(own, DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:  # it is gone, or another user's: the walk will tell
+        yield True
+        return
+    try:
+        yield _locked(at, time.monotonic() + seconds)
+    finally:
+        os.close(at)
+
+
+def _locked(at: int, until: float) -> bool:
+    while True:
+        try:
+            fcntl.flock(at, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                return False
+            time.sleep(0.02)
+        except OSError:  # shared storage that has none
+            return True
+        else:
+            return True
 
 
 def _raised(_place: list[str], problem: OSError) -> None:

@@ -24,6 +24,7 @@ OWN = "own"
 OF_PROCESSES = frozenset({"state.json", "state.json.new", "shim.log"})  # in OWN: of processes that will not be there
 LONGEST = 3_500  # bytes of a path: with a data directory's in front of it, programs can't name a longer one
 NAMED = 10
+WAIT_SECONDS = 60.0  # for a measurement of a session's files, which is a matter of moments
 GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EINVAL)  # or something else by now
 
 
@@ -75,7 +76,8 @@ def pack(directory: Path, to: Path) -> LeftOut:
     with to.open("wb") as file, zstandard.ZstdCompressor().stream_writer(file) as squeezed:
         with tarfile.open(fileobj=squeezed, mode="w|", format=tarfile.PAX_FORMAT) as tar:
             for session in sorted(os.listdir(directory)) if directory.exists() else ():
-                _pack_session(tar, directory, session, left)
+                with walk.alone(str(directory / session / OWN), WAIT_SECONDS):
+                    _pack_session(tar, directory, session, left)
     return left
 
 
