@@ -9,7 +9,9 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,10 +61,14 @@ def gone(pid: int) -> bool:
         return True
 
 
-async def ended(pid: int) -> None:
+async def until_true(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
-        while not gone(pid):  # noqa: ASYNC110
+        while not holds():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
+
+
+async def ended(pid: int) -> None:
+    await until_true(lambda: gone(pid))
 
 
 async def test_a_call_outlives_the_killed_driver_and_a_new_one_attaches(host: SandboxHost) -> None:
@@ -212,6 +218,19 @@ async def test_an_idle_shim_ends_with_its_sandbox(host: SandboxHost) -> None:
     assert driver.live == 0
     assert await hands.bash("sleep 0.5; cat f") == "kept"
     assert driver.live == 1
+
+
+async def test_a_count_of_the_living_takes_no_end_from_a_sandbox_that_is_started_again(host: SandboxHost) -> None:
+    driver = host.driver()
+    hands = Hands(driver, "sesn_a")
+    await hands.bash("true")
+    await host.driver().stop("sesn_a")
+    await until_true(lambda: not (host.run / "sesn_a").exists())
+    await driver.keep("sesn_a", time.monotonic() + 0.5)
+    assert driver.live == 0
+    with suppress(CallLost, SandboxUnavailable):  # where that end came sooner
+        await hands.outcome("bash", {"command": "true"})
+    await until_true(lambda: not (host.run / "sesn_a").exists())
 
 
 async def test_of_a_shim_that_hangs_only_calls_are_lost(host: SandboxHost) -> None:

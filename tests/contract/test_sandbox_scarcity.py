@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import resource
 import socket
 import threading
-from collections.abc import Generator
+from collections.abc import Coroutine, Generator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from outrider.sandbox import egress, etc, launcher, lines, namespaces, shim
 from outrider.sandbox.reactor import Reactor
+from outrider.testing.sandbox_host import SandboxHost
+from outrider.testing.sandbox_suite import Hands, text
 
 SIZES: launcher.Sizes = {"tmp": 1 << 20, "shm": 1 << 20, "run": 1 << 20}
 RULES = namespaces.Rules(processes=64, open_files=256, file_bytes=1 << 30, data_bytes=1 << 30)
@@ -181,3 +185,33 @@ def test_a_sandbox_that_can_not_be_held_back_leaves_no_descriptor_open(
         with pytest.raises(namespaces.Unavailable, match="No such process"):
             starting.ready()
     assert open_now() == before
+
+
+async def asked_too_early(asking: Coroutine[None, None, None]) -> asyncio.Task[None]:
+    """It waits for as long as there are no descriptors."""
+    with descriptors_left(0):
+        asked = asyncio.create_task(asking)
+        done, _ = await asyncio.wait({asked}, timeout=0.1)
+    assert not done
+    return asked
+
+
+@pytest.mark.anyio
+async def test_without_descriptors_nothing_counts_as_ended_that_goes_on(anyio_backend: str) -> None:
+    host = SandboxHost()
+    host.start()
+    try:
+        driver = host.driver(replace(host.limits, sandbox_idle=0.0))
+        hands, beside = Hands(driver, "sesn_a"), Hands(driver, "sesn_a", "other")
+        waits = asyncio.create_task(hands.outcome("bash", {"command": "touch begun; sleep 60"}, id="sevt_waits"))
+        await beside.bash("while [ ! -e begun ]; do sleep 0.01; done")
+        await (await asked_too_early(driver.interrupt("sesn_a", "sevt_waits", epoch=1)))
+        assert shim.INTERRUPTED in text(await waits, is_error=True)
+        with descriptors_left(0):
+            assert driver.live == 1
+        stopping = await asked_too_early(driver.stop("sesn_a"))
+        assert driver.live == 1
+        await stopping
+        assert driver.live == 0
+    finally:
+        await host.close()

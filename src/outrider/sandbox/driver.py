@@ -56,6 +56,10 @@ class _NoAnswer(Exception):
     """The other end is not there, or went away before it answered."""
 
 
+class _Unsure(_NoAnswer):
+    """It may be there: it could not be asked, for want of descriptors, say."""
+
+
 @dataclass(slots=True)
 class _Use:
     """A session's use of its sandbox by this process. `settling` is held while it gets a place or loses it."""
@@ -97,7 +101,7 @@ class BubblewrapSandboxes:
         """Sandboxes that are alive, as far as this process knows."""
         for session, use in list(self._uses.items()):
             if use.live and not use.running and not use.settling.locked() and self._has_ended(session, use):
-                self._gone(session)
+                self._ended(session)  # who is about to use it anew has said until when
         return sum(use.live for use in self._uses.values())
 
     def _has_ended(self, session: str, use: _Use) -> bool:
@@ -136,9 +140,11 @@ class BubblewrapSandboxes:
         request = {"op": "interrupt", "call_id": call_id, "epoch": epoch}
         try:
             async with asyncio.timeout(ANSWER_DEADLINE):
-                answer = await self._shim(session, request)
-        except (_NoAnswer, TimeoutError):
+                answer = await self._surely(session, request)
+        except _NoAnswer:
             return  # no shim, so nothing runs
+        except TimeoutError as error:
+            raise SandboxUnavailable("The sandbox could not be told to end the call; it may run on.") from error
         if "error" in answer:
             raise await self._error(answer)
 
@@ -200,11 +206,13 @@ class BubblewrapSandboxes:
     async def stop(self, session: str) -> None:
         try:
             async with asyncio.timeout(self.stop_deadline):
-                await self._shim(session, {"op": "stop"})
+                await self._surely(session, {"op": "stop"})
         except _NoAnswer:
             pass
         except TimeoutError:
-            await self._zygote({"op": "end", "session": session})
+            answer = await self._zygote({"op": "end", "session": session})
+            if "error" in answer:
+                raise SandboxUnavailable(f"The sandbox could not be ended: {answer['message']}") from None
         self._gone(session)
 
     async def delete(self, session: str) -> None:
@@ -270,6 +278,9 @@ class BubblewrapSandboxes:
             try:
                 async with asyncio.timeout(2.0):
                     await self._shim(name, {"op": "status"})
+            except _Unsure:
+                self._adopted = False
+                continue
             except (_NoAnswer, TimeoutError):
                 continue
             self._uses.setdefault(name, _Use()).live = True
@@ -307,11 +318,18 @@ class BubblewrapSandboxes:
         victim = self._uses[idle[1]]
         async with victim.settling:  # who wants to use it meanwhile waits, and then starts it anew
             victim.live = False
-            await self.stop(idle[1])
+            try:
+                await self.stop(idle[1])
+            except SandboxUnavailable:
+                victim.live = True
+                raise
         return await self._took_place(use)
 
     def _gone(self, session: str) -> None:
         self._until.pop(session, None)
+        self._ended(session)
+
+    def _ended(self, session: str) -> None:
         use = self._uses.get(session)
         if use is not None:
             use.live = False
@@ -368,6 +386,14 @@ class BubblewrapSandboxes:
     async def _shim(self, session: str, request: dict[str, Any]) -> dict[str, Any]:
         return await _converse(self._run / session, request)
 
+    async def _surely(self, session: str, request: dict[str, Any]) -> dict[str, Any]:
+        """For what counts as done where there is no shim: ask until it is known whether there is one."""
+        while True:
+            try:
+                return await self._shim(session, request)
+            except _Unsure:
+                await asyncio.sleep(_PAUSE)
+
     async def _zygote(self, request: dict[str, Any], *, within: float | None = None) -> dict[str, Any]:
         """Ask the zygote; one that is being restarted is waited for."""
         try:
@@ -395,29 +421,33 @@ class BubblewrapSandboxes:
 
 
 def _listens(path: Path) -> bool:
-    """Whether somebody does at this socket."""
-    with socket.socket(socket.AF_UNIX) as trial:
-        trial.setblocking(False)
-        try:
+    """Whether somebody does at this socket, or may."""
+    try:
+        with socket.socket(socket.AF_UNIX) as trial:
+            trial.setblocking(False)
             trial.connect(str(path))
-        except (FileNotFoundError, ConnectionRefusedError):
-            return False
-        except OSError:
-            return True  # too busy for more
+    except (FileNotFoundError, ConnectionRefusedError):
+        return False
+    except OSError:
+        return True  # too busy for more, or we are out of descriptors
     return True
 
 
 async def _converse(path: Path, request: dict[str, Any]) -> dict[str, Any]:
     try:
         reader, writer = await asyncio.open_unix_connection(str(path), limit=_LONGEST_LINE)
-    except OSError as error:  # there is nobody, or we are out of descriptors
+    except (FileNotFoundError, ConnectionRefusedError) as error:
         raise _NoAnswer from error
+    except OSError as error:  # it is too busy for more, or we are out of descriptors
+        raise _Unsure from error
     try:
         writer.write(json.dumps(request).encode() + b"\n")
         await writer.drain()
         line = await reader.readline()
     except ConnectionError as error:
         raise _NoAnswer from error
+    except OSError as error:
+        raise _Unsure from error
     finally:
         writer.transport.abort()
     if not line.endswith(b"\n"):
