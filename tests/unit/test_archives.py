@@ -82,15 +82,15 @@ def test_files_at_any_depth_come_along(place: Path) -> None:
 
 def test_what_no_path_can_name_is_left_out_and_counted(place: Path) -> None:
     """A directory's path grows by 101 bytes with each."""
-    dug(workspace(place), "d" * 100, 50)
+    dug(workspace(place), "\u00e9" * 50, 50)
     (workspace(place) / "kept").touch()
     restored, left = there_and_back(place)
     fit = (archives.LONGEST - len("sesn_a/own/workspace")) // 101
-    assert (restored / "/".join(["d" * 100] * fit)).is_dir()
+    assert (restored / "/".join(["\u00e9" * 50] * fit)).is_dir()
     assert (restored / "kept").exists()
     assert left.count == 50 - fit + 1
     assert len(left.first) == archives.NAMED
-    assert all(one.startswith("sesn_a/own/workspace/ddd") for one in left.first)
+    assert all(one.startswith("sesn_a/own/workspace/\u00e9\u00e9") for one in left.first)
 
 
 def test_what_agents_closed_to_an_ordinary_user_comes_along_and_stays_closed(place: Path) -> None:

@@ -58,7 +58,10 @@ async def test_a_part_that_fails_keeps_no_other_from_being_done(caplog: pytest.L
 class Unlisted(LocalBlobs):
     """As a bucket whose lists are not answered."""
 
+    asked = 0
+
     async def list(self, prefix: BlobPrefix) -> AsyncIterator[BlobInfo]:
+        self.asked += 1
         raise Overloaded("no list")
         yield
 
@@ -89,3 +92,4 @@ async def test_old_sessions_are_deleted_once_an_hour_though_blobs_can_not_be_lis
         for _ in range(3):
             await rounds.acquire()
     assert deleted == [lease.key, lease.key]  # of three rounds in an hour, the first and the last
+    assert blobs.asked == 3  # what failed is tried again each round

@@ -21,6 +21,7 @@ GROWING = ("workspace", "outputs", "memory", "layer")
 UNSEEN_SECONDS = 5.0
 """What others free on the same disk hides for so long what a session with running calls writes."""
 UNSEEN_FACTOR = 60  # how much longer where no call runs
+UNSEEN_MOST = 12  # how much longer at most where calls run and nothing grows: it doubles with each look
 IDLE_FACTOR = 5  # how much less often a sandbox without running calls is looked at
 UNCOUNTABLE = "?"
 LATER = "later"
@@ -64,6 +65,7 @@ class Watch:
         self._on = False
         self._measurement: Measurement | None = None
         self._measured = 0
+        self._unseen = 1  # how many times UNSEEN_SECONDS
         self._next_measurement = self._measured_at = 0.0
         self._disk_then = 0
 
@@ -87,7 +89,8 @@ class Watch:
     def _may_have_grown(self) -> bool:
         """The disk as a whole is cheap to ask: unless others freed some, the session can't have grown more."""
         limit = self._options["workspace_bytes"]
-        if time.monotonic() >= self._measured_at + UNSEEN_SECONDS * (1 if self._watched.busy() else UNSEEN_FACTOR):
+        unseen = self._unseen if self._watched.busy() else UNSEEN_FACTOR
+        if time.monotonic() >= self._measured_at + UNSEEN_SECONDS * unseen:
             return True
         return self._measured > limit or disk_used(self._options["own"]) - self._disk_then > limit // 64
 
@@ -113,6 +116,7 @@ class Watch:
         """None: it can't be counted, which is the agent's own doing, so it may be anything."""
         limit, before = self._options["workspace_bytes"], self._measured
         self._measured = limit + 1 if total is None else total
+        self._unseen = min(2 * self._unseen, UNSEEN_MOST) if self._watched.busy() and self._measured == before else 1
         if total is not None and total <= max(limit, before if before > limit else 0):
             return
         holds = TANGLED if total is None else f"holds {total:,} bytes, over its limit of {limit:,}; delete some files"

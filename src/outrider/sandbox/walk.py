@@ -25,9 +25,10 @@ class Moved(Exception):
 
 class Entry(NamedTuple):
     """`name` in the directory `at`, which is open until the next entry. `above`: the names of the directories on the
-    way there; it is the walk's own list."""
+    way there; it is the walk's own list. `length`: the bytes of the path that they and the name make."""
 
     above: list[str]
+    length: int
     name: str
     at: int
     status: os.stat_result
@@ -35,11 +36,13 @@ class Entry(NamedTuple):
 
 @dataclass(slots=True)
 class _Level:
-    """A directory on the way. `at` is -1 while it is not held; `mode` is what it had, if it was opened up."""
+    """A directory on the way. `at` is -1 while it is not held; `mode` is what it had, if it was opened up; `length` is
+    that of its path, with a slash at the end."""
 
     at: int
     key: tuple[int, int]
     mode: int | None
+    length: int = 0
     folders: list[str] = field(default_factory=list[str])
 
 
@@ -120,6 +123,7 @@ def walk(top: str, closed: Closed = _raised) -> Generator[Entry]:
             if (below := _below(levels[-1], above, closed)) is None:
                 del above[-1:]
                 continue
+            below.length = levels[-1].length + len(os.fsencode(above[-1])) + 1
             _descend(levels, below)
             yield from _listed(below, above, closed)
     finally:
@@ -161,7 +165,8 @@ def _listed(level: _Level, above: list[str], closed: Closed) -> Iterator[Entry]:
                 return closed(above, problem)
             if stat.S_ISDIR(status.st_mode):
                 level.folders.append(entry.name)
-            yield Entry(above, entry.name, level.at, status)
+            length = level.length + len(os.fsencode(entry.name))
+            yield Entry(above, length, entry.name, level.at, status)
 
 
 def _descend(levels: list[_Level], below: _Level) -> None:

@@ -50,8 +50,8 @@ class Upkeep:
         self._due: dict[str, float] = {}
 
     def parts(self) -> dict[str, Callable[[], Awaitable[None]]]:
-        """By what they clear up. Each does its work once an hour, and at its first call, and raises what the blob store
-        or the log raises."""
+        """By what they clear up. Each does its work once an hour, and at its first call; what failed is done again at
+        the next. Raises what the blob store or the log raises."""
         return {name: partial(self._when_due, name, part) for name, part in self._parts().items()}
 
     async def all(self) -> None:
@@ -70,8 +70,8 @@ class Upkeep:
     async def _when_due(self, name: str, part: Callable[[], Awaitable[None]]) -> None:
         now = self._clock.monotonic()
         if now >= self._due.get(name, now):
-            self._due[name] = now + SWEEP_SECONDS
             await part()
+            self._due[name] = now + SWEEP_SECONDS
 
     async def _erase_strays(self) -> None:
         if erased := await sweep(self._store, self._blobs):

@@ -8,7 +8,7 @@ import os
 import stat
 import tarfile
 import tempfile
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, BinaryIO
@@ -35,9 +35,11 @@ class LeftOut:
     count: int = 0
     first: list[str] = field(default_factory=list[str])
 
-    def add(self, place: str) -> None:
+    def add(self, session: str, above: Sequence[str] = (), *name: str) -> None:
+        """Agents make many of these, and paths of any length: a path is put together only if it is kept."""
         self.count += 1
         if len(self.first) < NAMED:
+            place = "/".join([session, *above[:LONGEST], *name])
             self.first.append(place if len(place) <= LONGEST else f"{place[:LONGEST]}...")
 
 
@@ -85,13 +87,13 @@ def _pack_session(tar: tarfile.TarFile, directory: Path, session: str, left: Lef
     top = os.open(directory, walk.DIRECTORY | os.O_CLOEXEC)
     try:
         _add(tar, top, session, session, left)
-        for entry in walk.walk(str(directory / session), lambda way, _: left.add("/".join([session, *way]))):
+        for entry in walk.walk(str(directory / session), lambda way, _: left.add(session, way)):
             if entry.above == [OWN] and entry.name in OF_PROCESSES:
                 continue
-            if (place := _place(session, entry)) is not None:
-                _add(tar, entry.at, entry.name, place, left)
+            if len(session) + 1 + entry.length <= LONGEST:
+                _add(tar, entry.at, entry.name, "/".join([session, *entry.above, entry.name]), left)
             else:
-                left.add("/".join([session, *entry.above[:LONGEST], entry.name]))
+                left.add(session, entry.above, entry.name)
     except (walk.Moved, PermissionError):
         left.add(session)  # of which some may be there
     except OSError as error:
@@ -99,14 +101,6 @@ def _pack_session(tar: tarfile.TarFile, directory: Path, session: str, left: Lef
             raise
     finally:
         os.close(top)
-
-
-def _place(session: str, entry: walk.Entry) -> str | None:
-    """Its path in the archive, unless it is too long."""
-    if 2 * len(entry.above) > LONGEST:
-        return None
-    place = "/".join([session, *entry.above, entry.name])
-    return place if len(os.fsencode(place)) <= LONGEST else None
 
 
 def _add(tar: tarfile.TarFile, at: int, name: str, place: str, left: LeftOut) -> None:
