@@ -7,6 +7,7 @@ each has a deadline and fails with the server's log.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -142,10 +143,13 @@ def data_directory() -> Generator[Path]:
 
 
 def _erase(place: Path) -> None:
-    """Remove the tree, although a child of the zygote may be ending and removing what it made there itself."""
+    """Remove the tree, although a child of the zygote may be ending and still make or remove something there."""
     for _ in range(ERASE_TRIES - 1):
-        with contextlib.suppress(FileNotFoundError):
+        try:
             return shutil.rmtree(place)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTEMPTY):
+                raise
         if not place.exists():
             return None
     return shutil.rmtree(place)
