@@ -7,8 +7,11 @@ import os
 from collections import Counter
 from collections.abc import Generator
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
+from ssl import SSLContext
 
+import httpcore2
 import pytest
 from hypothesis import settings
 from sdk_clients import close_clients
@@ -27,6 +30,21 @@ if os.environ.get("CI"):
 os.environ.setdefault("OUTRIDER_TEST_SEED", str(datetime.now(UTC).toordinal()))
 
 gc.disable()  # until all tests are imported: what an import makes stays
+
+read_certificates = httpcore2.default_ssl_context
+
+
+@cache
+def certificates(_file: str | None, trust_env: bool) -> SSLContext:
+    """Each client would read the system's anew, which takes 20 ms, and some thousand are made."""
+    return read_certificates(_trust_env=trust_env)
+
+
+def shared_certificates(*, _trust_env: bool = True) -> SSLContext:
+    return certificates(os.environ.get("SSL_CERT_FILE"), _trust_env)
+
+
+httpcore2.default_ssl_context = shared_certificates
 
 SHORT = ("conformance", "unit")
 """Rooms of the tests that take little time each."""
