@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from outrider.sandbox import cgroups, erase, inputs, launcher, output, outputs, walk
+from outrider.sandbox import cgroups, erase, etc, inputs, launcher, output, outputs, walk
 from outrider.sandbox.journal import SPOOL_BYTES, Journal
 
 
@@ -207,6 +207,19 @@ def test_nothing_is_mounted_beneath_what_the_agent_can_write() -> None:
         assert not [target for target in targets if target.startswith(f"{place}/")], place
     assert words.index("--remount-ro") > 0
     assert {"--unshare-net", "--disable-userns", "--die-with-parent", "--as-pid-1", "--clearenv"} <= set(words)
+
+
+def test_what_stands_in_the_way_of_an_old_etc_keeps_no_zygote_from_starting(tmp_path: Path) -> None:
+    run, beyond = tmp_path / "run", tmp_path / "beyond"
+    for place in (run / ".etc-old", beyond / "kept"):
+        place.mkdir(parents=True)
+    (run / ".etc-file").touch()
+    (run / ".etc-link").symlink_to(beyond)
+    (run / ".etc-nowhere").symlink_to("nowhere")
+    place, held = etc.made(str(run))
+    os.close(held)
+    assert {path.name for path in run.iterdir()} == {".etc-file", ".etc-link", ".etc-nowhere", Path(place).name}
+    assert (beyond / "kept").exists()
 
 
 def test_the_packaged_bwrap_is_copied_with_its_libraries(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ library only.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -49,17 +50,21 @@ def made(run: str) -> tuple[str, int]:
 
 
 def _remove_unheld(run: str) -> None:
+    """The server's user can write there, too: what is no such directory, or can't be removed, is left alone."""
     for name in os.listdir(run):
         if name.startswith(_PREFIX):
-            path = os.path.join(run, name)
-            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(path)
-            except BlockingIOError:
-                continue
-            finally:
-                os.close(lock)
+            with contextlib.suppress(OSError):
+                _remove_if_unheld(os.path.join(run, name))
+
+
+def _remove_if_unheld(path: str) -> None:
+    """Raises OSError."""
+    lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(path)
+    finally:
+        os.close(lock)
 
 
 def _open_to_all(place: str) -> list[str]:
