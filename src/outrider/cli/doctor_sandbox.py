@@ -18,7 +18,7 @@ from outrider.config import Settings
 from outrider.errors import OutriderError, SandboxUnavailable
 
 if TYPE_CHECKING:
-    from outrider.ports.sandbox import Sandboxes
+    from outrider.ports.sandbox import Capabilities, Sandboxes
 
 CALL_SECONDS = 60
 SESSION = "sesn_doctor"
@@ -63,15 +63,28 @@ async def _try_sandbox(settings: Settings, place: Path, found: Findings) -> bool
     if not able.available:
         found.bad(f"sandbox: {able.problem}", able.fix)
         return False
+    return await try_commands(sandboxes, able, found)
+
+
+async def try_commands(sandboxes: Sandboxes, able: Capabilities, found: Findings) -> bool:
+    """Whether a first command ran. However it went, the trial's sandbox is erased."""
     try:
         said = await _first_command(sandboxes)
+        found.good(f"sandbox: {able.isolation} ({said})")
+        await _try_limits(sandboxes, able.limits, found)
     except (OutriderError, TimeoutError) as error:
-        found.bad(f"sandbox: a first command failed: {error}")
+        found.bad(f"sandbox: a first command failed: {str(error) or 'it did not end'}")
         return False
-    found.good(f"sandbox: {able.isolation} ({said})")
-    await _try_limits(sandboxes, able.limits, found)
-    await sandboxes.delete(SESSION)
+    finally:
+        await _erase(sandboxes, found)
     return True
+
+
+async def _erase(sandboxes: Sandboxes, found: Findings) -> None:
+    try:
+        await sandboxes.delete(SESSION)
+    except SandboxUnavailable as problem:
+        found.bad(f"sandbox: the one that tried this could not be erased: {problem.message}")
 
 
 async def _first_command(sandboxes: Sandboxes) -> str:
@@ -98,4 +111,4 @@ async def _try_limits(sandboxes: Sandboxes, limits: Mapping[str, str], found: Fi
             else:
                 found.bad(f"{one.limit}: {one.how}; tried, and it did not hold", "do not run strangers' work here")
     except (OutriderError, TimeoutError) as error:
-        found.bad(f"sandbox: its limits can't be tried: {error or 'a command did not end'}")
+        found.bad(f"sandbox: its limits can't be tried: {str(error) or 'a command did not end'}")
