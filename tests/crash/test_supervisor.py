@@ -82,10 +82,14 @@ def test_a_tree_that_can_not_say_where_it_is_goes_on_and_says_it_later(tree: Ser
     in_the_way.mkdir()
     os.kill(before["vault"], signal.SIGKILL)
     tree.until(lambda: "unpublished" in tree.said()[said:], "the tree says that it could not publish")
+    os.kill(before["scripted"], signal.SIGKILL)
+    tree.until(lambda: "started role=scripted" in tree.said()[said:], "another child has been replaced")
     assert tree.children() == before
     in_the_way.rmdir()
-    now = tree.until_replaced("vault", before["vault"])
-    assert tree.children() == {**before, "vault": now}
+    after = {role: tree.until_replaced(role, before[role]) for role in ("vault", "scripted")}
+    assert tree.children() == {**before, **after}
+    tree.until(lambda: " published" in tree.said()[said:], "the tree says that it could publish again")
+    assert tree.said()[said:].count("unpublished") == 1  # such a disk may well be that of the log
 
 
 def test_a_child_that_can_not_be_started_is_started_later_and_the_others_stay(tree: ServerProcess) -> None:

@@ -98,6 +98,7 @@ class Tree:
         self._wakeup = -1
         self._ending = False
         self._publish_due: float | None = None
+        self._unpublished = False
 
     def run(self) -> int:
         """Serve until told to stop; the exit code."""
@@ -200,7 +201,8 @@ class Tree:
         say("died", role=child.role.name, pid=child.pid, **cause, again_in=pause)
 
     def _publish(self) -> None:
-        """A disk that is full, say, ends nothing: others hear later where we are."""
+        """A disk that is full, say, ends nothing: others hear later where we are. It is said once, and when it is over:
+        the log may be on that disk."""
         alive: dict[str, object] = {child.role.name: child.pid for child in self._children if child.pidfd >= 0}
         facts: dict[str, object] = {"url": self._url, "supervisor": os.getpid(), "children": alive}
         facts["restarts"] = {child.role.name: child.deaths for child in self._children}
@@ -211,7 +213,13 @@ class Tree:
             places.publish(self._plan.settings.data / "server.json", facts)
         except OSError as error:
             self._publish_due = self._monotonic() + PUBLISH_AGAIN
-            say("unpublished", reason=error, again_in=f"{PUBLISH_AGAIN:.2f}s")
+            if not self._unpublished:
+                say("unpublished", reason=error, again_each=f"{PUBLISH_AGAIN:.2f}s")
+            self._unpublished = True
+            return
+        if self._unpublished:
+            say("published")
+        self._unpublished = False
 
     def _end(self) -> int:
         """Each child is told to end and waited for, last started first; a second signal kills."""
