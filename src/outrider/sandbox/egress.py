@@ -67,6 +67,8 @@ class Way:
         self._late: Timer | None = None
         self._received = b""
         self._told = False
+        self._taken_up = False
+        self._problem: tuple[int, str] | None = None
 
     def open(self, box: Box) -> None:
         """Begin: the listener is made meanwhile, see `settle`."""
@@ -74,7 +76,8 @@ class Way:
             self._coming = _make_listener(box)
 
     def settle(self) -> None:
-        """Wait until the listener is in place and the proxy has spoken, which is bounded. Call before a command."""
+        """Wait until the listener is in place and the proxy has spoken, which is bounded. Call before a command. Raises
+        OSError if nothing of what it said could be taken up yet."""
         if self._coming is not None:
             child, pipe = self._coming
             self._coming = None
@@ -87,6 +90,8 @@ class Way:
                     time.sleep(min(PAUSE / 10, left))
                 elif process.readable(self._link.fileno(), left):
                     self._hear()
+        if self._problem is not None and not self._taken_up:
+            raise OSError(*self._problem)
 
     def close(self) -> None:
         if self._coming is not None:
@@ -152,7 +157,9 @@ class Way:
             self._late = None
         try:
             self._changed(told)
-        except OSError:
+            self._taken_up = True
+        except OSError as problem:
+            self._problem = problem.errno or 0, problem.strerror or str(problem)
             self._late = self._reactor.after(PAUSE, lambda: self._pass_on(told))
 
 
