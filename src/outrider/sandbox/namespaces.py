@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 import os
 import resource
-import signal
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,7 +72,7 @@ class Box:
 
     def let_go(self) -> None:
         """Close what holds the inside; the monitor stays."""
-        _close((self.init_fd, self.user, self.owner, *(fd for fd, _ in self.kinds)))
+        process.close((self.init_fd, self.user, self.owner, *(fd for fd, _ in self.kinds)))
 
 
 def start_time(pid: int) -> int | None:
@@ -151,16 +150,11 @@ def launch(bwrap: str, etc: str, own: str, sizes: launcher.Sizes, rules: Rules, 
         fds.append(_filter(rules))
         monitor, monitor_fd = _started(words, [fds[1], fds[4], fds[3]], rules)
     except OSError as error:
-        _close(fds)
+        process.close(fds)
         raise Unavailable(f"bubblewrap could not be started: {error.strerror}") from error
     info, info_writer, errors, errors_writer, filter_fd = fds
-    _close((info_writer, errors_writer, filter_fd))
+    process.close((info_writer, errors_writer, filter_fd))
     return Launch(monitor, monitor_fd, info, errors, rules)
-
-
-def _close(fds: Iterable[int]) -> None:
-    for fd in fds:
-        os.close(fd)
 
 
 def _filter(rules: Rules) -> int:
@@ -175,12 +169,7 @@ def _started(words: list[str], fds: list[int], rules: Rules) -> tuple[int, int]:
     monitor = os.fork()
     if monitor == 0:
         _become_bwrap(words, fds, shim, rules)
-    try:
-        return monitor, os.pidfd_open(monitor)
-    except OSError:
-        os.kill(monitor, signal.SIGKILL)  # our own child, not yet reaped
-        os.waitpid(monitor, 0)
-        raise
+    return monitor, process.held(monitor)
 
 
 def _become_bwrap(words: list[str], fds: list[int], shim: int, rules: Rules) -> None:
@@ -271,7 +260,7 @@ def _namespaces(pid: int) -> list[int]:
             fds.append(fd)
         fds.append(linux.owning_user_namespace(fds[len(_ORDER) - 1]))
     except OSError:
-        _close(fds)
+        process.close(fds)
         raise
     return fds
 

@@ -10,7 +10,7 @@ import os
 import resource
 import select
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 _HIGH = 200  # file descriptors are parked above this number while 0, 1, 2 ... are laid out
 
@@ -39,9 +39,23 @@ def forked(fds: Sequence[int]) -> int:
     try:
         return os.fork()
     except OSError:
-        for fd in fds:
-            os.close(fd)
+        close(fds)
         raise
+
+
+def held(child: int) -> int:
+    """A pidfd of our own child, which is killed and reaped if there can be none. Raises OSError."""
+    try:
+        return os.pidfd_open(child)
+    except OSError:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        raise
+
+
+def close(fds: Iterable[int]) -> None:
+    for fd in fds:
+        os.close(fd)
 
 
 def readable(fd: int, seconds: float) -> bool:

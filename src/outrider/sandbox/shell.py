@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -50,21 +50,6 @@ def _set(name: str, value: str | None) -> str:
 
 def _quoted(text: str) -> str:
     return "'" + text.replace("'", "'\\''") + "'"
-
-
-def _held(pid: int) -> int:
-    """A pidfd of our own child, which is killed if there can be none."""
-    try:
-        return os.pidfd_open(pid)
-    except OSError:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        raise
-
-
-def _close(fds: Iterable[int]) -> None:
-    for fd in fds:
-        os.close(fd)
 
 
 class Shell:
@@ -163,12 +148,12 @@ class Shell:
                 inside.append(pipe[other])
             commands, output, status = inside
             pid = self._spawn([commands, output, output, status], lambda: enter.execute(words, environment))
-            ours.append(_held(pid))
+            ours.append(process.held(pid))
         except (OSError, namespaces.Unavailable):
-            _close(ours)
+            process.close(ours)
             raise
         finally:
-            _close(inside)
+            process.close(inside)
         self._pid, self._fds = pid, ours
         for fd in ours[:3]:
             os.set_blocking(fd, False)
