@@ -35,7 +35,7 @@ from outrider.testing.vaults_suite import VAULTS_CONTRACTS
 from outrider.testing.webhooks_suite import WEBHOOKS_CONTRACTS, WEBHOOKS_IN_ROWS
 from outrider.testing.work_suite import WORK_CONTRACTS
 
-CONTRACTS = [
+OF_LOGS = [
     *LOG_CONTRACTS,
     *LEASE_CONTRACTS,
     *WORKER_CONTRACTS,
@@ -43,6 +43,9 @@ CONTRACTS = [
     *RECORDS_CONTRACTS,
     *ENVIRONMENT_CONTRACTS,
     *ANSWERS_CONTRACTS,
+]
+CONTRACTS = [
+    *OF_LOGS,
     *VAULTS_CONTRACTS,
     *FILES_CONTRACTS,
     *MEMORIES_CONTRACTS,
@@ -54,7 +57,6 @@ CONTRACTS = [
     *WEBHOOKS_CONTRACTS,
     *WORK_CONTRACTS,
 ]
-
 """What callers of the ports see: the layer over a store keeps these too."""
 
 
@@ -82,9 +84,10 @@ async def test_the_store_keeps_its_contract(contract: Contract, trial: Trial) ->
     await contract(trial)
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture
 async def deep_trial(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Trial]:
-    """A store under the layer, with every body outside of it."""
+    """A store under the layer, with every body outside of it. What has no bodies passes the layer the same way to
+    either store."""
     blobs, fresh = MemoryBlobs(), Trial()
     bodies = Bodies(blobs, fresh.commit, largest_in_row=0)
     if request.param == "postgres":
@@ -100,6 +103,11 @@ async def deep_trial(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIte
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("contract", CONTRACTS, ids=lambda contract: contract.__name__)
+@pytest.mark.parametrize(
+    ("deep_trial", "contract"),
+    [*(("sqlite", one) for one in CONTRACTS), *(("postgres", one) for one in OF_LOGS)],
+    indirect=["deep_trial"],
+    ids=lambda given: getattr(given, "__name__", given),
+)
 async def test_a_store_with_every_body_outside_of_it_keeps_its_contract(contract: Contract, deep_trial: Trial) -> None:
     await contract(deep_trial)
