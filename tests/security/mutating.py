@@ -6,6 +6,7 @@ the copy.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import select
@@ -16,6 +17,7 @@ import sys
 import tomllib
 from collections.abc import Generator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,17 @@ OPTIONS = (
 )
 """Native tracebacks: before 3.11.5, Python fails to parse code for those of pytest where a test left much on its stack.
 The warning is of plugins that were imported before the fork: as an error it would end every run before its test."""
+
+SLOW = (
+    "anthropic",
+    "anyio._backends._asyncio",
+    "asyncpg",
+    "cryptography.x509",
+    "hypothesis",
+    "starlette.routing",
+    "uvicorn",
+    "uvloop",
+)
 
 Listed = dict[str, Any]
 
@@ -115,12 +128,9 @@ def must_fail(one: Listed, running: Runner) -> None:
 
 def serve() -> None:
     """The process that forks: a test and its seconds on a line, its exit code and output on another."""
-    import anthropic
-    import hypothesis
-    import starlette
-    import uvicorn
-
-    del anthropic, hypothesis, starlette, uvicorn
+    for library in SLOW:
+        import_module(library)
+    gc.freeze()  # forks need not look through what these made
     for line in sys.stdin:
         test, seconds = json.loads(line)
         with open(os.memfd_create("said"), "r+b") as said:
