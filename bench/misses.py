@@ -5,7 +5,5 @@ LIMITS = {
         "one `fdatasync` of the disk, and some 0.1 ms of statements and hops between the event loop and the thread that"
         " writes, in Python; several writers share both."
     ),
-    "durable append to PostgreSQL, 64 sessions": (
-        "PostgreSQL's own processor time beside the server's on two cores; four runs reached 18,600 to 20,900."
-    ),
+    "durable append to PostgreSQL, 64 sessions": ("PostgreSQL's own processor time beside the server's on two cores."),
 }

@@ -125,8 +125,9 @@ async def appends_by_one(store: Store, count: int) -> dict[str, float]:
     return {**_summary(taken), "events_per_s": round(count / sum(taken))}
 
 
-async def appends_by_many(store: Store, sessions: int, each: int, events: int) -> dict[str, float]:
-    leases = [await _owned(store, f"sesn_many{events}_{n}") for n in range(sessions)]
+async def appends_by_many(store: Store, sessions: int, each: int, events: int, run: int = 1) -> dict[str, float]:
+    """`run` numbers those of one store."""
+    leases = [await _owned(store, f"sesn_many{events}_{run}_{n}") for n in range(sessions)]
     taken: list[float] = []
     start = time.perf_counter()
     async with asyncio.TaskGroup() as tasks:
