@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,7 @@ def tail(session_id: str, once: bool, data: Path | None) -> None:
     from outrider.cli.show import Show
 
     found = address(dict(os.environ), data)
+    signal.signal(signal.SIGINT, _end)
     client = anthropic.Anthropic(base_url=found.url, api_key=found.key)
     events = client.beta.sessions.events
     show = Show(Console(highlight=False))
@@ -45,8 +49,13 @@ def tail(session_id: str, once: bool, data: Path | None) -> None:
                 show.event(event)
     except anthropic.APIError as error:
         raise click.ClickException(reason(error, found)) from None
-    except KeyboardInterrupt:
-        return
+
+
+def _end(*_: object) -> None:
+    """At once: a KeyboardInterrupt is lost where Python ignores exceptions, as in finalizers."""
+    with suppress(RuntimeError):  # it came in the middle of a write
+        sys.stdout.flush()
+    os._exit(0)
 
 
 def _about(event: Any) -> str | None:
