@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import tempfile
 import time
 from collections.abc import Generator, Mapping
@@ -14,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from outrider.cli.findings import Findings
+from outrider.cli.forks import child
 from outrider.config import Settings
 from outrider.errors import OutriderError, SandboxUnavailable
 
@@ -42,17 +41,8 @@ def _zygote(settings: Settings, place: Path) -> Generator[None]:
     options = plan.zygote_options(
         place / "root", place / "run", limits, strict=settings.strict_sandbox, hold=trial.HOLD, watch=trial.WATCH
     )
-    pid = os.fork()
-    if pid == 0:
-        try:
-            zygote.main(str(place / "z.sock"), options)
-        finally:
-            os._exit(1)
-    try:
+    with child(lambda: zygote.main(str(place / "z.sock"), options)):
         yield
-    finally:
-        os.kill(pid, signal.SIGTERM)
-        os.waitpid(pid, 0)
 
 
 async def _try_sandbox(settings: Settings, place: Path, found: Findings) -> bool:

@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import signal
 import socket
 import tempfile
 import tomllib
@@ -21,6 +19,7 @@ import click
 
 from outrider.cli import package_config
 from outrider.cli.findings import Findings
+from outrider.cli.forks import child
 from outrider.cli.package_clients import CLIENTS, LEARNED, MISSING, SECONDS, Asked, command
 from outrider.config import Settings
 from outrider.errors import OutriderError
@@ -107,7 +106,7 @@ def _zygote(settings: Settings, place: Path) -> Generator[None]:
         egress=place / "egress.sock",
         build_environment=settings.packages.environment,
     )
-    with _child(lambda: zygote.main(str(place / "z.sock"), options)):
+    with child(lambda: zygote.main(str(place / "z.sock"), options)):
         yield
 
 
@@ -125,24 +124,8 @@ def _way_out(settings: Settings, place: Path) -> Generator[None]:
 
         vaultd.watch(settings, listener, place / "root", place / "out", [SESSION + manager for manager in CLIENTS])
 
-    with listener, _child(serve):
+    with listener, child(serve):
         yield
-
-
-@contextmanager
-def _child(main: Any) -> Generator[None]:
-    """A fork that runs `main` until SIGTERM, which it gets at the end of the block."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            main()
-        finally:
-            os._exit(1)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGTERM)
-        os.waitpid(pid, 0)
 
 
 async def _run(settings: Settings, place: Path, asked: Asked) -> dict[str, str]:

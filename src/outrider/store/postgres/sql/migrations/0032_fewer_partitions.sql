@@ -1,4 +1,4 @@
--- Each statement that adds events opens each partition that it adds to: with 64 of them that was a seventh of the server's
+-- Each statement that adds events opens each partition that it adds to: with 64 of them that was an eighth of the server's
 -- work for a batch. A new database has 16; one that holds events keeps what it has, and works as well. So does one that
 -- is in use at this moment.
 
