@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +13,7 @@ import pytest
 from anthropic import Anthropic, AsyncAnthropic
 from conftest_types import Play
 from live_server import Server, Stage
+from on_disk import entries
 from sdk_clients import sdk_client
 from session_talk import message
 from turns import TOOLSET, refused
@@ -164,7 +164,7 @@ def test_a_dream_rewrites_a_copy_of_the_store_from_what_sessions_did(scene: Scen
 
 def on_disk(server: Server, place: str, name: str) -> bool:
     """Whether anything is called like it, also while what is there is being erased."""
-    return any(name in entry for _, folders, files in os.walk(server.data / place) for entry in (*folders, *files))
+    return bool(entries(server.data / place, f"*{name}*"))
 
 
 def check_session(scene: Scene, done: Any, server: Server) -> None:

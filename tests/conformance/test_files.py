@@ -16,6 +16,7 @@ import httpx2
 import pytest
 from anthropic import Anthropic, AsyncAnthropic
 from live_server import Server, Stage, data_directory, serving
+from on_disk import entries
 from sdk_clients import sdk_client
 from strict_wire import Inspector, StrictAsyncTransport, StrictTransport
 from turns import refused
@@ -84,9 +85,9 @@ def test_bytes_come_back_as_they_went_and_leave_nothing(giving: Anthropic, small
     assert answer.read() == content
     assert answer.headers["content-length"] == "250001"
     assert answer.headers["content-disposition"] == "attachment; filename*=UTF-8''p%C3%A4per%20%E2%9C%93.bin"
-    assert any((small.data / "blobs").rglob("*/content"))
+    assert entries(small.data / "blobs", "content")
     giving.beta.files.delete(made.id)
-    assert not any((small.data / "blobs").rglob("file_*"))
+    assert not entries(small.data / "blobs", "file_*")
     empty = giving.beta.files.upload(file=("empty.txt", b""))
     assert (empty.size_bytes, giving.beta.files.download(empty.id).read()) == (0, b"")
     giving.beta.files.delete(empty.id)
@@ -170,7 +171,7 @@ def test_a_file_over_the_limit_is_refused_and_leaves_nothing(giving: Anthropic, 
     giving.beta.files.delete(giving.beta.files.upload(file=b"x" * 300_000).id)
     with refused(413, "MB"):
         giving.beta.files.upload(file=b"x" * 300_001)
-    assert not any((small.data / "blobs").rglob("file_*"))
+    assert not entries(small.data / "blobs", "file_*")
     assert giving.beta.files.list().data == []
 
 
@@ -180,7 +181,7 @@ def test_a_workspace_stores_no_more_than_it_may(giving: Anthropic, small: Server
     with refused(400, "storage", error_code="storage_quota_exceeded"):
         giving.beta.files.upload(file=b"x" * 100_001)
     assert len(giving.beta.files.list().data) == 2
-    assert len(list((small.data / "blobs").rglob("file_*"))) == 2
+    assert len(entries(small.data / "blobs", "file_*")) == 2
     for one in kept:
         giving.beta.files.delete(one.id)
     giving.beta.files.delete(giving.beta.files.upload(file=b"x" * 300_000).id)

@@ -12,6 +12,7 @@ import httpx2
 import pytest
 from anthropic import Anthropic, AsyncAnthropic
 from live_server import Server
+from on_disk import holding
 from turns import error_of, refused
 
 from conformance.requirements import requirement
@@ -111,8 +112,7 @@ def test_a_deleted_store_is_gone_with_all_that_it_held(client: Anthropic, server
     denied(404, client.beta.memory_stores.memories.retrieve, memory.id, memory_store_id=notes)
     denied(404, client.beta.memory_stores.memory_versions.list, notes)
     denied(404, client.beta.memory_stores.delete, notes)
-    for file in server.data.glob("outrider.db*"):
-        assert canary.encode() not in file.read_bytes()
+    assert holding(server.data, canary) == []
 
 
 @requirement("memory:create", "memory:view", "memory:content")
@@ -284,8 +284,7 @@ def test_redaction_takes_what_was_said_and_keeps_who_and_when(client: Anthropic,
     assert (gone.operation, gone.memory_id, gone.created_at) == ("created", made.id, made.created_at)
     assert gone.redacted_by == gone.created_by
     assert redact(made.memory_version_id, memory_store_id=notes) == gone
-    for file in server.data.glob("outrider.db*"):
-        assert canary.encode() not in file.read_bytes()
+    assert holding(server.data, canary) == []
 
 
 @requirement("memory:most")

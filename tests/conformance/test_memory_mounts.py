@@ -12,6 +12,7 @@ import pytest
 from anthropic import Anthropic
 from conftest_types import Play
 from live_server import Server
+from on_disk import entries
 from session_talk import Talk
 from turns import TOOLSET, every, refused
 
@@ -301,6 +302,6 @@ def test_a_full_or_archived_store_refuses_and_a_deleted_one_is_empty(
     ((failed, text),) = turn(talk)
     assert (failed, "the memory store was deleted" in text) == (True, True)
     own = server.data / "sandboxes" / "sessions" / talk.id / "own"
-    assert not [place for place in (own / "memory").rglob("*") if place.is_file()]
+    assert not [place for place in entries(own / "memory", "*") if place.is_file()]
     client.beta.sessions.delete(talk.id)
     assert not own.exists()

@@ -8,6 +8,7 @@ import time
 from anthropic import Anthropic
 from conftest_types import Play
 from live_server import Server
+from on_disk import entries
 from session_talk import Talk
 from turns import TOOLSET
 
@@ -49,7 +50,7 @@ def test_what_is_left_in_the_outputs_folder_can_be_downloaded_once_the_session_i
     assert client.beta.files.list(scope_id=talk.id).data == []
     ids = [one.id for one in shown.values()]
     assert client.beta.files.list(ids=ids).data == []
-    assert not [place for one in ids for place in (server.data / "blobs").rglob(one)]
+    assert not [place for one in ids for place in entries(server.data / "blobs", one)]
 
 
 @requirement("outcomes:deliverables")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -12,6 +11,7 @@ import pytest
 from anthropic import Anthropic
 from git_server import GitServer
 from live_server import Server, Stage, data_directory, serving
+from on_disk import holding
 from session_talk import Talk
 from strict_wire import Inspector, StrictTransport
 from turns import TOOLSET, every, refused, said, text_of
@@ -228,11 +228,6 @@ def ran(talk: Talk, command: str) -> str:
     return text_of(every(said(talk, command), "agent.tool_result")[-1])
 
 
-def holding(place: Path, canary: bytes) -> list[str]:
-    files = (path for path in place.rglob("*") if path.is_file() and not path.is_symlink())
-    return [str(path.relative_to(place)) for path in files if canary in path.read_bytes()]
-
-
 @requirement("resources:repository:token-hidden", "skills:repository", "sessions:create:resources")
 def test_a_session_works_on_a_private_repository_with_a_token_that_is_nowhere(work: Work) -> None:
     talk = work.talk("team/app", authorization_token=TOKEN)
@@ -249,7 +244,7 @@ def test_a_session_works_on_a_private_repository_with_a_token_that_is_nowhere(wo
     commit = "git config user.email a@b && git config user.name a && git commit -qm x --allow-empty"
     assert ran(talk, f"{commit} && git push -q && echo ok") == "ok"
     assert work.host.used(TOKEN)
-    assert holding(work.server.data.parent, TOKEN.encode()) == []
+    assert holding(work.server.data.parent, TOKEN) == []
     assert TOKEN not in repr([event.to_dict() for event in talk.history()])
     assert not every(talk.history(), "session.error")
 
@@ -267,7 +262,7 @@ def test_a_rotated_token_counts_for_later_requests_and_ends_with_its_session(wor
     assert ran(talk, "cat /workspace/rotated/README") == "new"
     talk.client.beta.sessions.archive(talk.id)
     work.host.asked.clear()
-    assert holding(work.server.data.parent, OTHER.encode()) == []
+    assert holding(work.server.data.parent, OTHER) == []
 
 
 @pytest.mark.parametrize(

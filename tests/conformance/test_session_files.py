@@ -14,6 +14,7 @@ import httpx2
 import pytest
 from anthropic import Anthropic, AsyncAnthropic
 from live_server import Server, Stage
+from on_disk import until_gone
 from session_talk import Talk
 from strict_wire import Inspector, StrictAsyncTransport
 from turns import TOOLSET, every, refused, said, text_of
@@ -59,12 +60,6 @@ def ran(talk: Talk, command: str) -> str:
 
 def inside(server: Server, session: str) -> Path:
     return server.data / "sandboxes" / "sessions" / session / "own"
-
-
-def holding(server: Server, canary: bytes) -> list[str]:
-    """Files of the server's data that hold these bytes."""
-    found = (path for path in server.data.rglob("*") if path.is_file() and not path.is_symlink())
-    return [str(path.relative_to(server.data)) for path in found if canary in path.read_bytes()]
 
 
 @requirement("resources:file:copy", "resources:file:path", "sessions:create:resources", "resources:list")
@@ -257,7 +252,7 @@ def test_a_copy_outlives_its_original_and_can_be_copied_on(
     assert ran(Talk(client, second.id), f"wc -c < {UPLOADS}/y") == str(len(canary))
     client.beta.sessions.archive(second.id)
     client.beta.sessions.delete(second.id)
-    assert holding(server, canary) == []
+    until_gone(server.data, canary)
     assert not inside(server, first.id).exists()
 
 

@@ -13,6 +13,7 @@ import pytest
 from anthropic import Anthropic, AsyncAnthropic
 from anthropic.lib import files_from_dir
 from live_server import Server
+from on_disk import entries, until_gone
 from strict_wire import Inspector, StrictAsyncTransport
 from turns import error_of, refused
 
@@ -256,11 +257,10 @@ def test_a_repeated_upload_makes_one_skill(client: Anthropic) -> None:
 def test_what_is_deleted_leaves_no_bytes(client: Anthropic, server: Server) -> None:
     made = client.beta.skills.create(files=loose(description="A secret recipe of canary4711."))
     second = client.beta.skills.versions.create(made.id, files=loose())
-    blobs = [place.name for place in (server.data / "blobs").rglob("skver_*")]
+    blobs = [place.name for place in entries(server.data / "blobs", "skver_*")]
     assert {made.latest_version_id, second.id} <= set(blobs)
     client.beta.skills.versions.delete(made.latest_version_id, skill_id=made.id)
     client.beta.skills.delete(made.id)
     gone = {made.latest_version_id, second.id}
-    assert not gone & {place.name for place in (server.data / "blobs").rglob("skver_*")}
-    for file in server.data.glob("outrider.db*"):
-        assert b"canary4711" not in file.read_bytes()
+    assert not gone & {place.name for place in entries(server.data / "blobs", "skver_*")}
+    until_gone(server.data, "canary4711")

@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Generator
-from pathlib import Path
 from typing import Any
 
 import anthropic
@@ -14,6 +13,7 @@ import pytest
 from kill_matrix import MEMORY
 from kill_stores import Database
 from live_server import KEY, Stage
+from on_disk import holding
 from session_talk import Talk
 
 from outrider.models.scripted.script import ToolUse, Turn
@@ -65,7 +65,7 @@ def test_killed_at_any_step_what_an_agent_wrote_is_stored_once(server: ServerPro
             client.beta.sessions.delete(made.id)
             client.beta.memory_stores.delete(store)
     server.end()
-    assert [str(path) for path in server.data.rglob("*") if path.is_file() and holds(path)] == []
+    assert holding(server.data, WRITTEN) == []
 
 
 def kill_at(server: ServerProcess, stops: Stops, point: str, times: int, talk: Talk) -> None:
@@ -98,7 +98,3 @@ def check(client: anthropic.Anthropic, store: str, session: str, where: str) -> 
     assert (bool(shown.is_error), shown.content[0].text) == (False, "seed"), where
     assert contents == dict.fromkeys(("/more.md", "/seed.md"), f"{WRITTEN}\n"), where
     assert made == [("created", "/more.md"), ("deleted", "/old.md"), ("modified", "/seed.md")], where
-
-
-def holds(path: Path) -> bool:
-    return WRITTEN.encode() in path.read_bytes()

@@ -18,6 +18,7 @@ from typing import Any
 import anthropic
 import pytest
 from leak_scene import model_server
+from on_disk import entries, holding
 from sdk_clients import sdk_client
 
 from conformance.oauth_scene import Scene, running_scene
@@ -114,10 +115,9 @@ def test_no_answer_log_line_or_file_shows_a_credential(flows: Flows) -> None:
     assert len(flows.said) == 9
     assert json.loads(flows.said[2])["refresh"]["status"] == "succeeded"
     shown = [*(text.encode() for text in flows.said), flows.server.said().encode()]
-    stored = [path for path in flows.server.data.rglob("*") if path.is_file()]
-    assert {"secrets.db", "audit.jsonl", "outrider.db"} <= {path.name for path in stored}
+    assert all(entries(flows.server.data, name) for name in ("secrets.db", "audit.jsonl", "outrider.db"))
     assert not [text for text in shown if any(one in text for one in wanted(flows))]
-    assert not [path for path in stored if any(one in path.read_bytes() for one in wanted(flows))]
+    assert holding(flows.server.data, *flows.canaries) == []
 
 
 def test_each_use_is_on_record(flows: Flows) -> None:

@@ -15,6 +15,7 @@ import pytest
 from anthropic import Anthropic, NotFoundError
 from egress_trial import Web
 from live_server import Server, Stage, data_directory, serving
+from on_disk import holding
 from session_talk import Talk
 from turns import TOOLSET, every, said, text_of
 
@@ -87,11 +88,6 @@ def shown(server: Server, talk: Talk, web: Web) -> None:
     assert "refused  http       other.example:80" in done.stdout
 
 
-def holding(place: Path, canary: bytes) -> list[str]:
-    files = (path for path in place.rglob("*") if path.is_file() and not path.is_symlink())
-    return [str(path.relative_to(place)) for path in files if canary in path.read_bytes()]
-
-
 @pytest.mark.anyio
 async def test_a_command_uses_a_secret_that_is_nowhere_but_in_the_vault(tmp_path: Path) -> None:
     outside = Authority(tmp_path)
@@ -111,4 +107,4 @@ async def test_a_command_uses_a_secret_that_is_nowhere_but_in_the_vault(tmp_path
             await asyncio.to_thread(act)
         assert (data / "vault" / "egress-ca.pem").stat().st_mode & 0o077 == 0
         assert "API_TOKEN" in (data / "vault" / "egress-claims.jsonl").read_text()
-        assert holding(data.parent, SECRET.encode()) == []
+        assert holding(data.parent, SECRET) == []

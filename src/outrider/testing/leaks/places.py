@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,16 +93,19 @@ def _look(sight: Sight, what: str, found: bool) -> None:
 
 
 def files(roots: Collection[Path], wanted: Collection[bytes], *, largest: int = 1 << 30) -> Sight:
-    """Every regular file in and below the roots; links are not followed. Bigger ones than `largest` are not read."""
+    """Every regular file in and below the roots; links are not followed. Bigger ones than `largest` are not read. What
+    goes while the search runs, directories too, is passed over."""
     sight = Sight()
     for root in roots:
         for path in _walked(root, sight):
             try:
-                size = path.lstat().st_size
-                if size > largest:
-                    sight.blind.append(f"{path}: {size >> 20} MB")
+                about = path.lstat()
+                if not stat.S_ISREG(about.st_mode):
                     continue
-                _look(sight, str(path), _file_holds(path, size, wanted))
+                if about.st_size > largest:
+                    sight.blind.append(f"{path}: {about.st_size >> 20} MB")
+                    continue
+                _look(sight, str(path), _file_holds(path, about.st_size, wanted))
             except FileNotFoundError:
                 continue
             except OSError as error:
@@ -115,10 +119,11 @@ def _walked(root: Path, sight: Sight) -> Iterator[Path]:
         return
 
     def blind(error: OSError) -> None:
-        sight.blind.append(f"{error.filename}: {error.strerror}")
+        if not isinstance(error, FileNotFoundError):
+            sight.blind.append(f"{error.filename}: {error.strerror}")
 
     for place, _, names in os.walk(root, onerror=blind):
-        yield from (path for path in (Path(place, name) for name in names) if path.is_file() and not path.is_symlink())
+        yield from (Path(place, name) for name in names)
 
 
 def _file_holds(path: Path, size: int, wanted: Collection[bytes]) -> bool:

@@ -1,0 +1,41 @@
+"""What lies in a directory that a server works in: entries may go while it is being looked at."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from fnmatch import fnmatch
+from pathlib import Path
+
+from outrider.testing.leaks.disguises import disguises
+from outrider.testing.leaks.places import files
+
+SECONDS = 20.0
+ERASED = 0.05
+
+
+def holding(place: Path, *words: str | bytes) -> list[str]:
+    """The files there that hold one of the words (ASCII), packed or in another encoding too."""
+    known = [word.encode() if isinstance(word, str) else word for word in words]
+    sight = files([place], set[bytes]().union(*map(disguises, known)))
+    assert sight.looked, f"there is no file in {place}"
+    return sight.hits
+
+
+def until_gone(place: Path, *words: str | bytes) -> None:
+    """Waits until no file there holds one of the words: what is deleted may be erased soon after the answer."""
+    deadline = time.monotonic() + SECONDS
+    while found := holding(place, *words):
+        assert time.monotonic() < deadline, found
+        threading.Event().wait(ERASED)
+
+
+def entries(place: Path, pattern: str) -> list[Path]:
+    """Files and directories there, however deep, whose name matches."""
+    return [
+        Path(root, name)
+        for root, folders, names in os.walk(place)
+        for name in (*folders, *names)
+        if fnmatch(name, pattern)
+    ]
