@@ -13,15 +13,17 @@ import pytest
 from cutting_proxy import CuttingProxy
 from postgres_trial import empty_database
 
-from outrider.errors import Conflict, Fenced, Internal, NotFound, Overloaded, StorageFull
+from outrider.errors import Conflict, Fenced, Internal, InvalidRequest, NotFound, Overloaded, StorageFull
 from outrider.ports.log import KeptAnswer, Lease, NewEvent, SessionKey, StoredAnswer
-from outrider.ports.records import Page
+from outrider.ports.records import Footing, Page
 from outrider.store.postgres import PostgresStore, connections, jobs
 from outrider.store.postgres.transaction import Link, Transaction
+from outrider.testing.environments_suite import outcome
 from outrider.testing.files_suite import added, copied, file
 from outrider.testing.postgres_server import PostgresServer, postgres_server
 from outrider.testing.records_suite import agent, environment
 from outrider.testing.store_trial import THREAD, Trial, event, record, waiting
+from outrider.testing.vaults_suite import vault
 
 pytestmark = pytest.mark.anyio
 A = "wrkspc_a"
@@ -480,38 +482,59 @@ async def others(url: str) -> AsyncIterator[tuple[Link, Link]]:
         await link.close()
 
 
-@pytest.mark.parametrize("deleted", [True, False])
-async def test_a_session_waits_for_another_processs_deletion_of_its_environment(
-    trial: Trial, others: tuple[Link, Link], deleted: bool
-) -> None:
+ENDINGS = {
+    "environment": "DELETE FROM environments WHERE id = 'env_1'",
+    "agent": "UPDATE agents SET archived_at = 'now' WHERE id = 'agent_1'",
+    "vault": "UPDATE vaults SET archived_at = 'now' WHERE id = 'vlt_1'",
+}
+ENDED = {"environment": NotFound, "agent": InvalidRequest, "vault": InvalidRequest}
+STANDING = [Footing("environment", "env_1"), Footing("agent", "agent_1"), Footing("vault", "vlt_1")]
+
+
+async def lay(trial: Trial) -> None:
     await trial.store.put_environment(environment("env_1"))
+    await trial.store.put_agent(agent("agent_1"), if_version=None)
+    await trial.store.create_vault(vault("vlt_1"))
+
+
+@pytest.mark.parametrize("committed", [True, False])
+@pytest.mark.parametrize("kind", ENDINGS)
+async def test_a_session_waits_for_another_processs_end_of_what_it_stands_on(
+    trial: Trial, others: tuple[Link, Link], kind: str, committed: bool
+) -> None:
+    await lay(trial)
     other, look = others
-    await other.execute("BEGIN; DELETE FROM environments WHERE id = 'env_1'")
-    making = asyncio.create_task(trial.store.create_session(record("sesn_1"), [], wake=False, on_environment=True))
+    await other.execute(f"BEGIN; {ENDINGS[kind]}")
+    making = asyncio.create_task(trial.store.create_session(record("sesn_1"), [], wake=False, stands_on=STANDING))
     await until_waiting(look)
-    await other.execute("COMMIT" if deleted else "ROLLBACK")
-    if deleted:
-        with pytest.raises(NotFound):
+    await other.execute("COMMIT" if committed else "ROLLBACK")
+    if committed:
+        with pytest.raises(ENDED[kind]):
             await making
     else:
         await making
-    assert (await trial.store.living(["sesn_1"]) == set()) == deleted
+    assert (await trial.store.living(["sesn_1"]) == set()) == committed
 
 
-async def test_a_deletion_of_an_environment_waits_for_another_processs_session_on_it(
-    trial: Trial, others: tuple[Link, Link]
+@pytest.mark.parametrize("kind", ENDINGS)
+async def test_an_end_waits_for_another_processs_session_that_stands_on_it(
+    trial: Trial, others: tuple[Link, Link], kind: str
 ) -> None:
-    await trial.store.put_environment(environment("env_1"))
+    await lay(trial)
     other, look = others
-    made = jobs.Append(
-        jobs.Kind.CREATE, SessionKey("wrkspc_a", "sesn_1"), [], record=record("sesn_1"), environment="env_1"
-    )
+    key = SessionKey("wrkspc_a", "sesn_1")
+    made = jobs.Append(jobs.Kind.CREATE, key, [], record=record("sesn_1"), stands_on=STANDING)
     values = jobs.arrays([made]) | {"writer": "other", "batch": 1, "careful": False}
     await other.execute("BEGIN")
     await Transaction(other).all(jobs.statement(values), values)
-    deleting = asyncio.create_task(trial.store.delete_environment("wrkspc_a", "env_1"))
+    store = trial.store
+    ending = {
+        "environment": lambda: store.delete_environment(A, "env_1"),
+        "agent": lambda: store.archive_agent(A, "agent_1", "now"),
+        "vault": lambda: store.archive_vault(A, "vlt_1", "now"),
+    }
+    ended = asyncio.create_task(outcome(ending[kind]()))
     await until_waiting(look)
     await other.execute("COMMIT")
-    with pytest.raises(Conflict):
-        await deleting
-    assert await trial.store.environment("wrkspc_a", "env_1") is not None
+    assert await ended == (Conflict if kind == "environment" else None)
+    assert await store.living(["sesn_1"]) == {"sesn_1"}

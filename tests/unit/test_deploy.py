@@ -5,7 +5,9 @@ The manifests are checked against the schemas of Kubernetes, the compose file ag
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -141,6 +143,21 @@ def test_composes_services_have_what_their_roles_need(name: str, nats: str, tmp_
     environment = {key: re.sub(r"\$\{[^}]*\}", "x", value) for key, value in said.items()}
     assert service["command"][0] == "--role"
     starts(tmp_path, service["command"][1], whole["configs"][name]["content"], environment, name)
+
+
+@pytest.mark.parametrize(("password", "starts"), [(None, False), ("", False), ("two words", True)])
+def test_composes_nats_starts_with_a_password_alone(password: str | None, starts: bool, tmp_path: Path) -> None:
+    """Compose asks for a variable whether its service's profile is chosen or not; so the container does."""
+    *shell, script = compose()["services"]["nats"]["entrypoint"]
+    server = tmp_path / "nats-server"
+    server.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    server.chmod(0o755)
+    given = {"PATH": f"{tmp_path}:{os.defpath}"} | ({} if password is None else {"NATS_PASSWORD": password})
+    ended = subprocess.run([*shell, script.replace("$$", "$")], env=given, capture_output=True, text=True, timeout=20)
+    assert (ended.returncode == 0) == starts
+    assert ("NATS_PASSWORD: set it" in ended.stderr) != starts
+    arguments = ["--jetstream", "--store_dir", "/data", "--user", "outrider", "--pass", password]
+    assert ended.stdout.splitlines() == (arguments if starts else [])
 
 
 @pytest.mark.parametrize("role", ["vault", "sandbox", "harness", "api"])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from outrider.ports.copies import NO_CHANGES, FileChanges
 from outrider.ports.log import KeptAnswer, Lease, NewEvent, SessionKey, SessionPatch
@@ -66,6 +66,13 @@ class SessionRecord:
     stats: bytes
 
 
+class Footing(NamedTuple):
+    """Something that a new session stands on."""
+
+    kind: Literal["environment", "agent", "vault"]
+    id: str
+
+
 @dataclass(frozen=True, slots=True)
 class SessionFilter:
     """Conditions of the sessions list; None or empty means any."""
@@ -114,11 +121,11 @@ class Records(Protocol):
         worker: str | None = None,
         keep: KeptAnswer | None = None,
         files: FileChanges = NO_CHANGES,
-        on_environment: bool = False,
+        stands_on: Sequence[Footing] = (),
     ) -> Lease | None:
         """Record, log, first events and files in one transaction; `worker` and `keep` as in `EventLog.take_in`.
-        `on_environment`: only if its environment is there, and not archived, in that same transaction. Raises
-        AlreadyAnswered as `keep` says, and NotFound or EnvironmentArchived."""
+        `stands_on`: only if each of these is there, and not archived, in that same transaction. Raises AlreadyAnswered
+        as `keep` says, and for the first that is not so NotFound, EnvironmentArchived or InvalidRequest."""
         ...
 
     async def session(self, key: SessionKey) -> SessionRecord | None: ...

@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 
 from outrider.errors import Conflict, InvalidRequest, NotSupported
-from outrider.ports.records import AgentRecord
+from outrider.ports.records import AgentRecord, Footing
 from outrider.resources import metadata
+from outrider.resources.footings import archived
 from outrider.resources.model_config import Profiles, check_supported, model_config
 from outrider.resources.skills.used import check_readable, resolved_skills
 from outrider.resources.tools import check_paired, resolved_servers, resolved_tools
@@ -122,7 +123,7 @@ def effective_agent(agent: Agent, reference: str | Mapping[str, Any], *, profile
     Overrides replace whole fields; null or an empty list clears. Raises InvalidRequest.
     """
     if agent["archived_at"] is not None:
-        raise InvalidRequest(f"agent: Agent {agent['id']} is archived and can't be used by new sessions.")
+        raise archived(Footing("agent", agent["id"]))
     overrides: Mapping[str, Any] = dict[str, Any]() if isinstance(reference, str) else reference
     _refuse_later(overrides, "agent.")
     snapshot = {key: agent[key] for key in SNAPSHOT_KEYS} | _overridden(overrides, profiles)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
-from outrider.errors import Conflict, EnvironmentArchived, NotFound
-from outrider.ports.records import AgentRecord, EnvironmentRecord, Page, SessionRecord
+from outrider.errors import Conflict, NotFound
+from outrider.ports.records import AgentRecord, EnvironmentRecord, Footing, Page
 from outrider.ports.vaults import Change
+from outrider.resources.footings import absent, archived
 from outrider.resources.webhooks import became, changed_at
 from outrider.store import shapes
 from outrider.store.answers import erase_about
 from outrider.store.deployments import archive_with_agent
 from outrider.store.steps import Recorded, Steps, erase, first, run
 from outrider.store.vaults import note
+
+_ARCHIVED_AT = {"environment": 3, "agent": 4, "vault": 4}
+"""Where that is in what the query of this name finds."""
 
 
 class StoredCatalog(Recorded):
@@ -100,13 +105,14 @@ def _refuse_environment(record: EnvironmentRecord, *, new: bool) -> Steps[None]:
     raise Conflict(f"Environment {record.id} is archived, or was changed at the same time.")
 
 
-def check_ground(record: SessionRecord) -> Steps[None]:
-    """That a session may stand on its environment. Raises NotFound, EnvironmentArchived."""
-    found = yield from first("environment", {"workspace": record.workspace, "id": record.environment_id})
-    if found is None:
-        raise no_environment(record.environment_id)
-    if found[3] is not None:
-        raise EnvironmentArchived(record.environment_id)
+def check_footings(workspace: str, stands_on: Sequence[Footing]) -> Steps[None]:
+    """That a session may stand on these. Raises NotFound, EnvironmentArchived, InvalidRequest."""
+    for footing in stands_on:
+        found = yield from first(footing.kind, {"workspace": workspace, "id": footing.id, "version": None})
+        if found is None:
+            raise absent(footing)
+        if found[_ARCHIVED_AT[footing.kind]] is not None:
+            raise archived(footing)
 
 
 def no_environment(environment_id: str) -> NotFound:

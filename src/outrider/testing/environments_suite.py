@@ -7,12 +7,13 @@ import asyncio
 from collections.abc import Awaitable
 from dataclasses import replace
 
-from outrider.errors import Conflict, EnvironmentArchived, NotFound, OutriderError
+from outrider.errors import Conflict, EnvironmentArchived, InvalidRequest, NotFound, OutriderError
 from outrider.ports.copies import NO_CHANGES, FileChanges
 from outrider.ports.log import KeptAnswer, SessionKey
-from outrider.ports.records import Page, StoredAnswer
-from outrider.testing.records_suite import A, B, at, environment
+from outrider.ports.records import Footing, Page, StoredAnswer
+from outrider.testing.records_suite import A, B, agent, at, environment
 from outrider.testing.store_trial import Contract, Trial, event, record, refused
+from outrider.testing.vaults_suite import vault
 
 ENVIRONMENT_CONTRACTS: list[Contract] = []
 
@@ -20,6 +21,10 @@ ENVIRONMENT_CONTRACTS: list[Contract] = []
 def contract(function: Contract) -> Contract:
     ENVIRONMENT_CONTRACTS.append(function)
     return function
+
+
+def standing(environment: str, *more: Footing) -> list[Footing]:
+    return [Footing("environment", environment), *more]
 
 
 async def outcome(call: Awaitable[object]) -> type[OutriderError] | None:
@@ -94,21 +99,22 @@ async def a_session_is_made_on_an_environment_that_is_there_and_not_archived(tri
 
     async def made(name: str, on: str) -> type[OutriderError] | None:
         new = record(name, environment_id=on)
-        return await outcome(store.create_session(new, [event("a")], wake=True, on_environment=True))
+        return await outcome(store.create_session(new, [event("a")], wake=True, stands_on=standing(on)))
 
     places = {"sesn_1": "env_1", "sesn_2": "env_2", "sesn_3": "env_3", "sesn_4": "env_1", "sesn_5": "env_none"}
     found = await asyncio.gather(*(made(name, on) for name, on in places.items()))
     assert found == [None, NotFound, EnvironmentArchived, None, NotFound]
     assert await store.living(places) == {"sesn_1", "sesn_4"}
     assert (await store.runnable(), {key.session for key, _ in trial.commits}) == (2, {"sesn_1", "sesn_4"})
-    await refused(Conflict, store.create_session(record("sesn_1"), [], wake=False, on_environment=True))
+    await refused(Conflict, store.create_session(record("sesn_1"), [], wake=False, stands_on=standing("env_1")))
 
 
 @contract
 async def a_session_that_is_refused_for_its_environment_leaves_nothing_with_files_or_without(trial: Trial) -> None:
     store, keep = trial.store, KeptAnswer("once", at(5), StoredAnswer(200, b"{}"))
     for files in (NO_CHANGES, FileChanges(dropped=("file_1",))):
-        making = store.create_session(record("sesn_1"), [], wake=True, keep=keep, files=files, on_environment=True)
+        on = standing("env_1")
+        making = store.create_session(record("sesn_1"), [], wake=True, keep=keep, files=files, stands_on=on)
         await refused(NotFound, making)
     assert await store.answer(A, "once", not_before="") is None
     assert await store.session(SessionKey(A, "sesn_1")) is None
@@ -123,8 +129,52 @@ async def an_environment_is_deleted_or_has_a_session_whichever_is_asked_first(tr
         await store.put_environment(environment(name))
         deleting = outcome(store.delete_environment(A, name))
         new = record(f"sesn_{number}", environment_id=name)
-        making = outcome(store.create_session(new, [], wake=False, on_environment=True))
+        making = outcome(store.create_session(new, [], wake=False, stands_on=standing(name)))
         found = await asyncio.gather(*((deleting, making) if delete_first else (making, deleting)))
         assert found == [None, NotFound if delete_first else Conflict]
         assert (await store.environment(A, name) is None) == delete_first
         assert await store.living([new.id]) == (set() if delete_first else {new.id})
+
+
+@contract
+async def a_session_is_made_on_an_agent_and_vaults_that_are_there_and_not_archived(trial: Trial) -> None:
+    store = trial.store
+    await store.put_environment(environment("env_1"))
+    for name in ("agent_1", "agent_2"):
+        await store.put_agent(agent(name), if_version=None)
+    for name in ("vlt_1", "vlt_2", "vlt_3"):
+        await store.create_vault(vault(name))
+    await store.create_vault(vault("vlt_b", workspace=B))
+    await store.archive_agent(A, "agent_2", at(1))
+    await store.archive_vault(A, "vlt_3", at(1))
+
+    async def made(number: int, agent: str, *vaults: str) -> type[OutriderError] | None:
+        new = record(f"sesn_{number}", agent_id=agent)
+        on = standing("env_1", Footing("agent", agent), *(Footing("vault", vault) for vault in vaults))
+        return await outcome(store.create_session(new, [event("a")], wake=True, stands_on=on))
+
+    asked = [
+        ("agent_1", "vlt_1", "vlt_2"), ("agent_2", "vlt_1"), ("agent_none",), ("agent_1", "vlt_1", "vlt_3"),
+        ("agent_1", "vlt_none"), ("agent_1", "vlt_b"), ("agent_1", "vlt_1", "vlt_1"),
+    ]  # fmt: skip
+    found = await asyncio.gather(*(made(number, *names) for number, names in enumerate(asked)))
+    assert found == [None, InvalidRequest, NotFound, InvalidRequest, NotFound, NotFound, None]
+    assert await store.living([f"sesn_{number}" for number in range(len(asked))]) == {"sesn_0", "sesn_6"}
+
+
+@contract
+async def an_agent_or_vault_is_archived_before_a_session_or_after_it(trial: Trial) -> None:
+    store = trial.store
+    await store.put_environment(environment("env_1"))
+    for number, first in enumerate((True, False)):
+        await store.put_agent(agent(f"agent_{number}"), if_version=None)
+        await store.create_vault(vault(f"vlt_{number}"))
+        on = (Footing("agent", f"agent_{number}"), Footing("vault", f"vlt_{number}"))
+        archiving = (store.archive_agent(A, on[0].id, at(1)), store.archive_vault(A, on[1].id, at(1)))
+        for footing, ending in zip(on, archiving, strict=True):
+            new = record(f"sesn_{footing.id}", agent_id=footing.id)
+            making = outcome(store.create_session(new, [], wake=False, stands_on=standing("env_1", footing)))
+            ended = outcome(ending)
+            found = await asyncio.gather(*((ended, making) if first else (making, ended)))
+            assert found == [None, InvalidRequest if first else None]
+            assert await store.living([new.id]) == (set() if first else {new.id})

@@ -25,7 +25,7 @@ from outrider.ports.log import (
     SessionPatch,
     Snapshot,
 )
-from outrider.ports.records import SessionRecord
+from outrider.ports.records import Footing, SessionRecord
 from outrider.ports.vaults import Change
 from outrider.testing.memory_placements import MemoryPlacements
 from outrider.testing.memory_records import Kept, MemoryRecords
@@ -245,12 +245,11 @@ class MemoryStore(MemoryRecords, MemoryPlacements):
         worker: str | None = None,
         keep: KeptAnswer | None = None,
         files: FileChanges = NO_CHANGES,
-        on_environment: bool = False,
+        stands_on: Sequence[Footing] = (),
     ) -> Lease | None:
         key = SessionKey(record.workspace, record.id)
         self._check_unanswered(key.workspace, keep)
-        if on_environment:
-            self._check_ground(record)
+        await self._check_footings(record.workspace, stands_on)
         if key in self._kept:
             raise Conflict(f"Session {record.id} exists already.")
         self._change_files(key, files)

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from outrider.errors import Conflict, EnvironmentArchived, NotFound
+from outrider.errors import Conflict, NotFound
 from outrider.ports.cold import Segment
 from outrider.ports.log import Row, SessionKey, Snapshot
 from outrider.ports.memory import MemoryVersion
 from outrider.ports.records import (
     AgentRecord,
     EnvironmentRecord,
+    Footing,
     Page,
     SessionFilter,
     SessionRecord,
 )
 from outrider.ports.vaults import Change
+from outrider.resources.footings import absent, archived
 from outrider.resources.webhooks import became, changed_at
 from outrider.testing.memory_dreams import MemoryDreams
 from outrider.testing.memory_skills import MemorySkills
@@ -122,12 +124,14 @@ class MemoryRecords(MemoryDreams, MemoryWebhooks, MemorySkills, MemoryWork):
         await self.add_change(Change(workspace, "environment.deleted", environment_id, at))
         self._forget_pollers(workspace, environment_id, HIGHEST)
 
-    def _check_ground(self, record: SessionRecord) -> None:
-        environment = self._environments.get((record.workspace, record.environment_id))
-        if environment is None:
-            raise NotFound(f"Environment {record.environment_id} was not found.", error_code="environment_not_found")
-        if environment.archived_at is not None:
-            raise EnvironmentArchived(environment.id)
+    async def _check_footings(self, workspace: str, stands_on: Sequence[Footing]) -> None:
+        finders = {"environment": self.environment, "agent": self.agent, "vault": self.vault}
+        for footing in stands_on:
+            found = await finders[footing.kind](workspace, footing.id)
+            if found is None:
+                raise absent(footing)
+            if found.archived_at is not None:
+                raise archived(footing)
 
     async def session(self, key: SessionKey) -> SessionRecord | None:
         kept = self._kept.get(key)

@@ -18,16 +18,17 @@ from outrider.api.lookup import agent_record, environment_record, named_file_rec
 from outrider.api.lookup import session_record as stored
 from outrider.api.routes import resources
 from outrider.api.scopes import DEFINE, require
-from outrider.errors import EnvironmentArchived, InvalidRequest, NotFound, StorageFull
+from outrider.errors import InvalidRequest, StorageFull
 from outrider.ports.copies import FileChanges
 from outrider.ports.declarations import Declaration
 from outrider.ports.log import NewEvent, SessionKey
-from outrider.ports.records import SessionFilter, SessionRecord
+from outrider.ports.records import Footing, SessionFilter, SessionRecord
 from outrider.ports.vaults import SecretRef
 from outrider.resources.agents import agent_object, effective_agent
 from outrider.resources.declared import declaration_of
 from outrider.resources.environments import check_offers_resources, check_reaches_servers, environment_object
 from outrider.resources.events import check_named, named_files
+from outrider.resources.footings import absent, archived, footings
 from outrider.resources.memory_mounts import DETAIL, asked_for
 from outrider.resources.mounts import Mounted
 from outrider.resources.sessions import (
@@ -133,7 +134,7 @@ async def opened(
         worker=services.dispatch.claimant(),
         keep=keep,
         files=FileChanges(tuple(mounted.copies), added=tuple(mounted.added)),
-        on_environment=ground is None,
+        stands_on=footings(record, request.details["vault_ids"]) if ground is None else (),
     )
     faults.point("api.take.after")
     if admission.rows:
@@ -172,7 +173,7 @@ async def _declare(call: Call, said: Declaration, *, again: bool = False) -> Non
 async def _usable_environment(call: Call, environment_id: str) -> dict[str, Any]:
     environment = environment_object(await environment_record(call, environment_id))
     if environment["archived_at"] is not None:
-        raise EnvironmentArchived(environment_id)
+        raise archived(Footing("environment", environment_id))
     return environment
 
 
@@ -180,9 +181,9 @@ async def _check_vaults(call: Call, vault_ids: list[str]) -> None:
     for vault_id in vault_ids:
         vault = await call.services.vaults.vault(call.workspace, vault_id)
         if vault is None:
-            raise NotFound(f"vault_ids: Vault {vault_id} not found.")
+            raise absent(Footing("vault", vault_id))
         if vault.archived_at is not None:
-            raise InvalidRequest(f"vault_ids: Vault {vault_id} is archived and can't be used by new sessions.")
+            raise archived(Footing("vault", vault_id))
 
 
 async def named_in(call: Call, request: SessionRequest) -> Facts:

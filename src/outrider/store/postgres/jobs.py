@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -10,8 +10,7 @@ from typing import Any
 from outrider.errors import AlreadyAnswered, Conflict, Fenced, HeadMoved, Internal, NotFound
 from outrider.ports.copies import NO_CHANGES, FileChanges
 from outrider.ports.log import KeptAnswer, NewEvent, Row, SessionKey, SessionPatch, Snapshot
-from outrider.ports.records import SessionRecord
-from outrider.store.catalog import no_environment
+from outrider.ports.records import Footing, SessionRecord
 
 NO_PATCH = SessionPatch()
 
@@ -59,7 +58,7 @@ class Append:
     keep: KeptAnswer | None = None
     record: SessionRecord | None = None
     columns: str = "all"
-    environment: str | None = None  # what a new session must have under it, not archived
+    stands_on: Sequence[Footing] = ()  # what a new session must have under it, not archived
     files: FileChanges = NO_CHANGES
 
     @property
@@ -91,9 +90,7 @@ def settled(job: Append, outcome: Outcome) -> Outcome:
             raise Fenced(f"Session {session} has another owner.")
         if job.kind is not Kind.CREATE:
             raise NotFound(f"Session {session} was not found.")
-        raise (
-            Internal(f"Session {session} was not made.") if job.environment is None else no_environment(job.environment)
-        )
+        raise NotFound("Something is not there.") if job.stands_on else Internal(f"Session {session} was not made.")
     raise _refusal(session, verdict)
 
 
@@ -126,8 +123,8 @@ def rows(job: Append, outcome: Outcome) -> list[Row]:
 
 
 def statement(values: Mapping[str, Any]) -> str:
-    """The query for these arrays: where sessions are made on environments, these are held first."""
-    return "commit_jobs" if values["environments"] is None else "commit_jobs_on_environments"
+    """The query for these arrays: what new sessions stand on is held first."""
+    return "commit_jobs" if values["footings"] is None else "commit_jobs_on_footings"
 
 
 def arrays(batch: list[Append]) -> dict[str, Any]:
@@ -144,7 +141,6 @@ def arrays(batch: list[Append]) -> dict[str, Any]:
         "writer_heads": _if_any([job.writer_head for job in batch]),
         "if_heads": _if_any([job.if_head for job in batch]),
         "workers": _if_any([job.worker for job in batch]),
-        "environments": _if_any([job.environment for job in batch]),
     }
     numbered = list(enumerate(batch, 1))
     patches = [(n, job.patch) for n, job in numbered if job.patch is not None and job.patch != NO_PATCH]
@@ -153,6 +149,7 @@ def arrays(batch: list[Append]) -> dict[str, Any]:
     return (
         values
         | _events(numbered)
+        | _columns(_FOOTINGS, ((n, kind, id) for n, job in numbered for kind, id in job.stands_on))
         | _columns(_PATCHES, ((n, p.status, p.usage, p.stats, p.updated_at) for n, p in patches))
         | _columns(_SNAPSHOTS, ((n, s.seq, s.version, s.body) for n, s in shots))
         | _columns(_ANSWERS, (_answer(n, k) for n, k in kept))
@@ -161,6 +158,7 @@ def arrays(batch: list[Append]) -> dict[str, Any]:
 
 
 _EVENTS = ("event_jobs", "places", "ids", "types", "threads", "publics", "times", "processes", "bodies")
+_FOOTINGS = ("footing_jobs", "footing_kinds", "footings")
 _PATCHES = ("patch_jobs", "statuses", "usages", "stats", "updates")
 _SNAPSHOTS = ("snapshot_jobs", "snapshot_seqs", "snapshot_versions", "snapshots")
 _ANSWERS = (

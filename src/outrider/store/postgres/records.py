@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Literal
 
-from outrider.errors import EnvironmentArchived, NotFound
+from outrider.errors import NotFound
 from outrider.ports.copies import NO_CHANGES, FileChanges
 from outrider.ports.log import KeptAnswer, Lease, NewEvent, SessionKey, SessionPatch
 from outrider.ports.records import (
+    Footing,
     Page,
     SessionFilter,
     SessionRecord,
     StoredAnswer,
 )
 from outrider.store import shapes
+from outrider.store.catalog import check_footings
 from outrider.store.postgres import sessions
 from outrider.store.postgres.jobs import Append, Kind
 from outrider.store.postgres.readers import Readers
@@ -39,25 +41,19 @@ class PostgresRecords:
         worker: str | None = None,
         keep: KeptAnswer | None = None,
         files: FileChanges = NO_CHANGES,
-        on_environment: bool = False,
+        stands_on: Sequence[Footing] = (),
     ) -> Lease | None:
         key, owner = SessionKey(record.workspace, record.id), worker if wake else None
         job = Append(Kind.CREATE, key, events, wake=wake, worker=owner, keep=keep, record=record, files=files)
-        job.environment = record.environment_id if on_environment else None
+        job.stands_on = stands_on
         try:
             done = await self._writer.append(job)
         except NotFound:
-            if await self._is_archived(record.workspace, record.environment_id):
-                raise EnvironmentArchived(record.environment_id) from None
+            await self._writer.walk(partial(check_footings, record.workspace, stands_on))  # says which, and why
             raise
         if owner is None or not done.claimed:
             return None
         return Lease(key, owner, done.epoch, done.head, done.writer_head)
-
-    async def _is_archived(self, workspace: str, environment: str) -> bool:
-        values = {"workspace": workspace, "id": environment}
-        found = await self._readers.fetch("environment", values, shapes.environments)
-        return any(one.archived_at is not None for one in found)
 
     async def session(self, key: SessionKey) -> SessionRecord | None:
         return next(iter(await self._readers.fetch("session", named(key), shapes.sessions)), None)

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Any, Literal
 
 from outrider.ports.copies import NO_CHANGES, FileChanges
 from outrider.ports.log import KeptAnswer, Lease, NewEvent, SessionKey, SessionPatch
 from outrider.ports.records import (
+    Footing,
     Page,
     SessionFilter,
     SessionRecord,
     StoredAnswer,
 )
 from outrider.store import shapes
-from outrider.store.catalog import check_ground
+from outrider.store.catalog import check_footings
 from outrider.store.shapes import named
 from outrider.store.sqlite import answers, leases, sessions
 from outrider.store.sqlite.readers import Readers
@@ -40,12 +41,11 @@ class SqliteRecords:
         worker: str | None = None,
         keep: KeptAnswer | None = None,
         files: FileChanges = NO_CHANGES,
-        on_environment: bool = False,
+        stands_on: Sequence[Footing] = (),
     ) -> Lease | None:
         def job(tx: Transaction) -> Lease | None:
             answers.check_unanswered(tx, record.workspace, keep)
-            if on_environment:
-                tx.walk(check_ground(record))
+            tx.walk(check_footings(record.workspace, stands_on))
             sessions.create_session(tx, record=record, events=events, wake=wake, files=files)
             return leases.settle(tx, SessionKey(record.workspace, record.id), worker if wake else None, keep)
 
