@@ -69,8 +69,8 @@ async def _play(node: Node) -> None:
             await _tell(clients[0], sessions, f"after {name} was killed")
             if name in ("server", "tree"):
                 await _all_connected(readers, 2 if number == 0 else 3)
+        history = {session: await _history(clients[0], session) for session in sessions}
         idle.set()
-    history = {session: await _history(clients[0], session) for session in sessions}
     for reader in readers:
         assert sorted(reader.ids) == sorted(history[reader.session])
     for one in clients:
