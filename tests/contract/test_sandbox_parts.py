@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
-from outrider.sandbox import cgroups, erase, etc, inputs, launcher, output, outputs, walk
+from outrider.sandbox import cgroups, erase, etc, inputs, launcher, output, outputs, sealing, walk
 from outrider.sandbox.journal import SPOOL_BYTES, Journal
 
 
@@ -194,6 +195,23 @@ def test_what_is_moved_under_a_walk_leads_it_nowhere_else(tmp_path: Path, depth:
     assert "top" not in met
     assert met.count("elsewhere") == 0
     erase.empty(str(tmp_path))
+
+
+def test_what_a_build_made_becomes_a_layer_and_goes_again_however_deep_it_lies(tmp_path: Path) -> None:
+    own, layer, deep = tmp_path / "own", "0" * 32, sys.getrecursionlimit() + 10
+    layers = tmp_path / sealing.FOLDER
+    for place in (draft := own / sealing.DRAFT, layers):
+        place.mkdir(parents=True)
+    dug(draft, deep)
+    (draft / "d" / "d").chmod(0)
+    lock = os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT)
+    assert sealing.finished(str(own), lock)
+    os.close(lock)
+    sealing.sealed(str(tmp_path), str(own), layer, {}, "")
+    met = {oct(entry.status.st_mode & 0o777) for entry in walk.walk(str(layers / layer / "tree"))}
+    assert met == {"0o755"}
+    assert sealing.collect(str(tmp_path), 0, lambda: False) == [layer]
+    assert list(layers.iterdir()) == []
 
 
 def test_nothing_is_mounted_beneath_what_the_agent_can_write() -> None:

@@ -6,20 +6,19 @@ Standard library only.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
-import shutil
 import stat
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from outrider.sandbox import ending, stops
+from outrider.sandbox import ending, erase, stops, walk
 from outrider.sandbox.layers import DRAFT, FOLDER, LAYER, place
 from outrider.sandbox.options import BUILD
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 DRAFTS = ".new-"
 REMOVED = ".old-"
 FAILED = ".failed"
@@ -54,30 +53,23 @@ def finished(own: str, lock: int) -> bool:
     ending.end_living(own)
     if not ending.lock_in_time(lock):
         return False
-    at = os.open(os.path.join(own, DRAFT), _DIRECTORY)
-    try:
-        _tidy(at)
-        os.fchmod(at, 0o755)
-    finally:
-        os.close(at)
+    draft = os.path.join(own, DRAFT)
+    at = walk.opened(None, draft, walk.DIRECTORY)
+    os.fchmod(at, 0o755)
+    os.close(at)
+    for entry in walk.walk(draft):
+        _tidy(entry)
     return True
 
 
-def _tidy(at: int) -> None:
-    for name in os.listdir(at):
-        mode = os.stat(name, dir_fd=at, follow_symlinks=False).st_mode
-        if stat.S_ISDIR(mode):
-            os.chmod(name, 0o700, dir_fd=at)
-            below = os.open(name, _DIRECTORY, dir_fd=at)
-            try:
-                _tidy(below)
-                os.fchmod(below, 0o755)
-            finally:
-                os.close(below)
-        elif stat.S_ISREG(mode):
-            os.chmod(name, 0o755 if mode & 0o111 else 0o644, dir_fd=at)
-        elif not stat.S_ISLNK(mode):
-            os.unlink(name, dir_fd=at)
+def _tidy(entry: walk.Entry) -> None:
+    mode = entry.status.st_mode
+    if stat.S_ISDIR(mode):
+        os.chmod(entry.name, 0o755, dir_fd=entry.at)
+    elif stat.S_ISREG(mode):
+        os.chmod(entry.name, 0o755 if mode & 0o111 else 0o644, dir_fd=entry.at)
+    elif not stat.S_ISLNK(mode):
+        os.unlink(entry.name, dir_fd=entry.at)
 
 
 def sealed(root: str, own: str, layer: str, about: Mapping[str, Any], log: str) -> None:
@@ -98,20 +90,19 @@ def sealed(root: str, own: str, layer: str, about: Mapping[str, Any], log: str) 
     try:
         os.rename(draft, place(root, layer))
     except FileExistsError:
-        shutil.rmtree(draft)
+        _erase(draft)
     except OSError:
         if not os.path.isdir(place(root, layer)):
             raise
-        shutil.rmtree(draft)
+        _erase(draft)
     stops.point("layer.seal.after")
     _unlink(os.path.join(root, FOLDER, f"{layer}{FAILED}"))
 
 
 def _give_to_root(tree: str) -> None:
     os.chown(tree, 0, 0, follow_symlinks=False)
-    for _, folders, files, at in os.fwalk(tree, follow_symlinks=False):
-        for name in (*folders, *files):
-            os.chown(name, 0, 0, dir_fd=at, follow_symlinks=False)
+    for entry in walk.walk(tree):
+        os.chown(entry.name, 0, 0, dir_fd=entry.at, follow_symlinks=False)
 
 
 def buried(root: str, layer: str, log: str) -> None:
@@ -150,7 +141,8 @@ def _collect_old(root: str, days: float) -> list[str]:
             if _age(os.path.join(path, "used"), now) >= days * DAY and _removed(root, name):
                 removed.append(name)
         elif name.startswith((DRAFTS, REMOVED)) and _age(path, now) >= HOUR:
-            shutil.rmtree(path, ignore_errors=True)
+            with contextlib.suppress(OSError):  # the next round does it
+                _erase(path)
         elif name.endswith((FAILED, f"{FAILED}.new")) and _age(path, now) >= days * DAY:
             _unlink(path)
     return removed
@@ -175,8 +167,13 @@ def _removed(root: str, layer: str) -> bool:
         return False
     finally:
         os.close(fd)
-    shutil.rmtree(away)
+    _erase(away)
     return True
+
+
+def _erase(path: str) -> None:
+    erase.empty(path)
+    os.rmdir(path)
 
 
 def _unlink(path: str) -> None:
