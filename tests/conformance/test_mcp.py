@@ -317,6 +317,22 @@ def test_a_server_that_is_away_costs_its_tools_and_is_asked_again_in_the_next_tu
     assert text_of(only(history, "agent.mcp_tool_result")) == "2"
 
 
+def test_tools_for_which_a_request_has_no_room_are_told_of_once(
+    play: Play, scene: Scene, stage: Stage, model_name: str
+) -> None:
+    many = [{**CUSTOM, "name": f"own{n}"} for n in range(254)]
+    talk = play(Turn("One."), Turn("Two."), agent=agent(scene.url, *many, toolset(default_config=ALLOW)))
+    said(talk, "go")
+    history = said(talk, "again")
+    names = [tool["name"] for tool in stage.requests(model_name)[1]["tools"]]
+    assert (len(names), names[254:]) == (256, ["mcp__scene__add", "mcp__scene__fail"])
+    problem = only(history, "session.error").error
+    assert (problem.type, problem.retry_status.type) == ("unknown_error", "retrying")
+    assert problem.message.startswith("4 tools of MCP servers are not offered to the model")
+    assert "mcp__scene__wait" in problem.message
+    assert history[-1].stop_reason.type == "end_turn"
+
+
 @requirement("mcp:connection-failed")
 def test_addresses_that_are_not_public_are_not_reached_unless_the_operator_allows_them(
     play_other: Play, scene: Scene

@@ -14,7 +14,7 @@ from outrider import faults
 from outrider.errors import CallLost, Conflict, ConnectorFailed, NotDeclared, Overloaded, SandboxUnavailable
 from outrider.harness.network import Redeclare, SessionVaults
 from outrider.harness.telling import Telling
-from outrider.harness.tools import enabled
+from outrider.harness.tools import enabled, left_out
 from outrider.ports.log import NewEvent, SessionKey
 from outrider.ports.mcp import CONNECTION_FAILED as FAILED
 from outrider.ports.mcp import Connectors, Server, ServerTool
@@ -25,12 +25,32 @@ from outrider.resources.vaults import mcp_place
 from outrider.session import events
 from outrider.session.events import EventFactory
 from outrider.session.state import Call, Context
+from outrider.wire.limits import MAX_TOOLS
 
 READERS = ("bash", "grep", "read")
 PREVIEW_CHARACTERS = 4_000
+MOST_NAMED = 10
 CUT = "\n\n[... {:,} characters in all; the rest could not be kept ...]\n\n"
 T = TypeVar("T")
 Found = dict[str, list[ServerTool] | ConnectorFailed]
+
+
+def _crowded(
+    context: Context, listed: Mapping[str, list[dict[str, Any]] | None], factory: EventFactory
+) -> list[NewEvent]:
+    """An error that tells of tools for which a request has no room. It comes with a listing that was not known yet."""
+    if all(tools is None for tools in listed.values()):
+        return []
+    listings = {name: context.mcp[name] if tools is None else tools for name, tools in listed.items()}
+    names = left_out(context.agent, listings)
+    if not names:
+        return []
+    more = ", ..." if len(names) > MOST_NAMED else ""
+    text = (
+        f"{len(names)} tools of MCP servers are not offered to the model, because a request has room for {MAX_TOOLS}"
+        f" in all: {', '.join(names[:MOST_NAMED])}{more}. Switch off in the toolset what the agent does not need."
+    )
+    return [factory.error("unknown_error", text, "retrying")]
 
 
 class WithVaults:
@@ -122,7 +142,8 @@ class Servers:
                 continue
             tools = [asdict(tool) for tool in answer]
             listed[name] = None if context.mcp.get(name) == tools else tools
-        return [*self.failure_rows(factory), factory.internal(events.CONNECTED, {"servers": listed})]
+        crowded = _crowded(context, listed, factory)
+        return [*self.failure_rows(factory), *crowded, factory.internal(events.CONNECTED, {"servers": listed})]
 
     def stop(self) -> None:
         if self._asking is not None:

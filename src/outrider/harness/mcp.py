@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from outrider.wire.limits import MAX_TOOLS
-
 TOOLSET = "mcp_toolset"
 PREFIX = "mcp__"
 LONGEST_NAME = 64
@@ -72,10 +70,10 @@ def _policy(toolset: Mapping[str, Any], name: str) -> str | None:
     return own["permission_policy"]["type"] if own["enabled"] else None
 
 
-def definitions(agent: Mapping[str, Any], listings: Listings, *, room: int = MAX_TOOLS) -> list[dict[str, Any]]:
-    """Of the enabled ones, by name; as many as there is room for."""
+def definitions(agent: Mapping[str, Any], listings: Listings) -> list[dict[str, Any]]:
+    """Of the enabled ones, by name."""
     tools = known(agent, listings)
-    enabled = sorted(name for name, tool in tools.items() if tool.policy is not None)[: max(room, 0)]
+    enabled = sorted(name for name, tool in tools.items() if tool.policy is not None)
     return [
         {"name": name, "description": tools[name].description, "input_schema": tools[name].input_schema}
         for name in enabled

@@ -98,13 +98,23 @@ ELSEWHERE: dict[str, dict[str, Any]] = _elsewhere(DEFINITIONS)
 def model_tools(
     agent: dict[str, Any], listings: Listings | None = None, *, elsewhere: bool = False
 ) -> list[dict[str, Any]]:
-    """The tools of a request, in an order that never changes for one configuration: built-in by name, then custom, then
-    those of the MCP servers that could be reached (`listings`). `elsewhere`: a worker runs the built-in ones."""
+    """The tools of a request, as many as it may have, in an order that never changes for one configuration: built-in by
+    name, then custom, then those of the MCP servers that could be reached (`listings`). `elsewhere`: a worker runs the
+    built-in ones."""
+    return _all_tools(agent, listings, elsewhere)[:MAX_TOOLS]
+
+
+def left_out(agent: dict[str, Any], listings: Listings) -> list[str]:
+    """The names of tools that a request has no room for."""
+    return [tool["name"] for tool in _all_tools(agent, listings, elsewhere=False)[MAX_TOOLS:]]
+
+
+def _all_tools(agent: dict[str, Any], listings: Listings | None, elsewhere: bool) -> list[dict[str, Any]]:
     definitions = ELSEWHERE if elsewhere else DEFINITIONS
     builtin = [{"name": name, **definitions[name]} for name in sorted(BUILTINS) if policy_of(agent, name)]
     custom = sorted((tool for tool in agent["tools"] if tool["type"] == "custom"), key=lambda tool: tool["name"])
     own = builtin + [{key: tool[key] for key in ("name", "description", "input_schema")} for tool in custom]
-    return own + mcp.definitions(agent, listings, room=MAX_TOOLS - len(own)) if listings else own
+    return own + mcp.definitions(agent, listings) if listings else own
 
 
 def enabled(agent: Mapping[str, Any], names: Sequence[str]) -> bool:
