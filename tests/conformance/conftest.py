@@ -61,6 +61,7 @@ sse_event_names = "message"
 
 [limits]
 sandbox_idle = 0.2
+replay_window = 30
 """
 _numbers = itertools.count(1)
 

@@ -11,6 +11,7 @@ import pytest
 from anthropic import Anthropic
 from conftest_types import CUSTOM, Play
 from live_server import Server, Stage
+from on_disk import until_there
 from session_talk import Talk, confirm, message, result
 
 from conformance.requirements import requirement
@@ -107,14 +108,17 @@ def test_the_reconnect_recipe_under_load_loses_and_repeats_nothing(play: Play) -
 
 
 @requirement("check:4")
-def test_a_custom_tool_answered_before_idle_emits_no_requires_action(play: Play, stage: Stage) -> None:
+def test_a_custom_tool_answered_before_idle_emits_no_requires_action(play: Play, server: Server) -> None:
     slow = [CUSTOM, {"type": "agent_toolset_20260401"}]
-    both = Turn(ToolUse("lookup", {"key": "k"}), ToolUse("bash", {"command": "sleep 1"}))
-    talk = play(both, Turn("Done."), tools=slow)
+    waiting = ToolUse("bash", {"command": "touch begun; until [ -e go ]; do sleep 0.05; done"})
+    talk = play(Turn(ToolUse("lookup", {"key": "k"}), waiting), Turn("Done."), tools=slow)
+    workspace = server.data / "sandboxes" / "sessions" / talk.id / "own" / "workspace"
     with talk.stream() as reader:
         talk.say("go")
         use = reader.until("agent.custom_tool_use")
         talk.send(result(use.id, "value"))
+        until_there(workspace / "begun")
+        (workspace / "go").touch()
         reader.idle("end_turn")
     assert reader.types().count("session.status_idle") == 1
 

@@ -19,7 +19,7 @@ from session_talk import message
 from turns import TOOLSET, refused
 
 from conformance.requirements import requirement
-from outrider.models.scripted.script import Barrier, HttpError, Request, Text, ToolUse, Turn
+from outrider.models.scripted.script import Barrier, HttpError, Pause, Request, Text, ToolUse, Turn
 from outrider.resources.dreamer import AGENT, ENVIRONMENT, SYSTEM
 
 _numbers = itertools.count(1)
@@ -208,8 +208,9 @@ async def test_a_dream_in_place_has_its_store_for_itself(scene: Scene, server: S
         scene.stage.release(scene.model)
         assert scene.ended(first.id).status == "completed"
         assert scene.contents(store) == {"/a.md": "a", "/half.md": "half"}
+        slow = scene.stage.put(f"{scene.model}-slow", Turn("Done.", first_byte=Pause(60)))
         second = await client.beta.dreams.create(
-            inputs=inputs(store, past), model=scene.model, output_behavior=in_place(store)
+            inputs=inputs(store, past), model=slow, output_behavior=in_place(store)
         )
         canceled = await client.beta.dreams.cancel(second.id)
         archived = await client.beta.dreams.archive(second.id)
@@ -330,7 +331,8 @@ def test_a_dream_fails_when_its_session_does(scene: Scene, what: str) -> None:
 
 @requirement("dreams:model", "dreams:create-new")
 def test_what_is_the_default_can_be_said(scene: Scene) -> None:
-    model: Any = {"id": "any-model", "speed": "standard"}
+    slow = scene.stage.put(scene.model, Turn("Done.", first_byte=Pause(60)))
+    model: Any = {"id": slow, "speed": "standard"}
     whole: Any = {"model": model, "output_behavior": {"type": "create_new"}, "instructions": None}
     made = scene.api.create(inputs=inputs(scene.store(), scene.session()), **whole)
     scene.api.cancel(made.id)
@@ -341,7 +343,9 @@ def test_what_is_the_default_can_be_said(scene: Scene) -> None:
 @requirement("dreams:list")
 def test_dreams_are_listed_newest_first_by_status_and_time(scene: Scene) -> None:
     store, past = scene.store(), scene.session()
-    dreams = [scene.dream(store, past, turns=(Turn("Done."),)) for _ in range(3)]
+    dreams = [scene.dream(store, past, turns=(Turn("Done."),)) for _ in range(2)]
+    slow = scene.stage.put(f"{scene.model}-slow", Turn("Done.", first_byte=Pause(60)))
+    dreams.append(scene.api.create(inputs=inputs(store, past), model=slow))
     ids = [one.id for one in dreams]
     scene.api.cancel(ids[2])
     for dream in ids:

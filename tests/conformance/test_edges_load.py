@@ -79,7 +79,7 @@ def test_a_thousand_queued_messages_are_taken_up_in_order_by_one_turn(
         talk.send(*[message(text) for text in texts[start : start + 50]])
     assert talk.status() == "running"
     stage.release(barrier)
-    talk.wait()
+    talk.wait(seconds=60)
     assert messages(talk) == ["first", *texts]
     asked = stage.requests(model_name)
     assert len(asked) == 2
@@ -94,7 +94,7 @@ class Deaf:
         host, port = server.url.removeprefix("http://").split(":")
         self._socket = socket.socket()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        self._socket.settimeout(20)
+        self._socket.settimeout(60)
         self._socket.connect((host, int(port)))
         lines = [f"GET /v1/sessions/{session}/events/stream HTTP/1.1", f"host: {host}:{port}"]
         lines += [f"{name}: {value}" for name, value in (BETA | {"authorization": f"Bearer {server.key}"}).items()]
@@ -260,7 +260,7 @@ class Waiters:
     def wait(self, count: int) -> None:
         """Until so many came in all."""
         with self._changed:
-            assert self._changed.wait_for(lambda: len(self.came) >= count, 20), self.came
+            assert self._changed.wait_for(lambda: len(self.came) >= count, 40), self.came
 
     def let_go(self, who: str) -> None:
         with self._changed:
@@ -312,11 +312,11 @@ def test_sessions_beyond_the_limit_wait_and_each_workspace_has_its_turn(
         model.wait(3)
         assert model.came[2] == "small"
         for place in range(1, 7):
-            model.wait(place + 1)
+            model.wait(min(place + 2, 7))  # whoever got the last place, so that one at a time comes to the next
             model.let_go(model.came[place])
         for talk in [*busy, *small]:
             talk.wait()
-    assert model.came[:2] == ["busy 0", "busy 1"]
+    assert sorted(model.came[:2]) == ["busy 0", "busy 1"]
     assert model.came[3:] == ["busy 2", "busy 3", "busy 4", "busy 5"]
     assert model.most == 2
 

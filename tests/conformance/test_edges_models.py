@@ -22,7 +22,7 @@ CONFIG = """
 model_attempts = 2
 backoff_first = 0.02
 backoff_most = 0.05
-model_idle_timeout = 1.0
+model_idle_timeout = 2.0
 heartbeat = 1.0
 
 [endpoints.odd]
@@ -206,7 +206,7 @@ def test_a_first_byte_that_never_comes_ends_the_attempt(
         errors = failed_turn(talk, reader, "hello")
     stage.release(barrier)
     assert len(errors) == 2
-    assert "sent nothing for 1 seconds" in errors[-1].message
+    assert "sent nothing for 2 seconds" in errors[-1].message
     in_order(talk)
 
 

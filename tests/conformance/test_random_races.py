@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 import os
 import threading
+import time
 from collections import Counter
 from collections.abc import Generator
 from typing import Any
@@ -158,7 +159,8 @@ def test_clients_that_race_leave_one_whole_story(
 
 def bring_to_rest(talk: Talk) -> None:
     """Interrupts until nothing is awaited, nothing is queued and the session is idle."""
-    for _ in range(100):
+    deadline = time.monotonic() + SECONDS
+    while time.monotonic() < deadline:
         talk.wait(seconds=SECONDS)
         history = talk.history()
         settled = all(event.processed_at is not None for event in history) and not awaited(history)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ import httpx2
 import pytest
 from anthropic import Anthropic, AsyncAnthropic
 from live_server import Server, Stage
-from on_disk import until_gone
+from on_disk import until_gone, until_there
 from session_talk import Talk
 from strict_wire import Inspector, StrictAsyncTransport
 from turns import TOOLSET, every, refused, said, text_of
@@ -156,13 +154,6 @@ def test_what_changes_while_a_turn_runs_counts_from_its_next_call(
         (inside(server, talk.id) / "workspace" / "go").touch()
         reader.idle("end_turn")
     assert [text_of(one) for one in every(talk.history(), "agent.tool_result")] == ["early", "late"]
-
-
-def until_there(place: Path) -> None:
-    deadline = time.monotonic() + 20
-    while not place.exists():
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.02)
 
 
 @requirement("resources:file:path")

@@ -94,8 +94,8 @@ def test_a_stream_stays_open_over_idle_and_a_late_one_starts_with_the_next_turn(
 
 
 @requirement("streaming:no-replay")
-def test_a_stream_opened_right_after_a_send_starts_at_that_event(play: Play) -> None:
-    talk = play(Turn("One."), Turn("Two."))
+def test_a_stream_opened_right_after_a_send_starts_at_that_event(play_other: Play) -> None:
+    talk = play_other(Turn("One."), Turn("Two."))
     said(talk, "first")
     (sent,) = talk.say("second")
     with talk.stream() as reader:

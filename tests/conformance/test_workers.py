@@ -139,6 +139,7 @@ async def test_without_a_worker_a_session_waits_with_its_item_queued(
 
 
 @requirement("work:none-left")
+@pytest.mark.timeout(150)
 async def test_twenty_sessions_in_a_row_leave_no_work_behind(
     play: Play, client: Anthropic, server: Server, place: tuple[str, str], tmp_path: Path
 ) -> None:
@@ -165,6 +166,7 @@ def _once_each(request: Any) -> Turn:
 
 
 @requirement("work:twice")
+@pytest.mark.timeout(150)
 async def test_two_workers_share_a_queue_and_serve_nothing_twice(
     play: Play, client: Anthropic, server: Server, place: tuple[str, str], tmp_path: Path
 ) -> None:

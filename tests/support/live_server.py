@@ -47,7 +47,9 @@ class Stage:
 
     def arrived(self, barrier: str, count: int = 1) -> None:
         """Wait until a stream stands at this barrier."""
-        httpx2.get(f"{self.url}/control/barriers/{barrier}/arrived?count={count}", timeout=30).raise_for_status()
+        asked = {"count": count, "timeout": START_SECONDS}
+        place = f"{self.url}/control/barriers/{barrier}/arrived"
+        httpx2.get(place, params=asked, timeout=START_SECONDS + 5).raise_for_status()
 
     def release(self, barrier: str) -> None:
         httpx2.post(f"{self.url}/control/barriers/{barrier}/release?all=1", timeout=30).raise_for_status()

@@ -173,7 +173,7 @@ def _guarded(app: Any, scene: Scene, token: str | None) -> Any:
         if scope["type"] != "http":
             return await app(scope, receive, send)
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
-        scene.headers.append({**headers, "method": scope["method"]})
+        scene.headers.append({**headers, "method": scope["method"], "path": scope["path"]})
         status = scene.answer(scope) if scene.answer is not None else None
         if token is not None and headers.get("authorization") != f"Bearer {token}":
             status = 401

@@ -31,6 +31,14 @@ def until_gone(place: Path, *words: str | bytes) -> None:
         threading.Event().wait(ERASED)
 
 
+def until_there(place: Path) -> None:
+    """Waits until something is called so."""
+    deadline = time.monotonic() + SECONDS
+    while not place.exists():
+        assert time.monotonic() < deadline, f"{place} did not come"
+        threading.Event().wait(ERASED)
+
+
 def entries(place: Path, pattern: str) -> list[Path]:
     """Files and directories there, however deep, whose name matches."""
     return [

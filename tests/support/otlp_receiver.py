@@ -11,7 +11,7 @@ from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-DEADLINE = 20.0
+DEADLINE = 40.0
 
 
 @dataclass(frozen=True)
