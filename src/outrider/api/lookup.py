@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from outrider.api.endpoint import Call
 from outrider.errors import NotFound
@@ -18,64 +18,58 @@ from outrider.ports.vaults import CredentialRecord, VaultRecord
 from outrider.resources.skills.prebuilt import prebuilt
 from outrider.resources.skills.records import CUSTOM, LATEST, PREBUILT
 
+T = TypeVar("T")
+
+
+def _there(record: T | None, name: str, *, within: str = "") -> T:
+    if record is None:
+        raise NotFound(f"{name} not found in {within}." if within else f"{name} not found.")
+    return record
+
 
 async def session_record(call: Call, *, thread: str | None = None) -> SessionRecord:
     """The session, and with `thread` only if that is one of its threads."""
     session_id = call.path["session_id"]
     record = await call.services.records.session(SessionKey(call.workspace, session_id))
-    if record is None:
-        raise NotFound(f"Session {session_id} not found.")
-    if thread is not None and thread != record.thread:
+    session = _there(record, f"Session {session_id}")
+    if thread is not None and thread != session.thread:
         raise NotFound(f"Thread {thread} not found in session {session_id}.")
-    return record
+    return session
 
 
 async def agent_record(call: Call, agent_id: str, version: int | None = None) -> AgentRecord:
     record = await call.services.records.agent(call.workspace, agent_id, version)
-    if record is None:
-        which = agent_id if version is None else f"{agent_id} version {version}"
-        raise NotFound(f"Agent {which} not found.")
-    return record
+    return _there(record, f"Agent {agent_id}" if version is None else f"Agent {agent_id} version {version}")
 
 
 async def vault_record(call: Call) -> VaultRecord:
     vault_id = call.path["vault_id"]
     record = await call.services.vaults.vault(call.workspace, vault_id)
-    if record is None:
-        raise NotFound(f"Vault {vault_id} not found.")
-    return record
+    return _there(record, f"Vault {vault_id}")
 
 
 async def credential_record(call: Call) -> CredentialRecord:
     vault_id, credential_id = call.path["vault_id"], call.path["credential_id"]
     record = await call.services.vaults.credential(call.workspace, vault_id, credential_id)
-    if record is None:
-        raise NotFound(f"Credential {credential_id} not found in vault {vault_id}.")
-    return record
+    return _there(record, f"Credential {credential_id}", within=f"vault {vault_id}")
 
 
 async def memory_store_record(call: Call) -> MemoryStoreRecord:
     store = call.path["memory_store_id"]
     record = await call.services.memories.memory_store(call.workspace, store)
-    if record is None:
-        raise NotFound(f"Memory store {store} not found.")
-    return record
+    return _there(record, f"Memory store {store}")
 
 
 async def memory_record(call: Call) -> MemoryRecord:
     store, memory = call.path["memory_store_id"], call.path["memory_id"]
     record = await call.services.memories.memory(call.workspace, store, memory)
-    if record is None:
-        raise NotFound(f"Memory {memory} not found in memory store {store}.")
-    return record
+    return _there(record, f"Memory {memory}", within=f"memory store {store}")
 
 
 async def memory_version_record(call: Call) -> MemoryVersion:
     store, version = call.path["memory_store_id"], call.path["memory_version_id"]
     record = await call.services.memories.memory_version(call.workspace, store, version)
-    if record is None:
-        raise NotFound(f"Memory version {version} not found in memory store {store}.")
-    return record
+    return _there(record, f"Memory version {version}", within=f"memory store {store}")
 
 
 async def skill_record(call: Call) -> SkillRecord:
@@ -83,9 +77,7 @@ async def skill_record(call: Call) -> SkillRecord:
     skill = call.path["skill_id"]
     shared = prebuilt().get(skill)
     record = await call.services.skills.skill(call.workspace, skill) if shared is None else shared.record
-    if record is None:
-        raise NotFound(f"Skill {skill} not found.")
-    return record
+    return _there(record, f"Skill {skill}")
 
 
 async def skill_version_record(call: Call, *, latest: bool = False) -> SkillVersion:
@@ -94,9 +86,7 @@ async def skill_version_record(call: Call, *, latest: bool = False) -> SkillVers
     version = call.path["skill_version_id"]
     wanted = skill.latest if latest and version == LATEST else version
     found = await skill_version_named(call, skill.id, wanted)
-    if found is None:
-        raise NotFound(f"Skill version {version} not found in skill {skill.id}.")
-    return found
+    return _there(found, f"Skill version {version}", within=f"skill {skill.id}")
 
 
 async def skill_version_named(call: Call, skill: str, version: str) -> SkillVersion | None:
@@ -127,9 +117,7 @@ async def _skill_named(call: Call, entry: Mapping[str, Any], field: str) -> Skil
 async def deployment_record(call: Call) -> DeploymentRecord:
     deployment = call.path["deployment_id"]
     record = await call.services.deployments.deployment(call.workspace, deployment)
-    if record is None:
-        raise NotFound(f"Deployment {deployment} not found.")
-    return record
+    return _there(record, f"Deployment {deployment}")
 
 
 async def run_record(call: Call) -> RunRecord:
@@ -144,9 +132,7 @@ async def run_record(call: Call) -> RunRecord:
 async def dream_record(call: Call) -> DreamRecord:
     dream = call.path["dream_id"]
     record = await call.services.dreams.dream(call.workspace, dream)
-    if record is None:
-        raise NotFound(f"Dream {dream} not found.")
-    return record
+    return _there(record, f"Dream {dream}")
 
 
 async def environment_record(call: Call, environment_id: str) -> EnvironmentRecord:
