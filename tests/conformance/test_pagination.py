@@ -146,6 +146,31 @@ def test_a_cursor_must_come_from_the_list_that_it_is_used_on(client: Anthropic, 
             client.beta.agents.list(page=made_up)
 
 
+@requirement("pagination:cursor:other-list")
+def test_a_cursor_of_one_owners_list_is_refused_on_anothers(client: Anthropic, play: Play) -> None:
+    one, other = (client.beta.memory_stores.create(name="notes").id for _ in range(2))
+    path = "/" + "/".join(["é" * 26] * 18) + "/" + "x" * 69  # as long as a path may be
+    for store in (one, other):
+        for place in (path, "/~"):
+            client.beta.memory_stores.memories.create(store, path=place, content="")
+    first, second = agents(client, 2)
+    for agent in (first, second):
+        client.beta.agents.update(agent.id, name="another")
+    talk, quiet = play(Turn("Hi.")), play()
+    said(talk, "Hello")
+    lists: list[tuple[Any, str, str]] = [
+        (client.beta.agents.versions.list, first.id, second.id),
+        (client.beta.sessions.events.list, talk.id, quiet.id),
+        (client.beta.memory_stores.memories.list, one, other),
+        (client.beta.memory_stores.memory_versions.list, one, other),
+    ]
+    for listing, own, others in lists:
+        cursor = listing(own, limit=1).next_page
+        assert listing(own, limit=1, page=cursor).data
+        with refused(400, "page"):
+            listing(others, page=cursor)
+
+
 @requirement("pagination:events", "pagination:sdk-iterates", "pagination:cursor:order")
 def test_a_history_is_paged_oldest_first(play: Play, raw: httpx2.Client) -> None:
     talk = play(*(Turn(f"Answer {number}.") for number in range(4)))

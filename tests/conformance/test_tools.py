@@ -269,7 +269,7 @@ def test_an_edit_replaces_one_exact_match_or_all_when_asked(play: Play) -> None:
 @requirement("tools:glob:newest-first", "tools:glob:none", "tools:glob:refused")
 def test_glob_lists_paths_newest_first_and_refuses_to_climb(play: Play) -> None:
     make = "mkdir -p d/e; for i in $(seq 1 205); do touch -d @$((1000000 + i)) d/e/$i.txt; done"
-    _, found, under, nothing, absolute, climbing = outcomes(
+    _, found, under, nothing, absolute, climbing, everything = outcomes(
         play,
         bash(f"{make}; touch top.md"),
         glob("**/*.txt"),
@@ -277,10 +277,12 @@ def test_glob_lists_paths_newest_first_and_refuses_to_climb(play: Play) -> None:
         glob("*.none"),
         glob("/etc/*"),
         glob("../*"),
+        glob("d/**"),
     )
     paths = text_of(found).splitlines()
     assert paths == [f"/workspace/d/e/{number}.txt" for number in range(205, 5, -1)]
     assert text_of(under).splitlines() == paths
+    assert text_of(everything).splitlines() == ["/workspace/d/e", "/workspace/d", *paths[:198]]
     assert (nothing.is_error, text_of(nothing)) == (False, "no matches")
     assert (absolute.is_error, climbing.is_error) == (True, True)
 

@@ -76,6 +76,7 @@ def test_the_beta_value_is_required_and_found_in_a_list(raw: httpx2.Client) -> N
     for value in (f"files-2025-04-14,{BETA}", f"{BETA} , other"):
         assert raw.get("/v1/agents", headers={"anthropic-beta": value}).status_code == 200
     assert raw.get("/v1/no-such-thing").status_code == 404
+    assert raw.get("/v1/agents/").json()["error"]["type"] == "not_found_error", "no redirect: it would have no envelope"
 
 
 @requirement("transport:beta:lenient")

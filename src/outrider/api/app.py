@@ -219,11 +219,13 @@ def create_app(services: Services, readiness: Readiness) -> Starlette:
 
     routes = [routing.Route(one.path, endpoints.endpoint(one), methods=[one.method]) for one in ROUTES]
     routes += health.routes(readiness)
-    return Starlette(
+    app = Starlette(
         routes=routes,
         exception_handlers={404: no_route, 405: no_route},
         middleware=middleware(services.settings, refuse),
     )
+    app.router.redirect_slashes = False  # a redirect has no envelope, and its scheme may be one that a proxy ended
+    return app
 
 
 class _MethodNotAllowed(InvalidRequest):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -22,11 +23,18 @@ NOTHING = "no matches"
 def glob(given: dict[str, Any]) -> list[Block]:
     root = Path(_directory(given.get("path")))
     try:
-        found = list(islice(root.glob(given["pattern"]), MOST_ENTRIES))
+        found = list(islice(_matches(root, given["pattern"]), MOST_ENTRIES))
     except (ValueError, NotImplementedError) as error:
         raise ToolProblem(str(error).lower()) from error
     found.sort(key=_changed, reverse=True)
     return [text_block("\n".join(str(path) for path in found[:MOST_MATCHES]) or NOTHING)]
+
+
+def _matches(root: Path, pattern: str) -> Iterator[Path]:
+    """A last segment `**` means files too, as it does for pathlib itself from Python 3.13 on."""
+    yield from root.glob(pattern)
+    if sys.version_info < (3, 13) and pattern.rpartition("/")[2] == "**":
+        yield from (path for path in root.glob(f"{pattern}/*") if path.is_symlink() or not path.is_dir())
 
 
 def _directory(path: str | None) -> str:

@@ -75,10 +75,11 @@ async def versions(call: Call) -> Reply:
     record = await agent_record(call, call.path["agent_id"])
     query = Query(call.query)
     limit = query.limit(default=20, most=100)
-    cursor = read_cursor(query.text("page"), "versions", ORDER_OF_LISTS, shape=int)
+    kind = f"versions of {record.id}"
+    cursor = read_cursor(query.text("page"), kind, ORDER_OF_LISTS, shape=int)
     before = cursor.position if cursor is not None and isinstance(cursor.position, int) else None
     found = await call.services.records.agent_versions(call.workspace, record.id, before=before, limit=limit + 1)
-    shown = cut(found, limit, kind="versions", order=ORDER_OF_LISTS, cursor=cursor, mark=_mark_version)
+    shown = cut(found, limit, kind=kind, order=ORDER_OF_LISTS, cursor=cursor, mark=_mark_version)
     return Reply(encoded=page_bytes([agent_object(version) for version in shown.items], shown.next_page))
 
 

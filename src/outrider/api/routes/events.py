@@ -65,13 +65,14 @@ async def _history(
     call: Call, record: SessionRecord, query: Query, *, order: Any, types: tuple[str, ...], created: dict[str, str]
 ) -> Reply:
     limit = query.limit(default=LIST_LIMIT, most=LIST_LIMIT)
-    cursor = read_cursor(query.text("page"), "events", order, shape=int, created=created)
+    kind = f"events of {record.id}"
+    cursor = read_cursor(query.text("page"), kind, order, shape=int, created=created)
     after = cursor.position if cursor is not None and isinstance(cursor.position, int) else None
     asked = HistoryQuery(limit + 1, descending=order == "desc", after=after, types=types, created=created)
     entries = await call.services.log.history(SessionKey(call.workspace, record.id), asked)
     if not is_last([entry.row for entry in entries], limit + 1):
         limit = max(1, len(entries) - 1)  # full, or ended early: the last one only says that there is more
-    page = cut(entries, limit, kind="events", order=order, cursor=cursor, mark=_mark)
+    page = cut(entries, limit, kind=kind, order=order, cursor=cursor, mark=_mark)
     return Reply(encoded=page_bytes([msgspec.Raw(_shown(entry)) for entry in page.items], page.next_page))
 
 

@@ -83,8 +83,10 @@ async def list_memories(call: Call) -> Reply:
     limit = min(query.limit(default=20, most=100), MOST_FULL if full else 100)
     prefix = checked_prefix(query.text("path_prefix") or "")
     deep = query.integer("depth", least=0, most=1) != 1
-    cursor = read_cursor(query.text("page"), "memories", "asc")
-    after, store = _path_of(cursor), (await memory_store_record(call)).id
+    store = (await memory_store_record(call)).id
+    kind = f"memories of {store}"
+    cursor = read_cursor(query.text("page"), kind, "asc")
+    after = _path_of(cursor)
     if deep:
         found: list[MemoryRecord | str] = list(
             await call.services.memories.memories(call.workspace, store, prefix, after=after, limit=limit + 1)
@@ -92,7 +94,7 @@ async def list_memories(call: Call) -> Reply:
     else:
         whole = await call.services.memories.memories(call.workspace, store, prefix, after="", limit=MOST_MEMORIES)
         found = [item for item in rolled_up(whole, prefix) if place(item).encode() > after.encode()][: limit + 1]
-    shown = cut(found, limit, kind="memories", order="asc", cursor=cursor, mark=_mark)
+    shown = cut(found, limit, kind=kind, order="asc", cursor=cursor, mark=_mark)
     records = [item for item in shown.items if isinstance(item, MemoryRecord)]
     objects = dict(zip((record.id for record in records), await _objects(call, records, full), strict=True))
     data = [prefix_object(item) if isinstance(item, str) else objects[item.id] for item in shown.items]
@@ -116,11 +118,12 @@ async def list_versions(call: Call) -> Reply:
     limit = min(query.limit(default=20, most=100), MOST_FULL if full else 100)
     operation = query.text("operation") and query.choice("operation", OPERATIONS, default="created")
     where = VersionFilter(query.text("memory_id"), operation, _actor(query), created)
-    cursor = read_cursor(query.text("page"), "memory_versions", ORDER_OF_LISTS, created=created)
-    after = cursor.position if cursor is not None and isinstance(cursor.position, tuple) else None
     store = (await memory_store_record(call)).id
+    kind = f"versions of {store}"
+    cursor = read_cursor(query.text("page"), kind, ORDER_OF_LISTS, created=created)
+    after = cursor.position if cursor is not None and isinstance(cursor.position, tuple) else None
     found = await call.services.memories.memory_versions(call.workspace, store, where, after=after, limit=limit + 1)
-    shown = cut(found, limit, kind="memory_versions", order=ORDER_OF_LISTS, cursor=cursor, mark=mark_created)
+    shown = cut(found, limit, kind=kind, order=ORDER_OF_LISTS, cursor=cursor, mark=mark_created)
     return Reply(encoded=page_bytes([version_object(one, full=full) for one in shown.items], shown.next_page))
 
 
