@@ -245,6 +245,30 @@ async def test_of_a_shim_that_hangs_only_calls_are_lost(host: SandboxHost) -> No
     os.kill(host.shim_pid("sesn_a"), signal.SIGCONT)
 
 
+async def test_a_call_that_a_shim_never_ends_is_lost_and_takes_the_sandbox_along(host: SandboxHost) -> None:
+    driver = host.driver()
+    hands = Hands(driver, "sesn_a")
+    await hands.bash("echo kept > f")
+    shim = host.shim_pid("sesn_a")
+    driver.answer_deadline, driver.call_grace = 0.1, -3600.0  # so each call should long have ended
+    lost = await raises(CallLost, hands.outcome("bash", {"command": "sleep 60"}))
+    assert "did not end this call in time" in str(lost)
+    await ended(shim)
+    driver.call_grace = 0.0
+    assert await hands.bash("cat f") == "kept"
+
+
+async def test_calls_that_wait_for_each_other_may_take_as_long_as_all_of_them_together(host: SandboxHost) -> None:
+    driver = host.driver()
+    hands = Hands(driver, "sesn_a")
+    driver.answer_deadline, driver.call_grace = 0.1, 0.0
+    first = hands.outcome("bash", {"command": "while [ ! -e go ]; do sleep 0.01; done", "timeout_ms": 60_000})
+    second = hands.outcome("bash", {"command": "sleep 60", "timeout_ms": 1})
+    third = Hands(driver, "sesn_a", "other").outcome("bash", {"command": "sleep 0.5; touch go"})
+    outcomes = await asyncio.gather(third, first, second)
+    assert [one.is_error for one in outcomes] == [False, False, True]
+
+
 def allow(host: SandboxHost, processes: int | None) -> None:
     """So many processes, or as many as usual, may the session's user have for its shim to make another."""
     owner = host.own("sesn_a").stat()

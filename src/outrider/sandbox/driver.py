@@ -30,7 +30,7 @@ from outrider.ports.sandbox import (
     placed_pieces,
 )
 from outrider.ports.telemetry import Meter, NoMeter
-from outrider.sandbox import room
+from outrider.sandbox import room, shell, worker
 from outrider.sandbox.builds import BUILD_SECONDS, Builds
 from outrider.sandbox.gone import erased
 from outrider.sandbox.options import SESSION
@@ -47,6 +47,7 @@ ERASE_DEADLINE = 600.0
 ROOM_DEADLINE = 30.0
 ADOPTION_DEADLINE = 2.0
 KEEP_DEADLINE = 2.0
+CALL_GRACE = 120.0  # for the sandbox's start, and for a call that is killed to end
 MOST_STARTS = 4  # of the shim, for one call
 _LONGEST_LINE = 64 * 1024**2
 _PAUSE = 0.02
@@ -62,9 +63,11 @@ class _Unsure(_NoAnswer):
 
 @dataclass(slots=True)
 class _Use:
-    """A session's use of its sandbox by this process. `settling` is held while it gets a place or loses it."""
+    """A session's use of its sandbox by this process. `settling` is held while it gets a place or loses it. `due` is
+    when all calls that run must have ended: they may have to wait for each other."""
 
     running: int = 0
+    due: float = 0.0
     last: float = 0.0
     live: bool = False
     settling: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -91,6 +94,7 @@ class BubblewrapSandboxes:
         self._freed = asyncio.Condition()
         self.stop_deadline = 10.0
         self.answer_deadline = ANSWER_DEADLINE
+        self.call_grace = CALL_GRACE
         self._adopted = False
         self._able: Capabilities | None = None
         self._until: dict[str, float] = {}
@@ -131,6 +135,7 @@ class BubblewrapSandboxes:
             request: dict[str, Any] = {"op": "execute", "call": asdict(call), "epoch": epoch, "resume": resume}
             if session in self._until:
                 request["until"] = self._until[session]
+            use.due = max(use.due, time.monotonic()) + _longest(call)
             answer = await self._ask(session, request, warm=not (resume or call.mounts or call.folders))
         if "outcome" in answer:
             return ToolOutcome(answer["outcome"]["content"], answer["outcome"]["is_error"])
@@ -257,6 +262,7 @@ class BubblewrapSandboxes:
         finally:
             use.running -= 1
             use.last = time.monotonic()
+            use.due = use.due if use.running else 0.0
             if not (use.running or use.live or use.settling.locked()):
                 self._uses.pop(session, None)  # it has no sandbox
             async with self._freed:
@@ -370,18 +376,31 @@ class BubblewrapSandboxes:
         return {"error": "unavailable", "message": "The sandbox's host process does not answer; see its shim.log."}
 
     async def _patiently(self, session: str, request: dict[str, Any]) -> dict[str, Any]:
-        """Wait as long as the call takes, which the shim bounds, but no longer than the shim itself is alive."""
-        asked = asyncio.create_task(self._shim(session, request))
+        """Wait as long as the call takes, which the shim bounds, but no longer than the shim lives and keeps to that.
+        What should have ended is given one more look: a shim that was frozen itself ends it then."""
+        asked, late = asyncio.create_task(self._shim(session, request)), False
         try:
             while not (await asyncio.wait({asked}, timeout=self.answer_deadline))[0]:
                 async with asyncio.timeout(self.answer_deadline):
                     await self._shim(session, {"op": "status"})
+                if late:
+                    return await self._end_late(session)
+                late = request["op"] == "execute" and self._is_late(session)
             return await asked
         except TimeoutError:
             kind = "lost" if request["op"] == "execute" else "unavailable"  # only of a call it matters if it ran
             return {"error": kind, "message": "The sandbox has stopped answering."}
         finally:
             asked.cancel()
+
+    def _is_late(self, session: str) -> bool:
+        use = self._uses.get(session)
+        return use is not None and time.monotonic() > use.due + self.call_grace
+
+    async def _end_late(self, session: str) -> dict[str, Any]:
+        with suppress(SandboxUnavailable):  # the next call tries again to have another one
+            await self.stop(session)
+        return {"error": "lost", "message": "The sandbox did not end this call in time. It may have partly run."}
 
     async def _shim(self, session: str, request: dict[str, Any]) -> dict[str, Any]:
         return await _converse(self._run / session, request)
@@ -418,6 +437,14 @@ class BubblewrapSandboxes:
         if able.available:
             return SandboxUnavailable(f"The sandbox can't be used: {message}")
         return SandboxUnavailable(f"No sandbox can be made on this server: {able.problem}. To mend it: {able.fix}.")
+
+
+def _longest(call: ToolCall) -> float:
+    """Seconds that the shim lets it run for, once it is its turn."""
+    if call.name != "bash":
+        return worker.SECONDS
+    asked = call.input.get("timeout_ms")
+    return (asked if isinstance(asked, int) else shell.DEFAULT_TIMEOUT_MS) / 1000
 
 
 def _listens(path: Path) -> bool:
