@@ -10,7 +10,7 @@ from conftest_types import Play
 from live_server import Server
 from on_disk import entries
 from session_talk import Talk
-from turns import TOOLSET
+from turns import TOOLSET, kinds, only, said
 
 from conformance.requirements import requirement
 from outrider.models.scripted.script import ToolUse, Turn
@@ -67,6 +67,19 @@ def test_a_changed_output_takes_the_place_of_what_it_was(client: Anthropic, play
     client.beta.files.delete(after["b"])
     turn(talk)
     assert left(client, talk) == {"a": b"three\n"}, "what was delivered stays, what was deleted stays away"
+
+
+def test_an_output_that_is_too_large_for_a_file_is_told_of_before_the_session_is_idle(
+    client: Anthropic, play: Play
+) -> None:
+    talk = play(bash("echo ok > a; truncate -s 501M huge"), Turn("Done."), tools=[TOOLSET])
+    history = said(talk, "go")
+    problem = only(history, "session.error").error
+    assert (problem.type, problem.retry_status.type) == ("unknown_error", "retrying")
+    assert "'huge' has more than the" in problem.message
+    assert kinds(history)[-1] == "session.status_idle"
+    assert history[-1].stop_reason.type == "end_turn"
+    assert left(client, talk) == {"a": b"ok\n"}
 
 
 def test_only_regular_files_are_taken_and_no_link_is_followed(client: Anthropic, play: Play) -> None:

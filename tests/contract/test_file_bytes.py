@@ -12,7 +12,7 @@ import pytest
 
 from outrider.clock import ManualClock
 from outrider.config import Limits, Retention
-from outrider.harness.outputs import Outputs
+from outrider.harness.outputs import MOST_FILES, Outputs
 from outrider.ids import MonotonicIds
 from outrider.ports.blobs import BlobKey, BlobPrefix
 from outrider.ports.files import content_of
@@ -127,3 +127,20 @@ async def test_an_output_that_is_recorded_while_its_collection_is_cancelled_keep
         (made,) = (await store.outputs(lease.key)).values()
         assert await store.file(lease.key.workspace, made.file) is not None
         assert await blobs.exists(content_of(lease.key.workspace, made.file))
+
+
+async def test_what_of_the_outputs_can_be_no_file_is_said_and_the_rest_is_kept(tmp_path: Path) -> None:
+    store, sandboxes = MemoryStore(), MemorySandboxes()
+    lease = await Trial(opened=store).owned()
+    sandboxes.left[lease.key.session] = {"big": b"12345", "full": b"1234", "ok": b"12"}
+    limits = Limits(file_bytes=4, file_storage_bytes=3)
+    outputs = Outputs(store, LocalBlobs(tmp_path), sandboxes, limits, MonotonicIds(), ManualClock())
+    refused = await outputs.collect(lease)
+    assert refused[0] == "'big' has more than the 4 bytes that a file may have"
+    assert refused[1].startswith("'full': ")
+    assert len(refused) == 2
+    assert set(await store.outputs(lease.key)) == {"ok"}
+    sandboxes.left[lease.key.session] = {f"{number:03}": b"" for number in range(MOST_FILES + 1)}
+    assert await outputs.collect(lease) == [f"more than {MOST_FILES} files are there"]
+    assert f"{MOST_FILES - 1}" in await store.outputs(lease.key)
+    assert f"{MOST_FILES}" not in await store.outputs(lease.key)

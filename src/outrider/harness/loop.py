@@ -43,6 +43,7 @@ from outrider.harness.next_action import (
     TakeUp,
     next_action,
 )
+from outrider.harness.outputs import said_of
 from outrider.harness.replies import ReplyDraft, reply_rows
 from outrider.harness.repositories import Mounting
 from outrider.harness.telling import Telling
@@ -214,7 +215,8 @@ class Driver:
         await self._enlistment.settle(action.stop_reason)
         if self._state.used_sandbox:  # there may be something new in memory and in the outputs folder
             await self._memory.rest()
-            await self._hands.outputs.collect(self._journal.lease)
+            if refused := await self._hands.outputs.collect(self._journal.lease):
+                self._journal.stage(factory.error("unknown_error", said_of(refused), "retrying"))
         if action.error is not None:
             self._journal.stage(factory.error(*action.error, "exhausted"))
         if action.drop_queue:

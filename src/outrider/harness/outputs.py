@@ -24,22 +24,30 @@ from outrider.ports.sandbox import Output, OutputChanged, Sandboxes
 from outrider.resources.announced import withdraw
 from outrider.resources.files import FORBIDDEN, LONGEST_NAME, UNKNOWN_TYPE, mime_type_of
 
+MOST_FILES = 500
+MOST_SAID = 10
 SECONDS = 120.0  # after which the turn ends all the same, and the rest waits for the next one
 
 log = logging.getLogger("outrider.harness")
 
 
 class Collects(Protocol):
-    async def collect(self, lease: Lease) -> None:
-        """All that is new or was changed. Raises Fenced."""
+    async def collect(self, lease: Lease) -> list[str]:
+        """All that is new or was changed; what could not become a file, and why, in words. Raises Fenced."""
         ...
+
+
+def said_of(refused: list[str]) -> str:
+    """For the client."""
+    more = f"; and {len(refused) - MOST_SAID} more" if len(refused) > MOST_SAID else ""
+    return f"Not all that is in the outputs folder became files: {'; '.join(refused[:MOST_SAID])}{more}"
 
 
 class CollectsNothing:
     """Implements `Collects`."""
 
-    async def collect(self, lease: Lease) -> None:
-        return None
+    async def collect(self, lease: Lease) -> list[str]:
+        return []
 
 
 @dataclass(slots=True)
@@ -74,23 +82,27 @@ class Outputs:
         self._ids = ids
         self._clock = clock
 
-    async def collect(self, lease: Lease) -> None:
-        session = lease.key.session
+    async def collect(self, lease: Lease) -> list[str]:
+        session, refused = lease.key.session, list[str]()
         try:
             async with asyncio.timeout(SECONDS):
                 known = await self._files.outputs(lease.key)
-                for output in await self._sandboxes.outputs(session, epoch=lease.epoch):
+                found = await self._sandboxes.outputs(session, epoch=lease.epoch)
+                if len(found) > MOST_FILES:
+                    refused.append(f"more than {MOST_FILES} files are there")
+                for output in found[:MOST_FILES]:
                     before = known.get(output.path)
                     if before is None or before.mark != output.mark:
-                        await self._take(lease, output, before)
+                        refused += await self._take(lease, output, before)
         except (SandboxUnavailable, CallLost, Overloaded, TimeoutError) as problem:
             log.warning("session %s: its outputs are left to its next turn: %s", session, problem or "it took too long")
+        return refused
 
-    async def _take(self, lease: Lease, output: Output, before: OutputRecord | None) -> None:
-        session = lease.key.session
+    async def _take(self, lease: Lease, output: Output, before: OutputRecord | None) -> list[str]:
+        """What stands in the way, if anything does that will not go by itself."""
+        session, named = lease.key.session, repr(output.path[-LONGEST_NAME:])
         if output.size > self._limits.file_bytes:
-            log.warning("session %s: its output %r is too large for a file", session, output.path)
-            return
+            return [f"{named} has more than the {self._limits.file_bytes:,} bytes that a file may have"]
         announced = Announced(lease.key.workspace, self._ids.new(FILE))
         await self._files.announce_file(announced.workspace, announced.id, self._clock.now())
         added = False
@@ -100,11 +112,14 @@ class Outputs:
             await self._blobs.put(content_of(announced.workspace, announced.id), content.pieces())
             faults.point("output.put.after")
             added = await self._add(lease, announced, content, before)
-        except (OutputChanged, InvalidRequest, NotFound) as problem:
+        except InvalidRequest as problem:
+            return [f"{named}: {problem.message}"]
+        except (OutputChanged, NotFound) as problem:
             log.warning("session %s: its output %r is not kept: %s", session, output.path, problem.message)
         finally:
             if not added:
                 await withdraw(self._files, self._blobs, announced)
+        return []
 
     async def _add(self, lease: Lease, announced: Announced, content: _Content, before: OutputRecord | None) -> bool:
         """Whether the announced bytes are a file now: not if they are what they were."""

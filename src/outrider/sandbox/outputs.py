@@ -10,7 +10,7 @@ import os
 import stat
 from typing import Any
 
-MOST_FILES = 500
+MOST_FILES = 501  # one more than become files, so that it is seen if there are more
 MOST_ENTRIES = 20_000
 DEEPEST = 32
 PIECE = 1024 * 1024
