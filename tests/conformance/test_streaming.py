@@ -24,7 +24,8 @@ END = "session.status_idle"
 
 
 def frames(server: Server, talk: Talk, last: str, **query: Any) -> Generator[list[str]]:
-    """The lines of each frame of the session's stream, as they are sent, up to the event of type `last`."""
+    """The lines of each frame of the session's stream, as they are sent, up to the event of type `last`. Pings, which
+    come when events take their time, are left out unless one is asked for."""
     headers = {"authorization": f"Bearer {server.key}", "anthropic-beta": "managed-agents-2026-04-01"}
     headers["accept"] = "application/json"
     url = f"{server.url}/v1/sessions/{talk.id}/events/stream"
@@ -37,9 +38,10 @@ def frames(server: Server, talk: Talk, last: str, **query: Any) -> Generator[lis
             if line:
                 lines.append(line)
                 continue
-            yield lines
-            if last in "".join(lines):
-                return
+            if last == "ping" or lines[0] != "event: ping":
+                yield lines
+                if last in "".join(lines):
+                    return
             lines = []
 
 

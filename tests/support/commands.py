@@ -13,7 +13,7 @@ from threading import Timer
 
 from outrider.cli import main
 
-SECONDS = 30.0  # less than a test may take, so that who waits in vain says for what
+SECONDS = 50.0  # less than a test may take, so that who waits in vain says for what
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["anthropic", "rich.console", "outrider.models.client"])
 

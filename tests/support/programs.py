@@ -8,7 +8,7 @@ from pathlib import Path
 
 from live_server import Server
 
-SECONDS = 40.0
+SECONDS = 50.0
 
 
 def lines_of(

@@ -30,10 +30,12 @@ async function polled(work, environment, options) {
   throw new Error('nothing was queued');
 }
 
-/** Until there is something to hand out: a poller that drains ends at the first empty answer. */
-async function queued(client, environment) {
-  for (let tries = 0; tries < 200; tries += 1) {
-    if ((await client.beta.environments.work.stats(environment)).depth > 0) return;
+/** Until there is something to hand out: a poller that drains ends at the first empty answer. And until the session waits
+ * for its result: an interrupt is over with its answer then, and nobody is asked for anew. */
+async function queued(client, environment, session) {
+  for (let tries = 0; tries < 400; tries += 1) {
+    const { depth } = await client.beta.environments.work.stats(environment);
+    if (depth > 0 && (await client.beta.sessions.retrieve(session)).status === 'idle') return;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
   throw new Error('nothing was queued');
@@ -68,7 +70,7 @@ export const steps = {
 
   async 'the poller of the SDK hands out what is queued'(client) {
     const { id, key, session, worker } = await waiting(client, 'true');
-    await queued(client, id);
+    await queued(client, id, session);
     const seen = [];
     const poller = worker.beta.environments.work.poller({ environmentId: id, environmentKey: key, drain: true });
     for await (const item of poller) {

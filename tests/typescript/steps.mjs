@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 
-const SECONDS = 30;
+const SECONDS = 60;
 
 /** Run named steps in order; the first failure says its step and ends the program. */
 export async function runSteps(steps, client) {
