@@ -39,6 +39,7 @@ from outrider.vault.secrets import SecretStore
 
 pytestmark = pytest.mark.anyio
 LIVES = 4  # of tokens
+SECONDS = 30.0  # that a server has to answer
 TOKEN = "canary-9c41d2ab-token"
 REF = SecretRef("wrkspc_a", "vlt_1", "vcrd_1", 1)
 Answer = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
@@ -47,13 +48,13 @@ Answer = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
 class Room:
     """A connector that may reach loopback; `names` are what names resolve to, `asked` which were."""
 
-    def __init__(self, store: SecretStore, audit: Audit) -> None:
+    def __init__(self, store: SecretStore, audit: Audit, seconds: float) -> None:
         self.names: dict[str, list[str]] = {}
         self.asked: list[str] = []
         self.store = store
         self.outside = Outside(ssl.create_default_context(), [allowance("127.0.0.1")], self.resolve)
         self.credentials = Credentials(store, audit, self.outside, SystemClock())
-        settings = McpSettings(connect_timeout=2.0, call_timeout=2.0)
+        settings = McpSettings(connect_timeout=seconds, call_timeout=seconds)
         self.connector = Connector(self.credentials, self.outside, settings, time.monotonic)
 
     async def resolve(self, name: str, port: int) -> list[str]:
@@ -73,10 +74,10 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture
-async def room(anyio_backend: str, tmp_path: Path) -> AsyncIterator[Room]:
+async def room(anyio_backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Room]:
     store = SecretStore.open(tmp_path, KeySources(tmp_path / "key"))
     audit = Audit(tmp_path, SystemClock())
-    found = Room(store, audit)
+    found = Room(store, audit, getattr(request, "param", SECONDS))
     async with found.connector.running():
         yield found
     audit.close()
@@ -169,6 +170,7 @@ async def test_an_endless_answer_is_cut_off(room: Room) -> None:
             await room.connector.tools(server(url))
 
 
+@pytest.mark.parametrize("room", [2.0], indirect=True)
 async def test_a_server_that_never_answers_is_given_up(room: Room) -> None:
     async def silent(_head: bytes, _writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(60)
