@@ -27,7 +27,8 @@ def settled_mark(found: os.stat_result, now: int) -> str:
 
 
 def opened(at: int, name: str, flags: int) -> int:
-    """What an agent has closed to its own user is opened again."""
+    """What an agent has closed to its own user is opened again: for good, unlike `walk.opened`, as its memories are put
+    there by name with each call to come."""
     try:
         return os.open(name, flags, dir_fd=at)
     except PermissionError:

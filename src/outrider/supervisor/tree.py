@@ -257,7 +257,8 @@ class Tree:
 
 
 def _watched(pid: int) -> int:
-    """The pidfd of a new child; without one it would be nobody's, and ends. Raises OSError."""
+    """The pidfd of a new child; without one it would be nobody's, and ends. Raises OSError. As `sandbox.process.held`,
+    which is not loaded here: every child would have the sandbox's code."""
     try:
         return os.pidfd_open(pid)
     except OSError:
