@@ -262,6 +262,25 @@ def test_a_custom_result_without_content_is_empty(play: Play, stage: Stage, mode
     assert not block.get("is_error")
 
 
+@requirement("events:content:document", "events:content:search-result")
+def test_what_a_model_would_refuse_of_a_block_does_not_reach_it(play: Play, stage: Stage, model_name: str) -> None:
+    plain: dict[str, Any] = {"type": "text", "media_type": "text/plain", "data": "Plain."}
+    documents = [{"type": "document", "source": plain, "title": title, "context": ""} for title in ("", "t" * 501)]
+    results = [SEARCH_RESULT | {"content": texts} for texts in ([], [{"type": "text", "text": ""}, TEXT])]
+    talk = play(Turn(ToolUse("lookup", {"key": "a"})), Turn("Done."), tools=[CUSTOM])
+    talk.send({"type": "user.message", "content": documents})
+    talk.wait()
+    (use,) = talk.history()[-1].stop_reason.event_ids
+    talk.send({"type": "user.custom_tool_result", "custom_tool_use_id": use, "content": [*documents, *results]})
+    talk.wait()
+    assert text_of(only(talk.history(), "agent.message")) == "Done."
+    sent = [{"type": "document", "source": plain}, {"type": "document", "source": plain, "title": "t" * 500}]
+    told = [{"type": "text", "text": "A page\nhttps://example.com/page"}, SEARCH_RESULT | {"content": [TEXT]}]
+    first, _, last = stage.requests(model_name)[1]["messages"]
+    assert without_nulls(first["content"]) == sent
+    assert without_nulls(last["content"][0]["content"]) == [*sent, *told]
+
+
 @requirement("events:interrupt:idle", "events:interrupt:has-id")
 def test_an_interrupt_of_an_idle_session_is_kept_and_changes_nothing(play: Play) -> None:
     talk = play(Turn("Hi."))

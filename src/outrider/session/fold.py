@@ -9,6 +9,7 @@ from typing import Any, Literal
 from outrider.ports.log import Row
 from outrider.session import checkouts, costs, events, size
 from outrider.session.named import with_facts
+from outrider.session.sendable import sendable
 from outrider.session.state import Call, Context, GivenFile, Message, Repository, State, Usage, Waiting
 
 CUT = ("max_tokens", "model_context_window_exceeded")
@@ -151,7 +152,7 @@ def _client_event(state: State, row: Row) -> None:
         return
     content: list[dict[str, Any]] = []
     if state.context is not None:
-        content = with_facts(events.decode(row.body).get("content", []), state.context.named)
+        content = sendable(with_facts(events.decode(row.body).get("content", []), state.context.named))
     state.queue.append(Waiting(row.id, row.type, content))
 
 
@@ -284,8 +285,7 @@ def _result(state: State, row: Row) -> None:
 
 def _result_block(call: Call) -> dict[str, Any]:
     block: dict[str, Any] = {"type": "tool_result", "tool_use_id": call.model_id}
-    content = [part for part in call.content if part["type"] != "text" or part["text"]]  # models refuse empty texts
-    if content:
+    if content := sendable(call.content):
         block["content"] = content
     if call.is_error:
         block["is_error"] = True

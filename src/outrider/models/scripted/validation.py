@@ -12,6 +12,7 @@ from outrider.models.scripted.script import HttpError, Request, blocks
 
 UNSENT_BY_THE_SDK = frozenset({"temperature", "top_p", "top_k"})  # no arguments of the client any more, still fields
 BREAKPOINTS = 4
+LONGEST_TITLE = 500
 Block = dict[str, Any]
 
 
@@ -109,8 +110,22 @@ def _check_message(where: str, message: Any) -> None:
     for place, block in enumerate(blocks(fields)):
         if not isinstance(cast(Any, block).get("type"), str):
             raise Refused(f"{where}.content.{place}.type: Field required")
-        if block["type"] == "text" and not block.get("text"):
+        _check_block(f"{where}.content.{place}", block)
+
+
+def _check_block(where: str, block: Block) -> None:
+    match block["type"]:
+        case "text" if not block.get("text"):
             raise Refused(f"{where}: text content blocks must be non-empty")
+        case "document" if "" in (block.get("title"), block.get("context")):
+            raise Refused(f"{where}.document: title and context should have at least 1 character")
+        case "document" if len(block.get("title") or "") > LONGEST_TITLE:
+            raise Refused(f"{where}.document.title: String should have at most {LONGEST_TITLE} characters")
+        case "tool_result" | "search_result" if isinstance(block.get("content"), list):
+            for place, inner in enumerate(cast("list[Block]", block["content"])):
+                _check_block(f"{where}.content.{place}", inner)
+        case _:
+            pass
 
 
 def _check_tools(body: Mapping[str, Any]) -> None:
