@@ -40,7 +40,7 @@ def session(seed: int) -> Sim:
 def test_incremental_fold_equals_whole_fold_at_every_snapshot(seed: int) -> None:
     sim = session(seed)
     assert states.dump(fold(sim.rows)) == states.dump(sim.state)
-    cut = sim.rng.randrange(1, len(sim.rows))
+    cut = sim.rng.randint(1, len(sim.rows))  # one row alone can happen, rarely
     resumed = states.load(states.dump(fold(sim.rows[:cut])))
     assert states.dump(fold(sim.rows[cut:], resumed)) == states.dump(sim.state)
 
