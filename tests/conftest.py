@@ -8,12 +8,15 @@ from collections import Counter
 from collections.abc import Generator
 from datetime import UTC, datetime
 from functools import cache
+from inspect import signature
 from pathlib import Path
 from ssl import SSLContext
+from typing import Any
 
 import httpcore2
+import httpx2
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from sdk_clients import close_clients
 from surface import TOUCHED
 
@@ -21,10 +24,16 @@ from conformance.recording import is_asked, keep
 from conformance.witnessed import Traffic, duties
 from outrider.testing.postgres_server import NoServer, PostgresServer, binaries, postgres_server
 
-# Elsewhere property tests look for new examples; a build must not fail by the luck of one.
-settings.register_profile("ci", derandomize=True, deadline=None)
-if os.environ.get("CI"):
-    settings.load_profile("ci")
+# Elsewhere property tests look for new examples; a build, or a whole run in processes side by side, must not fail by
+# the luck of one. How busy the machine is says nothing about the code.
+BUSY: Any = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("here", **BUSY)
+settings.register_profile("build", derandomize=True, **BUSY)
+settings.load_profile("build" if os.environ.get("CI") or os.environ.get("PYTEST_XDIST_WORKER") else "here")
+
+# The same holds for the five seconds that a request by the plain client may take, unless a test says otherwise.
+patience: Any = signature(httpx2.get).parameters["timeout"].default
+patience.connect = patience.read = patience.write = patience.pool = 40.0
 
 # What a build tries of what is too much for one: another part each day, and the same in all processes of a run.
 os.environ.setdefault("OUTRIDER_TEST_SEED", str(datetime.now(UTC).toordinal()))

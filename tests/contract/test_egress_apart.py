@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from apart import Deployment, Part, deployment, free_port
+from apart import Deployment, Part, deployment
 from live_server import KEY, Stage
 from sdk_clients import sdk_client
 from session_talk import Talk
@@ -19,6 +19,7 @@ from turns import TOOLSET, every, said, text_of
 
 from outrider.links import peers
 from outrider.models.scripted.script import ToolUse, Turn
+from outrider.testing.ports import free_port
 
 SECRET = "canary-5a11d7c0e2b94f63"
 

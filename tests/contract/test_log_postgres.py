@@ -192,6 +192,7 @@ async def test_a_server_that_stays_away_is_a_529_within_the_deadline_and_all_is_
         outcomes = await asyncio.gather(*calls, cut.trial.store.read(leases[0].key), return_exceptions=True)
     assert {type(outcome) for outcome in outcomes} == {Overloaded}
     assert all("can't be reached" in str(outcome) for outcome in outcomes)
+    monkeypatch.undo()
     cut.proxy.refuse(False)
     for lease in leases:
         assert (await cut.trial.store.append_owned(lease, [event("a")])).head == 1

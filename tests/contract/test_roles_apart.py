@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -166,11 +167,25 @@ def test_api_and_harness_apart_share_postgresql(
         part.stop()
 
 
+def serve(made: Deployment, host: Part) -> None:
+    """For those who have little patience with it."""
+    host.start()
+    host.facts()
+
+    def listens() -> bool:
+        with contextlib.suppress(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", made.ports[host.name]), 20).close()
+            return True
+        return False
+
+    until(listens, "the host can be reached")
+
+
 def test_a_lost_host_gives_a_clear_result_and_the_session_waits_for_it(
     made: Deployment, stage: Stage, vault: Part
 ) -> None:
     away = made.sandbox("h2")
-    away.start()
+    serve(made, away)
     part = front(made, stage, "front2", "h2", config="[sandbox]\nhost_patience = 1\n")
     step = Turn(bash("cat f || echo new > f"))
     talk = opened(part, stage, "m2", step, Turn("One."), step, Turn("Two."), step, Turn("Three."))
@@ -179,8 +194,7 @@ def test_a_lost_host_gives_a_clear_result_and_the_session_waits_for_it(
     said(talk, "two")
     assert "Sandbox host h2 has been unreachable for 1 s" in results(talk)[1]
     assert "the session keeps its place there" in results(talk)[1]
-    away.start()
-    away.facts()
+    serve(made, away)
     said(talk, "three")
     assert results(talk)[2] == "new"
     talk.client.close()
@@ -191,8 +205,7 @@ def test_a_session_is_moved_off_a_lost_host_with_an_empty_workspace(
 ) -> None:
     hosts = [made.sandbox(name) for name in ("l1", "l2")]
     for one in hosts:
-        one.start()
-        one.facts()
+        serve(made, one)
     part = front(made, stage, "front5", "l1", "l2", config="[sandbox]\nhost_patience = 1\n")
     step = Turn(bash("echo x >> f; cat f"))
     talk = opened(part, stage, "m5", step, Turn("One."), step, step, Turn("Two."))
@@ -272,7 +285,7 @@ def test_on_shared_storage_a_session_moves_with_its_files(made: Deployment, stag
 
 
 def until(look: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 40
     while not look():
         assert time.monotonic() < deadline, what
         time.sleep(0.02)

@@ -117,6 +117,8 @@ async def test_a_host_that_stays_away_gives_clear_errors_in_bounded_time(authori
     host = RemoteHost(authority.identity("h1"))
     host.start()
     try:
+        async with client(host, authority) as patient:
+            await patient.probe()  # it serves by now
         async with client(host, authority, patience=1.0) as sandboxes:
             hands = Hands(sandboxes, "sesn_away")
             running = asyncio.create_task(hands.outcome("bash", {"command": LOOP}, id="sevt_begun"))

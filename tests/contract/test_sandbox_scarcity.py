@@ -174,7 +174,7 @@ def test_a_start_that_runs_out_of_descriptors_leaves_none_open(own: Path, left: 
     starting = launched(own)
     with descriptors_left(left), pytest.raises(namespaces.Unavailable, match="Too many open files"):
         starting.ready()
-    assert open_now() == before
+    assert open_now() <= before
 
 
 def test_a_sandbox_that_can_not_be_held_back_leaves_no_descriptor_open(
@@ -189,7 +189,7 @@ def test_a_sandbox_that_can_not_be_held_back_leaves_no_descriptor_open(
         patched.setattr(resource, "prlimit", gone)
         with pytest.raises(namespaces.Unavailable, match="No such process"):
             starting.ready()
-    assert open_now() == before
+    assert open_now() <= before
 
 
 async def asked_too_early(asking: Coroutine[None, None, None]) -> asyncio.Task[None]:

@@ -21,7 +21,6 @@ from typing import Any
 
 import anthropic
 import httpx2
-from apart import free_port
 from live_server import KEY, Stage
 from matrix_tree import CONFIG, DEADLINE, Tree
 from mcp_server import Scene as Notes
@@ -33,6 +32,7 @@ from outrider.models.scripted.script import Answer, Pause, Request, Text, ToolUs
 from outrider.ports.log import Row
 from outrider.store.postgres import connections
 from outrider.testing.nats_server import nats_server
+from outrider.testing.ports import free_port
 from outrider.testing.postgres_server import postgres_server
 from outrider.testing.server_process import data_directory
 from outrider.testing.stops import Stop, Stops

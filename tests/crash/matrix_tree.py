@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from apart import free_port
-
+from outrider.testing.ports import free_port
 from outrider.testing.server_process import ServerProcess, end_sandboxes, running_server
 from outrider.testing.stops import Stops
 

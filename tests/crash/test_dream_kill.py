@@ -25,7 +25,7 @@ STEPS = ("add", "begin", "put", "decide", "close", "settle")
 POINTS = [f"dream.{step}.{when}" for step in STEPS for when in ("before", "after")]
 UNOPENED = ("dream.begin.after", "dream.put.before", "dream.put.after")
 """Killed there on a store that servers share, the next one waits for ten seconds, in case somebody else goes on."""
-DEADLINE = 30.0
+DEADLINE = 60.0
 WRITES = Turn(ToolUse("bash", {"command": "cd /mnt/memory/notes && echo -n new >> b.md"}))
 
 

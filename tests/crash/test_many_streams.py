@@ -16,8 +16,8 @@ from live_server import KEY
 
 from outrider.testing.drill.client import Clients, Followed, follow
 from outrider.testing.drill.fleet import Node, send
-from outrider.testing.drill.settings import free_port
 from outrider.testing.drill.shape import ROLES, NodeShape
+from outrider.testing.ports import free_port
 from outrider.testing.server_process import data_directory
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]

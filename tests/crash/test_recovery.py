@@ -152,7 +152,7 @@ def settle(talk: Talk, seconds: float = 40.0) -> None:
         threading.Event().wait(0.05)
 
 
-def until(found: Callable[[], Any], seconds: float = 20.0) -> Any:
+def until(found: Callable[[], Any], seconds: float = 40.0) -> Any:
     deadline = time.monotonic() + seconds
     while (value := found()) is None:
         assert time.monotonic() < deadline

@@ -67,6 +67,7 @@ def test_a_killed_child_is_back_at_once_and_the_others_stay(tree: ServerProcess,
 
 
 def test_no_connection_is_refused_while_the_server_is_being_replaced(tree: ServerProcess) -> None:
+    tree.until_settled()  # or so many deaths might be taken for a server that can't live
     url = tree.until_up()
     for _ in range(5):
         pid = tree.children()["server"]
@@ -163,7 +164,9 @@ def test_one_ctrl_c_that_arrives_twice_is_one(data: Path) -> None:
 
 
 def test_a_server_that_can_never_live_ends_the_tree_with_code_3_and_its_reason(data: Path) -> None:
-    with running_server(data, command=command(data, "broken_server"), environment=MODEL) as tree:
+    program = command(data, "broken_server")
+    program[2] = f"from outrider.supervisor import tree\ntree.SHORT_LIFE = {DEADLINE}\n{program[2]}"  # busy or not
+    with running_server(data, command=program, environment=MODEL) as tree:
         assert tree.process.wait(DEADLINE) == 3
         assert "can never serve" in tree.said()
         assert "gave-up role=server" in tree.said()

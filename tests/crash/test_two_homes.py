@@ -121,7 +121,7 @@ def told(talk: Talk, seconds: float = 30) -> tuple[str, bool]:
 
 
 def until(look: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not look():
         assert time.monotonic() < deadline, what
         time.sleep(0.02)

@@ -46,7 +46,7 @@ class Deployment:
         return self.client.beta.vaults.credentials
 
     def add(self) -> str:
-        self.oauth.access, self.oauth.refresh = f"access-{next(numbers)}", f"refresh-{next(numbers)}"
+        self.oauth.access, self.oauth.refresh = f"given-access-{next(numbers)}", f"given-refresh-{next(numbers)}"
         auth: Any = {
             "type": "mcp_oauth",
             "mcp_server_url": f"{self.oauth.url}/mcp/{next(numbers)}",
@@ -147,11 +147,15 @@ def test_what_the_vault_has_to_tell_is_told_whenever_it_dies(scene: Deployment) 
     scene.expire(refused=True)
     with scene.killed_at(f"vault.tell.{TODAY}"):
         assert scene.validate(credential) == "invalid"
-    with scene.killed_at(f"vault.forget.{TODAY}"):
-        scene.api.retrieve(credential, vault_id=scene.vault)
-    scene.api.retrieve(credential, vault_id=scene.vault)
-    told = scene.database.select(scene.server.data, "SELECT type FROM changes WHERE object = {name}", credential)
-    assert ("vault_credential.refresh_failed",) in told
+    with scene.killed_at(f"vault.forget.{TODAY}"):  # of another one: housekeeping may have heard of the first by now
+        other = scene.add()
+        scene.expire(refused=True)
+        assert scene.validate(other) == "invalid"
+        scene.api.retrieve(other, vault_id=scene.vault)
+    for name in (credential, other):
+        scene.api.retrieve(name, vault_id=scene.vault)
+        told = scene.database.select(scene.server.data, "SELECT type FROM changes WHERE object = {name}", name)
+        assert ("vault_credential.refresh_failed",) in told
 
 
 def test_a_session_is_declared_whenever_the_vault_dies(scene: Deployment) -> None:

@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import tomllib
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -100,8 +101,8 @@ class Runner:
 
 @contextmanager
 def runner() -> Generator[Runner]:
-    copy = Path("/tmp", f"om{os.getpid()}")
-    shutil.copytree(PACKAGE, copy / "outrider")
+    copy = Path(tempfile.mkdtemp(prefix="om", dir="/tmp"))
+    shutil.copytree(PACKAGE, copy / "outrider", ignore=shutil.ignore_patterns("__pycache__"))  # which others write to
     for directory in (copy, *(path for path in copy.rglob("*") if path.is_dir())):
         directory.chmod(0o755)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}

@@ -79,9 +79,10 @@ async def test_in_a_sandbox_it_finds_what_is_hidden_in_files_processes_and_memor
     try:
         search = inside.script(WANTED, since="2026-01-01", outside=(Path("/etc"), Path("/nowhere")), variable=VARIABLE)
         encoded = base64.b64encode(b"x" + WORD.encode()).decode()
+        begun = "until grep -q sleep /proc/$!/comm; do :; done"
         hide = (
             f"echo {encoded} > /workspace/notes; echo {WORD[::-1]} > /tmp/backwards\n"
-            f"TOKEN={WORD} sleep 60 &\n(exec -a {WORD} sleep 60) &\n"
+            f"TOKEN={WORD} sleep 60 &\n{begun}\n(exec -a {WORD} sleep 60) &\n{begun}\n"
         )
         call = ToolCall("call_1", "thr_1", "bash", {"command": f"{hide}\n{search}"})
         outcome = await host.driver().execute("sesn_1", call, epoch=1)

@@ -18,6 +18,7 @@ from live_server import Server, Stage, data_directory, serving
 from on_disk import holding
 from session_talk import Talk
 from turns import TOOLSET, every, said, text_of
+from workers import until_now
 
 from outrider.models.scripted.script import Request, ToolUse, Turn
 from outrider.vault.authority import Authority
@@ -73,7 +74,12 @@ def scene(server: Server, web: Web) -> None:
 
 def shown(server: Server, talk: Talk, web: Web) -> None:
     """What the operator sees of it."""
-    found = json.loads(talk.client.get(f"/outrider/v1/sessions/{talk.id}/requests?limit=10", cast_to=str))["data"]
+
+    def recorded() -> list[Any]:
+        return json.loads(talk.client.get(f"/outrider/v1/sessions/{talk.id}/requests?limit=10", cast_to=str))["data"]
+
+    until_now(lambda: len(recorded()) == 3)  # each is written when its connection has ended
+    found = recorded()
     assert [(one["host"], one["verdict"]) for one in found] == [
         ("localhost", "allowed"), ("localhost", "allowed"), ("other.example", "refused"),
     ]  # fmt: skip

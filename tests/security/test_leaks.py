@@ -27,7 +27,7 @@ from outrider.testing.server_process import DEADLINE, ServerProcess, data_direct
 
 ROOT = os.geteuid() == 0
 UNRESTRICTED: dict[str, Any] = {"type": "unrestricted"}
-TRIES = 20
+TRIES = 60
 
 
 class Scene:
@@ -116,9 +116,10 @@ def test_no_process_but_the_vault_holds_a_canary_and_a_sandbox_never_did(scene: 
     children = scene.server.children()
     pids = {"supervisor": scene.server.process.pid, **{name: children[name] for name in ("zygote", "scripted")}}
     sandboxes = sandbox_processes(scene.server.data)
-    assert len(sandboxes) >= 2
     sight = processes({**pids, **sandboxes}, scene.wanted)
-    assert sight.looked == 3 * (len(pids) + len(sandboxes))
+    stayed = sandboxes.keys() & sandbox_processes(scene.server.data).keys()  # some live for a moment only
+    assert len(stayed) >= 2
+    assert 3 * (len(pids) + len(stayed)) <= sight.looked <= 3 * (len(pids) + len(sandboxes))
     assert (sight.hits, sight.blind) == ([], [])
 
 

@@ -20,15 +20,11 @@ from typing import Any
 import httpx2
 from pki import Authority
 
+from outrider.testing.ports import free_port
 from outrider.testing.server_process import end_sandboxes
 
 START_SECONDS = 40.0
 PAUSE = 0.05
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return found.getsockname()[1]
 
 
 class Part:
@@ -80,7 +76,7 @@ class Part:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             with contextlib.suppress(httpx2.HTTPError):
-                if httpx2.get(f"{url}/readyz", timeout=2).status_code == 200:
+                if httpx2.get(f"{url}/readyz", timeout=10).status_code == 200:
                     return url
             time.sleep(PAUSE)
         raise AssertionError(f"{self.name} does not answer: {self.said()}")

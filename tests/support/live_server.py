@@ -167,7 +167,7 @@ def _url(process: subprocess.Popen[bytes], data: Path, up: str) -> str:
         assert process.poll() is None, _log_file(data).read_text()[-3000:]
         try:
             url = json.loads((data / "server.json").read_text())["url"]
-            httpx2.get(f"{url}{up}", timeout=1).raise_for_status()
+            httpx2.get(f"{url}{up}", timeout=10).raise_for_status()
             return url
         except (OSError, ValueError, httpx2.HTTPError):
             threading.Event().wait(0.05)

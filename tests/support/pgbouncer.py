@@ -13,9 +13,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from outrider.testing.ports import free_port
 from outrider.testing.postgres_server import PostgresServer, runner
 
 SECONDS = 60.0
+FETCH_SECONDS = 20.0  # a package index that does not answer is none
 PACKAGES = ("pgbouncer", "libc-ares2", "libevent-2.1-7")
 
 
@@ -40,9 +42,11 @@ def binary() -> tuple[Path, dict[str, str]]:
 def _fetch(place: Path) -> None:
     place.mkdir(mode=0o755, exist_ok=True)
     try:
-        subprocess.run(["apt-get", "download", *PACKAGES], cwd=place, capture_output=True, timeout=SECONDS, check=True)
+        subprocess.run(
+            ["apt-get", "download", *PACKAGES], cwd=place, capture_output=True, timeout=FETCH_SECONDS, check=True
+        )
         for package in place.glob("*.deb"):
-            subprocess.run(["dpkg", "-x", package, place], capture_output=True, timeout=SECONDS, check=True)
+            subprocess.run(["dpkg", "-x", package, place], capture_output=True, timeout=FETCH_SECONDS, check=True)
     except (OSError, subprocess.SubprocessError) as error:
         raise NoPooler(f"no PgBouncer is installed, and Debian's package can't be had: {error}") from None
     (place / "whole").touch()
@@ -92,9 +96,7 @@ def pgbouncer(server: PostgresServer, mode: str) -> Generator[Pooler]:
     program = binary()
     place = Path(tempfile.mkdtemp(prefix="opb"))
     place.chmod(0o755)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     (place / "users").write_text('"outrider" ""\n')
     (place / "pgbouncer.ini").write_text(
         f"[databases]\n* = host={server.place} port={server.port} user=outrider\n"

@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 from anthropic import Anthropic
 
-DEADLINE = 20.0
+DEADLINE = 40.0
 
 Event = Any
 

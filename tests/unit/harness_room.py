@@ -39,7 +39,7 @@ from outrider.testing.memory_sandbox import MemorySandboxes
 from outrider.testing.memory_secrets import MemorySecrets
 
 KEY = SessionKey("wrkspc_default", "sesn_1")
-WAIT = 5.0
+WAIT = 20.0
 Act = Callable[[], Awaitable[None]]
 Answer = Callable[[ModelCall, Callable[[Delta], None]], Awaitable[ModelReply]]
 

@@ -7,7 +7,7 @@ import gc
 import threading
 
 import pytest
-from harness_room import Room, WrittenModel, reply, use
+from harness_room import WAIT, Room, WrittenModel, reply, use
 
 from outrider.harness.journal import Journal
 from outrider.harness.loop import Driver
@@ -30,7 +30,7 @@ async def test_a_session_that_waits_for_its_client_is_held_by_no_object_of_the_w
     async with room.worker() as worker:
         await room.say("go")
         await room.until("session.status_idle")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT):
             while worker.running:  # noqa: ASYNC110 (nothing is kept that could tell)
                 await asyncio.sleep(0)
         assert (await room.bodies("session.status_idle"))[0]["stop_reason"]["type"] == "requires_action"
@@ -52,9 +52,9 @@ async def test_a_session_that_waits_for_a_command_costs_coroutines_and_no_thread
     async with room.worker() as worker:
         tasks, threads = len(asyncio.all_tasks()), threading.active_count()
         await room.say("go")
-        await asyncio.wait_for(begun.wait(), 5)
+        await asyncio.wait_for(begun.wait(), WAIT)
         assert worker.running == 1
-        assert threading.active_count() == threads
+        assert threading.active_count() <= threads
         assert len(asyncio.all_tasks()) - tasks <= 2, "its driver, and the call"
         let.set()
         await room.until("session.status_idle")

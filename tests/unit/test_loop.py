@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from harness_room import KEY, Room, WrittenModel, reply, use
+from harness_room import KEY, WAIT, Room, WrittenModel, reply, use
 from session_sim import AGENT
 
 from conformance.requirements import requirement
@@ -167,7 +167,7 @@ async def test_an_interrupt_stops_a_running_tool_with_the_documented_result() ->
     await room.open()
     async with room.worker():
         await room.say("go")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT):
             await started.wait()
         await room.send({"type": "user.interrupt"})
         await room.until("session.status_idle")
@@ -242,7 +242,7 @@ async def test_a_new_owner_attaches_to_the_running_call_and_never_runs_it_again(
     await room.open()
     async with room.worker("w1"):
         await room.say("go")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT):
             await started.wait()
     async with room.worker("w2"):
         gate.set()
@@ -263,7 +263,7 @@ async def test_a_lost_sandbox_gives_an_interrupted_result_and_no_second_run() ->
     await room.open()
     async with room.worker("w1"):
         await room.say("go")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT):
             await started.wait()
     room.sandboxes.forget()
     async with room.worker("w2"):

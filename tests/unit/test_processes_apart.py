@@ -42,7 +42,7 @@ from outrider.testing.memory_secrets import MemorySecrets
 from outrider.testing.switchboard import Mischief, Switchboard
 
 pytestmark = pytest.mark.anyio
-WAIT = 10.0
+WAIT = 20.0
 BAD = Mischief(lost=0.3, doubled=0.3, late=0.5)
 DEAF = Mischief(lost=1.0)
 HOLDS_WHATEVER_HAPPENS = {

@@ -12,12 +12,12 @@ import time
 
 import msgspec
 
-from outrider.testing.exchange_trial import KEY, ExchangeContract, ExchangeTrial, Process, reading, until
+from outrider.testing.exchange_trial import KEY, ExchangeContract, ExchangeTrial, Process, Reader, reading, until
 from outrider.testing.store_trial import event, record, waiting
 
 EXCHANGE_CONTRACTS: list[ExchangeContract] = []
 SOON = 1.5  # seconds in which what is carried arrives, where nothing is lost
-LONG = 8.0
+LONG = 20.0
 
 
 def contract(function: ExchangeContract) -> ExchangeContract:
@@ -32,6 +32,21 @@ async def write(process: Process, *names: str) -> None:
 def preview(process: Process, event_id: str, text: str, *, start: bool = False) -> None:
     frame = msgspec.json.encode({"id": event_id, "text": f"+{text}"})
     process.feed.preview(KEY, "sthr_1", event_id, frame, kind="agent.message", start=start)
+
+
+async def carried(there: Process, reader: Reader) -> None:
+    """Until previews come through: those from before a new stream is known elsewhere are lost."""
+
+    async def say() -> None:
+        while True:
+            preview(there, "first", "words", start=True)
+            await asyncio.sleep(0.02)
+
+    saying = asyncio.create_task(say())
+    try:
+        await reader.until("first+words")
+    finally:
+        saying.cancel()
 
 
 @contract
@@ -101,8 +116,7 @@ async def previews_come_in_order_between_their_rows(trial: ExchangeTrial) -> Non
         return
     async with trial.two() as (here, there), reading(here, previews=True) as reader:
         tail = there.feed.watch(KEY)
-        await write(there, "before")
-        await reader.until("before")
+        await carried(there, reader)
         await write(there, "span")
         preview(there, "message", "h", start=True)
         for n in range(20):
@@ -190,7 +204,7 @@ async def many_rings_are_folded(trial: ExchangeTrial) -> None:
             await here.store.create_session(record(f"sesn_r{n}"), [], wake=True)
             here.exchange.ring()
         times = 0
-        while await rung(there, 0.5):
+        while await rung(there, LONG if times == 0 else 0.5):
             times += 1
             await there.store.claim("w", limit=500)
         assert 1 <= times < 100

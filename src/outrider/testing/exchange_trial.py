@@ -19,7 +19,7 @@ from outrider.session.feed import Feed
 from outrider.session.subscription import Subscription
 from outrider.testing.store_trial import record
 
-WAIT = 10.0
+WAIT = 20.0
 KEY = SessionKey("wrkspc_a", "sesn_1")
 OnCommit = Callable[[SessionKey, list[Row]], None]
 Link = Callable[[OnCommit], AbstractAsyncContextManager[tuple[StorePorts, Exchange]]]

@@ -21,7 +21,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-START_SECONDS = 20.0
+from outrider.testing.ports import free_port
+
+START_SECONDS = 50.0
 _PAUSE = 0.01
 _PR_SET_PDEATHSIG = 1
 _NOBODY = "nobody"
@@ -133,7 +135,7 @@ def _answers(port: int) -> bool:
 @contextmanager
 def nats_server() -> Generator[NatsServer]:
     found, place = _reachable(binary())
-    server = NatsServer(place, found, _free_port(), secrets.token_hex(12))
+    server = NatsServer(place, found, free_port(), secrets.token_hex(12))
     try:
         _configure(server)
         server.start()
@@ -169,9 +171,3 @@ def _configure(server: NatsServer) -> None:
         for path in (store, config):
             os.chown(path, user.pw_uid, user.pw_gid)
         config.chmod(0o600)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

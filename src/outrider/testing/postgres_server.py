@@ -13,7 +13,6 @@ import pwd
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -25,7 +24,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-START_SECONDS = 30.0
+from outrider.testing.ports import free_port
+
+START_SECONDS = 50.0
 _PAUSE = 0.01
 _PR_SET_PDEATHSIG = 1
 _ROLE = "outrider"
@@ -202,7 +203,7 @@ def postgres_server(*, durable: bool = True) -> Generator[PostgresServer]:
     found = binaries()
     place = Path(tempfile.mkdtemp(prefix="opg"))
     place.chmod(0o711)
-    server = PostgresServer(place, found, _free_port(), secrets.token_hex(12), durable)
+    server = PostgresServer(place, found, free_port(), secrets.token_hex(12), durable)
     try:
         _initialise(server)
         server.start()
@@ -237,9 +238,3 @@ def _with_a_name() -> list[str]:
     except KeyError:
         return ["unshare", "--user", f"--map-user={pwd.getpwnam('nobody').pw_uid}"]
     return []
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

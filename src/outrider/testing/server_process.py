@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 DEADLINE = 30.0
-ERASE_TRIES = 20
+ERASE_SECONDS = 10.0
 SETTLED_SECONDS = 1.2  # a child that has once lived for a second may die as often as it likes
 _PAUSE = 0.01
 
@@ -144,15 +144,14 @@ def data_directory() -> Generator[Path]:
 
 def _erase(place: Path) -> None:
     """Remove the tree, although a child of the zygote may be ending and still make or remove something there."""
-    for _ in range(ERASE_TRIES - 1):
+    deadline = time.monotonic() + ERASE_SECONDS
+    while place.exists():
         try:
-            return shutil.rmtree(place)
+            shutil.rmtree(place)
         except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.ENOTEMPTY):
+            if error.errno not in (errno.ENOENT, errno.ENOTEMPTY) or time.monotonic() > deadline:
                 raise
-        if not place.exists():
-            return None
-    return shutil.rmtree(place)
+            time.sleep(_PAUSE)
 
 
 @contextmanager

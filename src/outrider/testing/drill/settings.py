@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from outrider.testing.drill import hosts
 from outrider.testing.drill.fleet import Node, Way
 from outrider.testing.drill.services import Services
 from outrider.testing.drill.shape import NodeShape, Shape
+from outrider.testing.ports import free_port
 from outrider.testing.relay import Relay
 
 LIMITS = "[limits]\nbackoff_first = 0.1\nbackoff_most = 1.0\nlive_sandboxes = 1000\nrunning_sessions = 1000\n"
@@ -92,10 +92,3 @@ def _tables(shape: NodeShape, wiring: Wiring) -> str:
         return peers
     wiring.peers[shape.name] = free_port()
     return f'{peers}{listens} = "127.0.0.1:{wiring.peers[shape.name]}"\n'
-
-
-def free_port() -> int:
-    """One that a server can have again each time it is started."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

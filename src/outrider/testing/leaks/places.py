@@ -73,9 +73,9 @@ def processes(pids: dict[str, int], wanted: Collection[bytes]) -> Sight:
         for what in ("environ", "cmdline", "memory"):
             try:
                 _look(sight, f"{what} of {name} ({pid})", _process_holds(pid, what, wanted))
-            except FileNotFoundError:
+            except (FileNotFoundError, ProcessLookupError):
                 continue  # it has ended
-            except (PermissionError, ProcessLookupError) as error:
+            except PermissionError as error:
                 sight.blind.append(f"{what} of {name} ({pid}): {error.strerror}")
     return sight
 
