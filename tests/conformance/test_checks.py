@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from typing import Any
 
@@ -15,6 +16,7 @@ from on_disk import until_there
 from session_talk import Talk, confirm, message, result
 
 from conformance.requirements import requirement
+from outrider.api.app import ROUTES
 from outrider.models.scripted.script import Barrier, Text, ToolUse, Turn
 
 ASK_BASH: list[Any] = [
@@ -334,3 +336,17 @@ def test_requests_without_the_beta_header_or_a_key_are_refused_in_the_envelope(s
         assert body["type"] == "error"
         assert body["error"]["type"] == kind
         assert body["request_id"] == answer.headers["request-id"]
+
+
+@requirement("errors:404")
+def test_an_id_that_no_store_can_hold_names_nothing(raw: httpx2.Client) -> None:
+    """PostgreSQL holds no text with a NUL in it, not even to look for one."""
+    named = [route for route in ROUTES if "{" in route.path]
+    assert len(named) > 80
+    for route in named:
+        path = re.sub(r"{\w+}", "a%00b", route.path)
+        answer = raw.request(route.method, path, headers={"anthropic-beta": ",".join(sorted(route.betas)[:1])})
+        expected = 404 if "admin" in route.scopes else 403
+        assert answer.status_code == expected, (route.method, path, answer.text)
+    asked = {"name": "worker", "scope": "environment", "environment_id": "a\0b"}
+    assert raw.post("/outrider/v1/keys", json=asked).status_code == 400

@@ -27,7 +27,7 @@ from outrider.api.scopes import require, require_own
 from outrider.api.services import Services
 from outrider.api.skills_in_use import SkillsInUse
 from outrider.api.watching import count, watched
-from outrider.errors import Conflict, InvalidRequest, OutriderError, RequestTooLarge
+from outrider.errors import Conflict, InvalidRequest, NotFound, OutriderError, RequestTooLarge
 from outrider.ports.access import ApiKey, Role
 from outrider.ports.metrics import OTHER
 from outrider.wire.envelope import error_bytes
@@ -132,6 +132,8 @@ class Endpoints:
             require_beta(request.headers, request.url.path, route.betas)
         require(key, route.scopes)
         self._rates.take(key.workspace, route.counted)
+        if any("\x00" in name for name in request.path_params.values()):  # PostgreSQL can't even be asked for one
+            raise NotFound(f"Not found: {request.method} {request.url.path}")
         await require_own(services.records, self._skills, key, request.path_params)
         return key
 

@@ -37,6 +37,8 @@ def checked(request: KeyRequest) -> KeyRequest:
     checked_name(request.name)
     if (request.scope == "environment") != (request.environment_id is not None):
         raise InvalidRequest("environment_id: goes with the scope `environment`, and with no other")
+    if not (request.environment_id or "").isprintable():
+        raise InvalidRequest("environment_id: must be the id of an environment")
     return request
 
 
