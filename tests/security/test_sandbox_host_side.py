@@ -189,14 +189,15 @@ async def test_a_workspace_that_outgrows_its_limit_stops_the_call(host: SandboxH
 
 
 async def test_neither_depth_nor_modes_hide_what_a_workspace_holds(host: SandboxHost) -> None:
+    """Each of two files has room, beside what a thousand directories themselves take on some file systems."""
     host.kill_zygote()
-    host.options["workspace_bytes"] = 4 * 1024**2
+    host.options["workspace_bytes"] = 16 * 1024**2
     host.start()
     hands = Hands(host.driver(), "sesn_a")
-    dig = 'import os; [(os.mkdir("d"), os.chdir("d")) for _ in range(1100)]; open("f", "wb").write(bytes(3 << 20))'
-    fill = f"mkdir closed half; cd closed; python3 -c '{dig}'; cd ..; chmod 000 closed; exec 3> half/f; chmod 400 half"
-    said = await hands.refused("bash", command=f"{fill}; head -c 3M /dev/zero >&3; sync; sleep 1000")
-    assert "over its limit of 4,194,304; delete some files" in said
+    dig = 'import os; [(os.mkdir("d"), os.chdir("d")) for _ in range(1100)]; open("f", "wb").write(bytes(10 << 20))'
+    fill = f"mkdir closed half; exec 3> half/f; chmod 400 half; cd closed; python3 -c '{dig}'; cd ..; chmod 000 closed"
+    said = await hands.refused("bash", command=f"{fill}; head -c 10M /dev/zero >&3; sync; sleep 1000")
+    assert "over its limit of 16,777,216; delete some files" in said
     await hands.until("stat -c %a closed half", "0\n400")  # as they are but while they are looked at
 
 
