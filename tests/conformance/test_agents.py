@@ -259,6 +259,6 @@ def test_the_list_shows_latest_versions_within_its_time_bounds(client: Anthropic
 def test_an_agent_cannot_be_deleted(client: Anthropic, raw: httpx2.Client) -> None:
     agent = made(client)
     answer = raw.delete(f"/v1/agents/{agent.id}")
-    assert answer.status_code == 405
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD, POST")
     assert answer.json()["error"]["type"] == "invalid_request_error"
     assert client.beta.agents.retrieve(agent.id) == agent

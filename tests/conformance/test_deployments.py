@@ -336,7 +336,7 @@ def test_a_system_message_among_the_first_events_reaches_the_model(
     said = [(one["role"], [block["text"] for block in one["content"]][-1]) for one in asked["messages"]]
     assert said == [("user", "Go."), ("system", "Be brief.")]
     for wrong in ([brief, SAY], [SAY, brief, brief], [brief]):
-        with refused(400, "events"):
+        with refused(400, "initial_events"):
             parts.deploy(agent=agent, initial_events=wrong)
     reason = "model_does_not_support_mid_conversation_system"
     with refused(400, reason, error_code=reason):

@@ -14,6 +14,7 @@ from conformance.requirements import requirement
 from outrider.api.courier import ATTEMPTS, SUSTAINED_EVENTS, Deliveries
 from outrider.clock import ManualClock
 from outrider.config import WebhookSettings
+from outrider.errors import Fenced, Overloaded, causes
 from outrider.ids import CountingIds
 from outrider.ports.telemetry import NoMeter
 from outrider.ports.vaults import VaultRecord
@@ -211,3 +212,21 @@ async def test_a_courier_that_was_replaced_records_nothing_more_and_its_work_is_
         await scene.store.resign_courier(other)
         found = await scene.deliveries(lambda all: len(all) == 4 and {one.state for one in all} == {"delivered"})
     assert {event for _, event in scene.sender.sent} == {one.event for one in found}
+
+
+async def test_a_courier_that_finds_itself_replaced_says_so_in_words(caplog: pytest.LogCaptureFixture) -> None:
+    scene = Scene()
+    await scene.listen()
+    await scene.happen(3)
+    async with scene.delivering():
+        await scene.deliveries(lambda all: len(all) == 3)
+        assert await scene.store.appoint("other", await scene.store.courier()) is not None
+        await scene.happen(3)
+        await scene.deliveries(lambda all: len(all) == 6 and {one.state for one in all} == {"delivered"})
+    assert caplog.messages == ["webhooks: Another process delivers the webhooks."]
+
+
+def test_what_tasks_of_groups_within_groups_failed_with_is_found() -> None:
+    fenced, full = Fenced("Another process delivers the webhooks."), Overloaded("The disk is full.")
+    groups = ExceptionGroup("", [ExceptionGroup("", [fenced]), full])
+    assert causes(groups) == [fenced, full]

@@ -213,7 +213,9 @@ def create_app(services: Services, readiness: Readiness) -> Starlette:
     async def no_route(request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 404
         if status == 405:
-            return refuse(request, _method_not_allowed(request))
+            response = refuse(request, _method_not_allowed(request))
+            response.headers["allow"] = ", ".join(_methods(request))
+            return response
         nothing = absent.reason(request.url.path) or f"Not found: {request.method} {request.url.path}"
         return refuse(request, NotFound(nothing))
 
@@ -232,6 +234,12 @@ class _MethodNotAllowed(InvalidRequest):
     """The path exists, but not for this method."""
 
     status = 405
+
+
+def _methods(request: Request) -> list[str]:
+    """Those that its path takes."""
+    routes = [route for route in request.app.routes if route.matches(request.scope)[0] is not routing.Match.NONE]
+    return sorted({method for route in routes for method in route.methods})
 
 
 def _method_not_allowed(request: Request) -> OutriderError:

@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from outrider import faults
 from outrider.clock import Clock, rfc3339
 from outrider.config import WebhookSettings
-from outrider.errors import Fenced, NotFound, OutriderError
+from outrider.errors import Fenced, NotFound, OutriderError, causes
 from outrider.ids import IdSource
 from outrider.ports import metrics
 from outrider.ports.log import Row, SessionKey
@@ -110,8 +110,8 @@ class Deliveries:
                 if courier is not None:
                     await self._term(courier)
             except* OutriderError as errors:
-                for error in errors.exceptions:
-                    log.warning("webhooks: %s", error)
+                for words in dict.fromkeys(error.message for error in causes(errors)):
+                    log.warning("webhooks: %s", words)
             await self._wait(LOOK_SECONDS)
 
     async def _is_work(self) -> bool:
@@ -187,10 +187,10 @@ class Deliveries:
                     for one in due:
                         group.create_task(self._deliver(office, record, one, each))
         except* OutriderError as errors:  # the vault or the store is away: it is tried again at the next look
-            for error in errors.exceptions:
+            for error in causes(errors):
                 if isinstance(error, Fenced):
                     raise error from None
-            log.warning("webhook %s: %s", record.id, errors.exceptions[0])
+            log.warning("webhook %s: %s", record.id, causes(errors)[0])
         finally:
             office.serving.discard(place)
 
@@ -263,8 +263,10 @@ class Deliveries:
                     if not await self._store.beat_courier(courier):
                         raise Fenced("Another process delivers the webhooks.")
                 beaten = self._clock.monotonic()
-            except (TimeoutError, OutriderError) as error:
-                if isinstance(error, Fenced) or self._clock.monotonic() - beaten > DEAD_AFTER:
+            except Fenced:
+                raise
+            except (TimeoutError, OutriderError):
+                if self._clock.monotonic() - beaten > DEAD_AFTER:
                     raise Fenced("Another process delivers the webhooks, or may.") from None
             await asyncio.sleep(BEAT_SECONDS)
 

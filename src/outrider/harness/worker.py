@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Literal
 
 from outrider import faults, subject
-from outrider.errors import CallLost, Fenced, OutriderError, Overloaded, SandboxUnavailable
+from outrider.errors import CallLost, Fenced, OutriderError, Overloaded, SandboxUnavailable, causes
 from outrider.harness.journal import Journal
 from outrider.harness.liveness import Liveness, bury
 from outrider.harness.loop import Driver, Hands
@@ -237,7 +237,7 @@ class Worker:
             log.info("session %s has another owner now", key.session)
             await self._surrender(journal.lease)
         except* Overloaded as group:
-            log.warning("session %s waits: %s", key.session, group.exceptions[0])
+            log.warning("session %s waits: %s", key.session, causes(group)[0])
             end = "no room"
         except* Exception:
             self._meter.add(metrics.DRIVER_FAILURES)

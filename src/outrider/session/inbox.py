@@ -60,8 +60,13 @@ class _Desk:
     allow_system: bool
     trace: str = ""
     files: Facts = field(default_factory=dict[str, Mapping[str, Any]])
+    name: str = "events"
     rows: list[NewEvent] = field(default_factory=list[NewEvent])
     echoes: list[bytes] = field(default_factory=list[bytes])
+
+    def at(self, index: int) -> str:
+        """How a refusal names one of the request's events."""
+        return f"{self.name}.{index}"
 
     def add(self, *rows: NewEvent) -> None:
         """The request's trace comes with its first row: a request that adds nothing leaves none."""
@@ -100,30 +105,31 @@ def admit(
     allow_system: bool = False,
     trace: str = "",
     files: Facts = NO_FILES,
+    field: str = "events",
 ) -> Admission:
     """Check the events in order and turn them into rows; all or nothing. Raises InvalidRequest.
 
     `trace` is the traceparent of the request; the turn that it wakes becomes part of that trace.
 
-    `files`: what is known of those that the events name.
+    `files`: what is known of those that the events name. `field`: the request's own, which has them.
 
     `state` is left alone (a light state suffices). `known` has the rows of `answered_ids(requests)` that exist.
     """
-    desk = _Desk(states.copy_light(state), factory, known, allow_system, trace, files)
+    desk = _Desk(states.copy_light(state), factory, known, allow_system, trace, files, field)
     for index, request in enumerate(requests):
         if desk.state.status == "terminated":
             raise InvalidRequest("The session is terminated or archived and takes no new events.")
         if request["type"] not in AT_CAP and states.capped(desk.state, factory.now()):
-            raise _at_cap(index)
+            raise _at_cap(desk.at(index))
         _ADMIT[request["type"]](desk, request, requests, index)
     wake = desk.state.status in ("running", "rescheduling") and bool(desk.rows)
     patch = states.patch_for(desk.state, factory.now()) if desk.rows else None
     return Admission(desk.rows, desk.echoes, wake, patch, desk.state)
 
 
-def _at_cap(index: int) -> InvalidRequest:
+def _at_cap(at: str) -> InvalidRequest:
     return InvalidRequest(
-        f"events.{index}: budget_reached: the session has reached its budget. Until that is raised or removed, only"
+        f"{at}: budget_reached: the session has reached its budget. Until that is raised or removed, only"
         f" {', '.join(AT_CAP)} are accepted.",
         error_code="budget_reached",
     )
@@ -133,7 +139,7 @@ def _message(desk: _Desk, request: Mapping[str, Any], _all: Sequence[Mapping[str
     if desk.state.requires_action:
         waiting = ", ".join(desk.state.awaited)
         raise InvalidRequest(
-            f"events.{index}: user.message can't be sent now: the session is waiting on responses to events"
+            f"{desk.at(index)}: user.message can't be sent now: the session is waiting on responses to events"
             f" [{waiting}]. Answer them, or send user.interrupt first."
         )
     desk.accept(desk.factory.waiting("user.message", {"content": request["content"]}), request["content"])
@@ -143,25 +149,25 @@ def _message(desk: _Desk, request: Mapping[str, Any], _all: Sequence[Mapping[str
 def _system(desk: _Desk, request: Mapping[str, Any], requests: Sequence[Mapping[str, Any]], index: int) -> None:
     if not desk.allow_system:
         raise InvalidRequest(
-            f"events.{index}: model_does_not_support_mid_conversation_system: the session's model takes no system"
+            f"{desk.at(index)}: model_does_not_support_mid_conversation_system: the session's model takes no system"
             " messages within a conversation.",
             error_code="model_does_not_support_mid_conversation_system",
         )
     before = requests[index - 1]["type"] if index else None
     if index != len(requests) - 1 or before not in (None, "user.message", *RESULTS):
         raise InvalidRequest(
-            f"events.{index}: system.message must be the last event of a request, directly after the event it"
+            f"{desk.at(index)}: system.message must be the last event of a request, directly after the event it"
             " belongs to."
         )
     if desk.state.requires_action and before not in RESULTS:
-        raise InvalidRequest(f"events.{index}: system.message must follow a tool result while calls are unanswered.")
+        raise InvalidRequest(f"{desk.at(index)}: system.message must follow a tool result while calls are unanswered.")
     desk.accept(desk.factory.waiting("system.message", {"content": request["content"]}))
 
 
 def _interrupt(desk: _Desk, request: Mapping[str, Any], _all: Sequence[Mapping[str, Any]], index: int) -> None:
     thread = request.get("session_thread_id")
     if thread is not None and thread != desk.state.thread:
-        raise InvalidRequest(f"events.{index}.session_thread_id: no thread {thread} in this session.")
+        raise InvalidRequest(f"{desk.at(index)}.session_thread_id: no thread {thread} in this session.")
     fields = {} if thread is None else {"session_thread_id": thread}
     if desk.state.status != "idle":
         desk.accept(desk.factory.waiting("user.interrupt", fields))
@@ -204,7 +210,7 @@ def span_end(
 def _confirmation(desk: _Desk, request: Mapping[str, Any], _all: Sequence[Mapping[str, Any]], index: int) -> None:
     message = request.get("deny_message")
     if message is not None and request["result"] != "deny":
-        raise InvalidRequest(f"events.{index}.deny_message: only allowed when result is `deny`.")
+        raise InvalidRequest(f"{desk.at(index)}.deny_message: only allowed when result is `deny`.")
     call = _answered_call(desk, request, index)
     fields = {"tool_use_id": request["tool_use_id"], "result": request["result"], "deny_message": message}
     row = desk.factory.public("user.tool_confirmation", fields)
@@ -249,10 +255,10 @@ def _answered_call(desk: _Desk, request: Mapping[str, Any], index: int) -> Call 
     if row is None or row.type not in use_types:
         kinds = " or ".join(f"`{kind}`" for kind in use_types)
         raise InvalidRequest(
-            f'events.{index}: `{field_name}` "{use_id}" does not match any {kinds} event in this session'
+            f'{desk.at(index)}: `{field_name}` "{use_id}" does not match any {kinds} event in this session'
         )
     if request["type"] == "user.tool_confirmation" and events.decode(row.body)["evaluated_permission"] != "ask":
-        raise InvalidRequest(f"events.{index}: {use_id} did not ask for permission, so it can't be confirmed.")
+        raise InvalidRequest(f"{desk.at(index)}: {use_id} did not ask for permission, so it can't be confirmed.")
     return None if call is None or call.answered else call
 
 
@@ -270,17 +276,17 @@ def _settle(desk: _Desk) -> None:
 def _tool_result(desk: _Desk, request: Mapping[str, Any], every: Sequence[Mapping[str, Any]], index: int) -> None:
     if not desk.state.self_hosted:
         raise InvalidRequest(
-            f"events.{index}: user.tool_result is only for sessions on self_hosted environments; here the server runs"
+            f"{desk.at(index)}: user.tool_result is only for sessions on self_hosted environments; here the server runs"
             " the built-in tools itself."
         )
     call = desk.state.call(request["tool_use_id"])
     if call is not None and call.permission == "ask" and not call.confirmed and not call.answered:
-        raise InvalidRequest(f"events.{index}: {call.id} asks for permission: it must be confirmed before it is run.")
+        raise InvalidRequest(f"{desk.at(index)}: {call.id} asks for permission: it must be confirmed before it is run.")
     _result(desk, request, every, index)
 
 
-def _outcome(_desk: _Desk, _request: Mapping[str, Any], _all: Sequence[Mapping[str, Any]], index: int) -> None:
-    raise NotSupported(f"events.{index}: user.define_outcome is not offered by this server yet.")
+def _outcome(desk: _Desk, _request: Mapping[str, Any], _all: Sequence[Mapping[str, Any]], index: int) -> None:
+    raise NotSupported(f"{desk.at(index)}: user.define_outcome is not offered by this server yet.")
 
 
 _ADMIT = {

@@ -217,7 +217,8 @@ def opening(
     apply(state, as_row(opening, 1, 0))
     takes_system = call.services.models.profile(agent["model"]["id"]).mid_conversation_system
     first = request.initial_events
-    return opening, admit(state, first, factory, {}, allow_system=takes_system, trace=call.trace, files=files)
+    field, trace = "initial_events", call.trace
+    return opening, admit(state, first, factory, {}, allow_system=takes_system, trace=trace, files=files, field=field)
 
 
 async def get(call: Call) -> Reply:
