@@ -228,7 +228,7 @@ class KeyUnavailable(Internal):
     """The service that keeps the vault's key does not answer; later it may."""
 
 
-def causes(group: BaseExceptionGroup[Any]) -> list[OutriderError]:
+def causes(group: BaseExceptionGroup[OutriderError]) -> list[OutriderError]:
     """What tasks failed with, those of groups within groups too."""
     each = [causes(one) if isinstance(one, BaseExceptionGroup) else [one] for one in group.exceptions]
     return [error for some in each for error in some]

@@ -7,6 +7,7 @@ import random
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -228,5 +229,5 @@ async def test_a_courier_that_finds_itself_replaced_says_so_in_words(caplog: pyt
 
 def test_what_tasks_of_groups_within_groups_failed_with_is_found() -> None:
     fenced, full = Fenced("Another process delivers the webhooks."), Overloaded("The disk is full.")
-    groups = ExceptionGroup("", [ExceptionGroup("", [fenced]), full])
+    groups: Any = ExceptionGroup("", [ExceptionGroup("", [fenced]), full])
     assert causes(groups) == [fenced, full]
