@@ -14,7 +14,7 @@ from turns import TOOLSET, every, said, text_of
 
 from conformance.requirements import requirement
 from outrider.models.scripted.script import Request, ToolUse, Turn
-from outrider.sandbox.shell import DEFAULT_TIMEOUT_MS
+from outrider.sandbox.inputs import DEFAULT_TIMEOUT_MS
 
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 ROUNDS = 7  # of tool calls a turn; this server is configured to end a turn after 8
@@ -269,20 +269,22 @@ def test_an_edit_replaces_one_exact_match_or_all_when_asked(play: Play) -> None:
 @requirement("tools:glob:newest-first", "tools:glob:none", "tools:glob:refused")
 def test_glob_lists_paths_newest_first_and_refuses_to_climb(play: Play) -> None:
     make = "mkdir -p d/e; for i in $(seq 1 205); do touch -d @$((1000000 + i)) d/e/$i.txt; done"
-    _, found, under, nothing, absolute, climbing, everything = outcomes(
+    _, found, under, nothing, absolute, climbing, everything, listed = outcomes(
         play,
-        bash(f"{make}; touch top.md"),
+        bash(f"{make}; touch top.md; mkdir closed; touch -d @1000500 closed/x closed; chmod 644 closed"),
         glob("**/*.txt"),
         glob("*.txt", path="/workspace/d/e"),
         glob("*.none"),
         glob("/etc/*"),
         glob("../*"),
         glob("d/**"),
+        glob("closed/**"),
     )
     paths = text_of(found).splitlines()
     assert paths == [f"/workspace/d/e/{number}.txt" for number in range(205, 5, -1)]
     assert text_of(under).splitlines() == paths
     assert text_of(everything).splitlines() == ["/workspace/d/e", "/workspace/d", *paths[:198]]
+    assert text_of(listed).splitlines() == ["/workspace/closed", "/workspace/closed/x"]
     assert (nothing.is_error, text_of(nothing)) == (False, "no matches")
     assert (absolute.is_error, climbing.is_error) == (True, True)
 

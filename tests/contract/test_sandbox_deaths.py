@@ -269,6 +269,36 @@ async def test_calls_that_wait_for_each_other_may_take_as_long_as_all_of_them_to
     assert [one.is_error for one in outcomes] == [False, False, True]
 
 
+@pytest.mark.parametrize("refused", [10**400, -(10**9)], ids=["huge", "negative"])
+async def test_a_time_that_is_refused_moves_nobodys_bound(host: SandboxHost, refused: int) -> None:
+    driver = host.driver()
+    hands, other = Hands(driver, "sesn_a"), Hands(driver, "sesn_a", "other")
+    driver.answer_deadline, driver.call_grace = 0.05, 0.0
+    first = asyncio.create_task(hands.outcome("bash", {"command": "echo x >> log; sleep 0.5; cat log"}))
+    await seen(host.own("sesn_a") / "workspace" / "log")
+    assert "must be a whole number" in await other.refused("bash", command="true", timeout_ms=refused)
+    assert text(await first, is_error=False) == "x"
+
+
+async def test_a_call_that_begins_while_a_late_one_takes_the_sandbox_along_has_a_new_one(host: SandboxHost) -> None:
+    driver = host.driver()
+    hands, other = Hands(driver, "sesn_a"), Hands(driver, "sesn_a", "other")
+    await hands.bash("true")
+    init = json.loads((host.own("sesn_a") / "state.json").read_text())["init"]
+    driver.answer_deadline, driver.call_grace = 0.1, -3600.0
+    late = asyncio.create_task(hands.outcome("bash", {"command": "sleep 60"}))
+    async with asyncio.timeout(20):
+        while not gone(init):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    driver.call_grace = 3600.0
+    next_one = asyncio.create_task(other.outcome("bash", {"command": WAITS}))
+    await raises(CallLost, late)
+    await seen(host.own("sesn_a") / "workspace" / "log")
+    assert driver.live == 1
+    await Hands(driver, "sesn_a", "third").bash("touch go")
+    assert text(await next_one, is_error=False) == "x"
+
+
 def allow(host: SandboxHost, processes: int | None) -> None:
     """So many processes, or as many as usual, may the session's user have for its shim to make another."""
     owner = host.own("sesn_a").stat()

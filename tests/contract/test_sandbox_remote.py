@@ -350,3 +350,19 @@ async def test_a_request_that_was_long_on_its_way_starts_nothing(leasing: Remote
 async def test_too_little_patience_for_a_hosts_lease_is_refused(leasing: RemoteHost, authority: Authority) -> None:
     said = await refusal(leasing, leasing.client(authority.identity("me"), "h1", patience=6.0))
     assert "its lease is 5 s: sandbox.host_patience must be 2 s longer at least" in said
+
+
+async def test_a_request_that_a_host_fails_on_is_answered(host: RemoteHost, authority: Authority) -> None:
+    _, reader, writer = await peers.dial(*host.address, peers.client_context(authority.identity("me")), "sandbox")
+    frames = Frames(reader, writer)
+    try:
+        received = frames.received()
+        hello = await anext(received)
+        await frames.send({"id": 1, "op": "execute", "session": "sesn_bad", "beat": hello["beat"]})  # without its call
+        await frames.send({"id": 2, "op": "outputs", "session": "sesn_bad", "beat": hello["beat"]})  # of no epoch
+        async with asyncio.timeout(10):
+            answers = {(one := await anext(f async for f in received if "id" in f))["id"]: one for _ in range(2)}
+        assert [answers[number]["error"] for number in (1, 2)] == ["lost", "unavailable"]
+        assert "internal error" in answers[1]["message"]
+    finally:
+        frames.close()

@@ -24,6 +24,7 @@ from outrider.ports.packages import Equipment
 from outrider.ports.sandbox import NotMounted, Output, OutputChanged, Sandboxes, ToolCall, Upload
 
 log = logging.getLogger("outrider.sandbox")
+INTERNAL = "The sandbox host had an internal error; its log says which."
 
 
 class HostSandboxes(Sandboxes, Protocol):
@@ -145,6 +146,9 @@ class _Serving:
             answer: Frame = {"id": number, "ok": await self._perform(frame)}
         except OutriderError as error:
             answer = {"id": number, "error": _kind(error), "message": error.message}
+        except Exception:
+            log.exception("a request of a harness failed: %s", frame.get("op"))
+            answer = {"id": number, "error": _internal(frame), "message": INTERNAL}
         with suppress(Gone):
             await self._frames.send(answer)
 
@@ -211,6 +215,11 @@ class _Serving:
         if until <= self._monotonic():
             raise SandboxUnavailable("The request was too long on its way to its sandbox host.")
         await self._sandboxes.keep(session, until)
+
+
+def _internal(frame: Frame) -> str:
+    """A call may have begun before something failed."""
+    return "lost" if frame.get("op") == "execute" else "unavailable"
 
 
 def _kind(error: OutriderError) -> str:

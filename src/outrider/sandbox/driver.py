@@ -11,7 +11,7 @@ import json
 import socket
 import time
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict, astuple, dataclass, field
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,10 +30,11 @@ from outrider.ports.sandbox import (
     placed_pieces,
 )
 from outrider.ports.telemetry import Meter, NoMeter
-from outrider.sandbox import room, shell, worker
+from outrider.sandbox import inputs, room
 from outrider.sandbox.builds import BUILD_SECONDS, Builds
 from outrider.sandbox.gone import erased
 from outrider.sandbox.options import SESSION
+from outrider.sandbox.uses import Call, Use
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence
@@ -61,18 +62,6 @@ class _Unsure(_NoAnswer):
     """It may be there: it could not be asked, for want of descriptors, say."""
 
 
-@dataclass(slots=True)
-class _Use:
-    """A session's use of its sandbox by this process. `settling` is held while it gets a place or loses it. `due` is
-    when all calls that run must have ended: they may have to wait for each other."""
-
-    running: int = 0
-    due: float = 0.0
-    last: float = 0.0
-    live: bool = False
-    settling: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-
 class BubblewrapSandboxes:
     """`root` and `run` as in `plan.zygote_options`; `control` is the zygote's socket. Any number may exist at once."""
 
@@ -90,7 +79,7 @@ class BubblewrapSandboxes:
         self._run = run
         self._limits = limits
         self._meter = meter or NoMeter()
-        self._uses: dict[str, _Use] = {}
+        self._uses: dict[str, Use] = {}
         self._freed = asyncio.Condition()
         self.stop_deadline = 10.0
         self.answer_deadline = ANSWER_DEADLINE
@@ -108,7 +97,7 @@ class BubblewrapSandboxes:
                 self._ended(session)  # who is about to use it anew has said until when
         return sum(use.live for use in self._uses.values())
 
-    def _has_ended(self, session: str, use: _Use) -> bool:
+    def _has_ended(self, session: str, use: Use) -> bool:
         """By itself, of which nobody tells. The zygote removes the socket of a shim that it started; of another's shim
         the socket stays, so one that should have ended for idleness is spoken to."""
         path = self._run / session
@@ -132,11 +121,15 @@ class BubblewrapSandboxes:
                     if not resume:
                         await self._check_reserve()
                     await self._make_room(use)
+                running = use.begin(inputs.seconds(call.name, call.input), time.monotonic(), resume=resume)
             request: dict[str, Any] = {"op": "execute", "call": asdict(call), "epoch": epoch, "resume": resume}
             if session in self._until:
                 request["until"] = self._until[session]
-            use.due = max(use.due, time.monotonic()) + _longest(call)
-            answer = await self._ask(session, request, warm=not (resume or call.mounts or call.folders))
+            warm = not (resume or call.mounts or call.folders)
+            try:
+                answer = await self._ask(session, request, warm=warm, running=running)
+            finally:
+                use.calls.discard(running)
         if "outcome" in answer:
             return ToolOutcome(answer["outcome"]["content"], answer["outcome"]["is_error"])
         raise await self._error(answer)
@@ -209,6 +202,11 @@ class BubblewrapSandboxes:
         return answer
 
     async def stop(self, session: str) -> None:
+        await self._stop(session)
+        self._until.pop(session, None)
+        self._ended(session)
+
+    async def _stop(self, session: str) -> None:
         try:
             async with asyncio.timeout(self.stop_deadline):
                 await self._surely(session, {"op": "stop"})
@@ -218,7 +216,6 @@ class BubblewrapSandboxes:
             answer = await self._zygote({"op": "end", "session": session})
             if "error" in answer:
                 raise SandboxUnavailable(f"The sandbox could not be ended: {answer['message']}") from None
-        self._gone(session)
 
     async def delete(self, session: str) -> None:
         await self.stop(session)
@@ -252,17 +249,16 @@ class BubblewrapSandboxes:
         """Connections last for one request each, so there is nothing to let go of."""
 
     @asynccontextmanager
-    async def _use(self, session: str) -> AsyncGenerator[_Use]:
+    async def _use(self, session: str) -> AsyncGenerator[Use]:
         """Counts the session as in use, so that its sandbox is not stopped to make room."""
         await self._adopt()
-        use = self._uses.setdefault(session, _Use())
+        use = self._uses.setdefault(session, Use())
         use.running += 1
         try:
             yield use
         finally:
             use.running -= 1
             use.last = time.monotonic()
-            use.due = use.due if use.running else 0.0
             if not (use.running or use.live or use.settling.locked()):
                 self._uses.pop(session, None)  # it has no sandbox
             async with self._freed:
@@ -289,7 +285,7 @@ class BubblewrapSandboxes:
                 continue
             except (_NoAnswer, TimeoutError):
                 continue
-            self._uses.setdefault(name, _Use()).live = True
+            self._uses.setdefault(name, Use()).live = True
 
     async def _check_reserve(self) -> None:
         """Packages that nobody uses go before a sandbox is refused."""
@@ -302,7 +298,7 @@ class BubblewrapSandboxes:
         place = next(path for path in (self._root, *self._root.parents) if path.exists())
         return room.low(str(place), self._limits.reserve_share, self._limits.reserve_bytes)
 
-    async def _make_room(self, use: _Use) -> None:
+    async def _make_room(self, use: Use) -> None:
         """Wait until one more sandbox is allowed, stopping the one that has been idle for longest."""
         try:
             async with asyncio.timeout(ROOM_DEADLINE):
@@ -313,7 +309,7 @@ class BubblewrapSandboxes:
             most = self._limits.live_sandboxes
             raise SandboxUnavailable(f"All {most} sandboxes are busy; try again later.") from error
 
-    async def _took_place(self, use: _Use) -> bool:
+    async def _took_place(self, use: Use) -> bool:
         live = [(other.last, name) for name, other in self._uses.items() if other.live]
         if len(live) < self._limits.live_sandboxes:
             use.live = True
@@ -322,17 +318,20 @@ class BubblewrapSandboxes:
         if idle is None:
             return False
         victim = self._uses[idle[1]]
-        async with victim.settling:  # who wants to use it meanwhile waits, and then starts it anew
-            victim.live = False
-            try:
-                await self.stop(idle[1])
-            except SandboxUnavailable:
-                victim.live = True
-                raise
+        async with victim.settling:
+            await self._end(idle[1], victim)
         return await self._took_place(use)
 
-    def _gone(self, session: str) -> None:
-        self._until.pop(session, None)
+    async def _end(self, session: str, use: Use) -> None:
+        """With `settling` held: who wants to use it meanwhile waits, and then starts it anew. Until when such a one may
+        have it was said already, and stays said."""
+        use.live = False
+        try:
+            await self._stop(session)
+        except BaseException:
+            use.live = True
+            raise
+        use.calls.clear()
         self._ended(session)
 
     def _ended(self, session: str) -> None:
@@ -350,7 +349,9 @@ class BubblewrapSandboxes:
         """For builds."""
         return await self._zygote(request, within=within)
 
-    async def _ask(self, session: str, request: dict[str, Any], *, warm: bool) -> dict[str, Any]:
+    async def _ask(
+        self, session: str, request: dict[str, Any], *, warm: bool, running: Call | None = None
+    ) -> dict[str, Any]:
         """Ask the shim, having one started when there is none. Its journal makes asking again safe."""
         if not SESSION.fullmatch(session):
             return {"error": "unavailable", "message": f"{session!r} can't name a sandbox"}
@@ -359,14 +360,15 @@ class BubblewrapSandboxes:
         while now() < deadline and starts < MOST_STARTS:
             asked = now()
             try:
-                return await self._patiently(session, request)
+                return await self._patiently(session, request, running)
             except _NoAnswer:
                 asking = now()
                 started = await self._zygote({"op": "start", "session": session, "warm": warm})
                 if started.get("new"):
                     self._meter.observe(SANDBOX_STARTS, now() - asking)
             if "error" in started:
-                self._gone(session)
+                self._until.pop(session, None)
+                self._ended(session)
                 return started
             starts += started["new"]
             if now() - asked > 1.0:
@@ -375,17 +377,20 @@ class BubblewrapSandboxes:
                 await asyncio.sleep(_PAUSE)
         return {"error": "unavailable", "message": "The sandbox's host process does not answer; see its shim.log."}
 
-    async def _patiently(self, session: str, request: dict[str, Any]) -> dict[str, Any]:
+    async def _patiently(self, session: str, request: dict[str, Any], running: Call | None) -> dict[str, Any]:
         """Wait as long as the call takes, which the shim bounds, but no longer than the shim lives and keeps to that.
         What should have ended is given one more look: a shim that was frozen itself ends it then."""
-        asked, late = asyncio.create_task(self._shim(session, request)), False
+        asked, late = asyncio.create_task(self._shim(session, request)), 0
         try:
             while not (await asyncio.wait({asked}, timeout=self.answer_deadline))[0]:
                 async with asyncio.timeout(self.answer_deadline):
                     await self._shim(session, {"op": "status"})
-                if late:
-                    return await self._end_late(session)
-                late = request["op"] == "execute" and self._is_late(session)
+                if running is None or time.monotonic() <= running.due + self.call_grace:
+                    late = 0
+                elif late == 0:
+                    late = 1
+                else:
+                    return await self._end_late(session, running, asked)
             return await asked
         except TimeoutError:
             kind = "lost" if request["op"] == "execute" else "unavailable"  # only of a call it matters if it ran
@@ -393,13 +398,14 @@ class BubblewrapSandboxes:
         finally:
             asked.cancel()
 
-    def _is_late(self, session: str) -> bool:
-        use = self._uses.get(session)
-        return use is not None and time.monotonic() > use.due + self.call_grace
-
-    async def _end_late(self, session: str) -> dict[str, Any]:
-        with suppress(SandboxUnavailable):  # the next call tries again to have another one
-            await self.stop(session)
+    async def _end_late(self, session: str, running: Call, asked: asyncio.Task[dict[str, Any]]) -> dict[str, Any]:
+        use = self._uses[session]
+        async with use.settling:
+            if asked.done():
+                return await asked
+            if running in use.calls:  # else another late one ended the sandbox, and there may be a new one
+                with suppress(SandboxUnavailable):  # the next call is asked of the same one, and has its own time
+                    await self._end(session, use)
         return {"error": "lost", "message": "The sandbox did not end this call in time. It may have partly run."}
 
     async def _shim(self, session: str, request: dict[str, Any]) -> dict[str, Any]:
@@ -437,14 +443,6 @@ class BubblewrapSandboxes:
         if able.available:
             return SandboxUnavailable(f"The sandbox can't be used: {message}")
         return SandboxUnavailable(f"No sandbox can be made on this server: {able.problem}. To mend it: {able.fix}.")
-
-
-def _longest(call: ToolCall) -> float:
-    """Seconds that the shim lets it run for, once it is its turn."""
-    if call.name != "bash":
-        return worker.SECONDS
-    asked = call.input.get("timeout_ms")
-    return (asked if isinstance(asked, int) else shell.DEFAULT_TIMEOUT_MS) / 1000
 
 
 def _listens(path: Path) -> bool:

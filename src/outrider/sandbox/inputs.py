@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
+DEFAULT_TIMEOUT_MS = 120_000
 LONGEST_TIMEOUT_MS = 24 * 3600 * 1000
+FILE_SECONDS = 60.0  # for a call that is no command
 
 Rule = Callable[[Any], str | None]
 """None if the value keeps the rule, else the rule."""
@@ -88,3 +90,10 @@ def problem(tool: str, given: dict[str, Any]) -> str | None:
     if tool == "bash" and not given.get("command") and not given.get("restart"):
         return "bash: command is required, unless restart is true"
     return None
+
+
+def seconds(tool: str, given: dict[str, Any]) -> float:
+    """How long a call may run, once it is its turn: not at all if it is refused."""
+    if problem(tool, given):
+        return 0.0
+    return FILE_SECONDS if tool != "bash" else (given.get("timeout_ms") or DEFAULT_TIMEOUT_MS) / 1000

@@ -34,7 +34,15 @@ def _matches(root: Path, pattern: str) -> Iterator[Path]:
     """A last segment `**` means files too, as it does for pathlib itself from Python 3.13 on."""
     yield from root.glob(pattern)
     if sys.version_info < (3, 13) and pattern.rpartition("/")[2] == "**":
-        yield from (path for path in root.glob(f"{pattern}/*") if path.is_symlink() or not path.is_dir())
+        yield from (path for path in root.glob(f"{pattern}/*") if not _is_directory(path))
+
+
+def _is_directory(path: Path) -> bool:
+    """A link is none; nor, for all we know, is what lies in a directory that may only be listed."""
+    try:
+        return path.is_dir() and not path.is_symlink()
+    except OSError:
+        return False
 
 
 def _directory(path: str | None) -> str:

@@ -18,7 +18,6 @@ from outrider.sandbox.journal import Spool
 from outrider.sandbox.output import Tail
 from outrider.sandbox.reactor import Reactor, Timer
 
-DEFAULT_TIMEOUT_MS = 120_000
 _DRAIN_BYTES = 4 * 1024**2
 _STATUS = 3
 

@@ -284,7 +284,7 @@ class Shim:
             shell.Command(
                 id=call,
                 text=None if given.get("restart") else given["command"],
-                timeout_ms=given.get("timeout_ms", shell.DEFAULT_TIMEOUT_MS),
+                timeout_ms=given.get("timeout_ms", inputs.DEFAULT_TIMEOUT_MS),
                 spool=self._journal.spool(call),
                 done=lambda text, is_error: self._finish(
                     call, {"content": [worker.files.text_block(text)], "is_error": is_error}

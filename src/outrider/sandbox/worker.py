@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 from outrider.sandbox import files, process, search
+from outrider.sandbox.inputs import FILE_SECONDS
 from outrider.sandbox.reactor import Reactor
 
-SECONDS = 60.0
 CPU_SECONDS = 30
 ANSWER_LIMIT = 32 * 1024**2
 TOOLS: dict[str, Callable[[dict[str, Any]], list[files.Block]]] = {
@@ -77,7 +77,7 @@ class Worker:
             os.close(null)
         os.set_blocking(self._pipe, False)
         reactor.watch(self._pipe, self._collect)
-        self._timer = reactor.after(SECONDS, lambda: self.end(f"{tool}: timed out after {SECONDS:g}s"))
+        self._timer = reactor.after(FILE_SECONDS, lambda: self.end(f"{tool}: timed out after {FILE_SECONDS:g}s"))
 
     def _collect(self) -> None:
         try:
