@@ -159,8 +159,8 @@ def test_every_query_names_the_workspace_or_a_log_or_says_why_not() -> None:
         "drop_replaced_key", "access_revision", "raise_access_revision", "abandoned_files", "expired_files",
         "abandon_announced", "untold", "webhooks_due", "forget_deliveries", "forget_changes", "last_change", "courier",
         "first_courier", "appoint", "beat_courier", "resign_courier", "orphaned_attachments", "forget_attachments",
-        "deployments_due", "pending_runs", "unsettled_dreams", "all_held_work", "hold_answer", "forget_answers_about",
-        "doomed_workspaces", "tables_of_workspaces", "forget_workspaces",
+        "deployments_due", "pending_runs", "unsettled_dreams", "all_held_work", "hold_answer", "hold_ending",
+        "forget_answers_about", "doomed_workspaces", "tables_of_workspaces", "forget_workspaces",
     }  # fmt: skip
     loose = {name for name, text in QUERIES.items() if ":workspace" not in text and ":log" not in text}
     assert loose <= of_the_server

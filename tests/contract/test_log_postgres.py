@@ -23,7 +23,7 @@ from outrider.testing.files_suite import added, copied, file
 from outrider.testing.postgres_server import PostgresServer, postgres_server
 from outrider.testing.records_suite import agent, environment
 from outrider.testing.store_trial import THREAD, Trial, event, record, waiting
-from outrider.testing.vaults_suite import vault
+from outrider.testing.vaults_suite import credential, vault
 
 pytestmark = pytest.mark.anyio
 A = "wrkspc_a"
@@ -465,11 +465,11 @@ async def test_a_message_does_not_take_a_session_from_the_node_that_has_its_file
     assert lease.key == key
 
 
-async def until_waiting(link: Link) -> None:
-    """Until a statement waits for what another transaction holds."""
+async def until_waiting(link: Link, statements: int = 1) -> None:
+    """Until so many statements wait for what other transactions hold."""
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
     async with asyncio.timeout(10):
-        while not await link.fetchval(waiting):  # noqa: ASYNC110 (another process does what it waits for)
+        while await link.fetchval(waiting) < statements:  # noqa: ASYNC110 (another process does what it waits for)
             await asyncio.sleep(0.005)
 
 
@@ -488,14 +488,28 @@ ENDINGS = {
     "agent": "UPDATE agents SET archived_at = 'now' WHERE id = 'agent_1'",
     "vault": "UPDATE vaults SET archived_at = 'now' WHERE id = 'vlt_1'",
 }
+CHANGES = {
+    "environment": "UPDATE environments SET body = body WHERE id = 'env_1'",
+    "agent": "UPDATE agents SET created_at = created_at WHERE id = 'agent_1'",
+    "vault": "UPDATE vaults SET archived_at = NULL WHERE id = 'vlt_1'",
+}
 ENDED = {"environment": NotFound, "agent": InvalidRequest, "vault": InvalidRequest}
 STANDING = [Footing("environment", "env_1"), Footing("agent", "agent_1"), Footing("vault", "vlt_1")]
+NAMED: dict[str, str] = {footing.kind: footing.id for footing in STANDING}
 
 
 async def lay(trial: Trial) -> None:
     await trial.store.put_environment(environment("env_1"))
     await trial.store.put_agent(agent("agent_1"), if_version=None)
     await trial.store.create_vault(vault("vlt_1"))
+
+
+async def begin_session(link: Link, name: str) -> None:
+    """In a transaction that stays open."""
+    job = jobs.Append(jobs.Kind.CREATE, SessionKey(A, name), [], record=record(name), stands_on=STANDING)
+    values = jobs.arrays([job]) | {"writer": "other", "batch": 1, "careful": False}
+    await link.execute("BEGIN")
+    await Transaction(link).all(jobs.statement(values), values)
 
 
 @pytest.mark.parametrize("committed", [True, False])
@@ -505,7 +519,9 @@ async def test_a_session_waits_for_another_processs_end_of_what_it_stands_on(
 ) -> None:
     await lay(trial)
     other, look = others
-    await other.execute(f"BEGIN; {ENDINGS[kind]}")
+    await other.execute("BEGIN")
+    await Transaction(other).all("hold_ending", {"workspace": A, "kind": kind, "id": NAMED[kind]})
+    await other.execute(ENDINGS[kind])
     making = asyncio.create_task(trial.store.create_session(record("sesn_1"), [], wake=False, stands_on=STANDING))
     await until_waiting(look)
     await other.execute("COMMIT" if committed else "ROLLBACK")
@@ -517,25 +533,65 @@ async def test_a_session_waits_for_another_processs_end_of_what_it_stands_on(
     assert (await trial.store.living(["sesn_1"]) == set()) == committed
 
 
-@pytest.mark.parametrize("kind", ENDINGS)
+@pytest.mark.parametrize(
+    "ending", ["delete environment", "archive environment", "archive agent", "archive vault", "delete vault"]
+)
 async def test_an_end_waits_for_another_processs_session_that_stands_on_it(
-    trial: Trial, others: tuple[Link, Link], kind: str
+    trial: Trial, others: tuple[Link, Link], ending: str
 ) -> None:
     await lay(trial)
     other, look = others
-    key = SessionKey("wrkspc_a", "sesn_1")
-    made = jobs.Append(jobs.Kind.CREATE, key, [], record=record("sesn_1"), stands_on=STANDING)
-    values = jobs.arrays([made]) | {"writer": "other", "batch": 1, "careful": False}
-    await other.execute("BEGIN")
-    await Transaction(other).all(jobs.statement(values), values)
-    store = trial.store
-    ending = {
-        "environment": lambda: store.delete_environment(A, "env_1"),
-        "agent": lambda: store.archive_agent(A, "agent_1", "now"),
-        "vault": lambda: store.archive_vault(A, "vlt_1", "now"),
+    await begin_session(other, "sesn_1")
+    store, ground = trial.store, environment("env_1")
+    endings = {
+        "delete environment": lambda: store.delete_environment(A, "env_1"),
+        "archive environment": lambda: store.put_environment(replace(ground, archived_at="now"), if_body=ground.body),
+        "archive agent": lambda: store.archive_agent(A, "agent_1", "now"),
+        "archive vault": lambda: store.archive_vault(A, "vlt_1", "now"),
+        "delete vault": lambda: store.delete_vault(A, "vlt_1", "now"),
     }
-    ended = asyncio.create_task(outcome(ending[kind]()))
+    ended = asyncio.create_task(outcome(endings[ending]()))
     await until_waiting(look)
     await other.execute("COMMIT")
-    assert await ended == (Conflict if kind == "environment" else None)
+    assert await ended == (Conflict if ending == "delete environment" else None)
     assert await store.living(["sesn_1"]) == {"sesn_1"}
+
+
+@pytest.mark.parametrize("kind", CHANGES)
+async def test_a_change_and_a_session_that_stands_on_what_it_changes_wait_for_neither(
+    trial: Trial, others: tuple[Link, Link], kind: str
+) -> None:
+    await lay(trial)
+    other, _ = others
+    await other.execute(f"BEGIN; {CHANGES[kind]}")
+    await trial.store.create_session(record("sesn_1"), [], wake=False, stands_on=STANDING)
+    await other.execute("ROLLBACK")
+    await begin_session(other, "sesn_2")
+    store = trial.store
+    changing = {
+        "environment": lambda: store.put_environment(environment("env_1"), if_body=environment("env_1").body),
+        "agent": lambda: store.put_agent(agent("agent_1", 2), if_version=1),
+        "vault": lambda: store.create_credential(credential("vcrd_1", "host:example.com")),
+    }
+    await changing[kind]()
+    await other.execute("COMMIT")
+    assert await store.living(["sesn_1", "sesn_2"]) == {"sesn_1", "sesn_2"}
+
+
+async def test_an_end_that_waits_is_not_overtaken_by_later_sessions(
+    trial: Trial, url: str, others: tuple[Link, Link]
+) -> None:
+    await lay(trial)
+    other, look = others
+    await begin_session(other, "sesn_1")
+    store = trial.store
+    ended = asyncio.create_task(store.archive_agent(A, "agent_1", "now"))
+    await until_waiting(look)
+    async with await PostgresStore.open(url) as third:
+        making = asyncio.create_task(
+            outcome(third.create_session(record("sesn_2"), [], wake=False, stands_on=STANDING))
+        )
+        await until_waiting(look, 2)
+        await other.execute("COMMIT")
+        await ended
+        assert await making is InvalidRequest

@@ -12,9 +12,10 @@ from outrider.ports.dreams import DreamRecord
 from outrider.ports.files import FileRecord
 from outrider.ports.log import SessionKey
 from outrider.ports.memory import MemoryRecord, MemoryStoreRecord, MemoryVersion
-from outrider.ports.records import AgentRecord, EnvironmentRecord, SessionRecord
+from outrider.ports.records import AgentRecord, EnvironmentRecord, Footing, SessionRecord
 from outrider.ports.skills import SkillRecord, SkillVersion
 from outrider.ports.vaults import CredentialRecord, VaultRecord
+from outrider.resources.footings import absent
 from outrider.resources.skills.prebuilt import prebuilt
 from outrider.resources.skills.records import CUSTOM, LATEST, PREBUILT
 
@@ -124,9 +125,7 @@ async def run_record(call: Call) -> RunRecord:
     """Of a run with an outcome."""
     run = call.path["deployment_run_id"]
     record = await call.services.deployments.run(call.workspace, run)
-    if record is None or record.outcome == "pending":
-        raise NotFound(f"Deployment run {run} not found.")
-    return record
+    return _there(None if record is None or record.outcome == "pending" else record, f"Deployment run {run}")
 
 
 async def dream_record(call: Call) -> DreamRecord:
@@ -138,7 +137,7 @@ async def dream_record(call: Call) -> DreamRecord:
 async def environment_record(call: Call, environment_id: str) -> EnvironmentRecord:
     record = await call.services.records.environment(call.workspace, environment_id)
     if record is None:
-        raise NotFound(f"Environment {environment_id} not found.", error_code="environment_not_found")
+        raise absent(Footing("environment", environment_id))
     return record
 
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from outrider.errors import NotFound, PermissionDenied
 from outrider.ports.access import ApiKey, Role
 from outrider.ports.log import SessionKey
+from outrider.ports.records import Footing
+from outrider.resources.footings import absent
 from outrider.resources.memory_mounts import attached
 from outrider.resources.skills.used import skills_of
 from outrider.session.inbox import RESULTS
@@ -57,7 +59,7 @@ async def require_own(records: Records, skills: SkillsInUse, key: ApiKey, path: 
         return
     environment = path.get("environment_id", key.environment)
     if environment != key.environment:
-        raise NotFound(f"Environment {environment} not found.", error_code="environment_not_found")
+        raise absent(Footing("environment", environment))
     if key.session is not None:
         await _require_of_token(records, key, path)
         return

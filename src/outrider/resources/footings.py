@@ -16,13 +16,16 @@ def footings(record: SessionRecord, vaults: Iterable[str]) -> list[Footing]:
 def absent(footing: Footing) -> NotFound:
     if footing.kind == "environment":
         return NotFound(f"Environment {footing.id} not found.", error_code="environment_not_found")
-    if footing.kind == "vault":
-        return NotFound(f"vault_ids: Vault {footing.id} not found.")
-    return NotFound(f"Agent {footing.id} not found.")
+    return NotFound(f"{_named(footing)} not found.")
 
 
 def archived(footing: Footing) -> InvalidRequest:
     if footing.kind == "environment":
         return EnvironmentArchived(footing.id)
+    return InvalidRequest(f"{_named(footing)} is archived and can't be used by new sessions.")
+
+
+def _named(footing: Footing) -> str:
+    """With the field of a request for a session that named it."""
     field, noun = ("vault_ids", "Vault") if footing.kind == "vault" else ("agent", "Agent")
-    return InvalidRequest(f"{field}: {noun} {footing.id} is archived and can't be used by new sessions.")
+    return f"{field}: {noun} {footing.id}"

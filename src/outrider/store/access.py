@@ -7,7 +7,8 @@ from typing import Any
 
 from outrider.errors import Conflict, NotFound
 from outrider.ports.access import ApiKey, Doomed, Workspace
-from outrider.ports.records import Page
+from outrider.ports.records import Footing, Page
+from outrider.resources.footings import absent
 from outrider.store import shapes
 from outrider.store.steps import Recorded, Steps, erase, first, rows, run
 
@@ -81,7 +82,7 @@ def _add_key(key: ApiKey) -> Steps[None]:
             raise NotFound(f"Workspace {key.workspace} was not found.")
         raise Conflict(f"Workspace {key.workspace} is archived.")
     if key.environment is not None and (yield from first("environment", names)) is None:
-        raise NotFound(f"Environment {key.environment} was not found.")
+        raise absent(Footing("environment", key.environment))
     yield from run("insert_key", shapes.fields(key))
 
 

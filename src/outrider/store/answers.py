@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from outrider.errors import AlreadyAnswered
 from outrider.ports.log import KeptAnswer, SessionKey
-from outrider.store.steps import Recorded, Steps, erase, run
+from outrider.store.steps import Recorded, Steps, erase, first, run
 
 KEEPS: Mapping[str, str] = {
     "sesn": "keep_session",
@@ -40,6 +41,15 @@ class StoredAnswers(Recorded):
 
     async def forget_answers(self, before: str) -> None:
         await self._walks.walk(partial(_forget, {"before": before}))
+
+
+def check_unanswered(workspace: str, keep: KeptAnswer | None) -> Steps[None]:
+    """Raises AlreadyAnswered when another attempt of the request was taken meanwhile."""
+    if keep is None or (keep.if_none_since is None and keep.if_retries is None):
+        return
+    names = {"workspace": workspace, "idempotency": keep.name}
+    if (yield from first("answered", {**names, "since": keep.if_none_since, "retries": keep.if_retries})) is not None:
+        raise AlreadyAnswered("The request was answered meanwhile.")
 
 
 def keep_answer(workspace: str, keep: KeptAnswer | None) -> Steps[None]:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 
 from outrider.errors import Conflict, NotFound
 from outrider.ports.records import AgentRecord, EnvironmentRecord, Footing, Page
 from outrider.ports.vaults import Change
-from outrider.resources.footings import absent, archived
+from outrider.resources.footings import absent
 from outrider.resources.webhooks import became, changed_at
 from outrider.store import shapes
 from outrider.store.answers import erase_about
 from outrider.store.deployments import archive_with_agent
+from outrider.store.footings import hold_ending
 from outrider.store.steps import Recorded, Steps, erase, first, run
 from outrider.store.vaults import note
-
-_ARCHIVED_AT = {"environment": 3, "agent": 4, "vault": 4}
-"""Where that is in what the query of this name finds."""
 
 
 class StoredCatalog(Recorded):
@@ -79,6 +76,7 @@ def _refuse(record: AgentRecord, if_version: int | None) -> Steps[None]:
 
 
 def _archive_agent(workspace: str, agent_id: str, at: str) -> Steps[None]:
+    yield from hold_ending(workspace, Footing("agent", agent_id))
     if (yield from run("archive_agent", {"workspace": workspace, "id": agent_id, "at": at})) == 1:
         yield from note(Change(workspace, "agent.archived", agent_id, at))
     elif (yield from first("agent", {"workspace": workspace, "id": agent_id, "version": None})) is None:
@@ -91,6 +89,8 @@ def _put_environment(record: EnvironmentRecord, if_body: bytes | None) -> Steps[
     if if_body is None:
         stored = yield from run("insert_environment", values)
     else:
+        if record.archived_at is not None:
+            yield from hold_ending(record.workspace, Footing("environment", record.id))
         stored = yield from run("update_environment", {**values, "if_body": if_body})
     if stored != 1:
         yield from _refuse_environment(record, new=if_body is None)
@@ -101,30 +101,17 @@ def _refuse_environment(record: EnvironmentRecord, *, new: bool) -> Steps[None]:
     if new:
         raise Conflict(f"Environment {record.id} exists already.")
     if (yield from first("environment", {"workspace": record.workspace, "id": record.id})) is None:
-        raise no_environment(record.id)
+        raise absent(Footing("environment", record.id))
     raise Conflict(f"Environment {record.id} is archived, or was changed at the same time.")
 
 
-def check_footings(workspace: str, stands_on: Sequence[Footing]) -> Steps[None]:
-    """That a session may stand on these. Raises NotFound, EnvironmentArchived, InvalidRequest."""
-    for footing in stands_on:
-        found = yield from first(footing.kind, {"workspace": workspace, "id": footing.id, "version": None})
-        if found is None:
-            raise absent(footing)
-        if found[_ARCHIVED_AT[footing.kind]] is not None:
-            raise archived(footing)
-
-
-def no_environment(environment_id: str) -> NotFound:
-    return NotFound(f"Environment {environment_id} was not found.", error_code="environment_not_found")
-
-
 def _delete_environment(workspace: str, environment_id: str, at: str) -> Steps[None]:
-    """Once its row is taken nobody makes a session on it any more, and one that was being made is there."""
+    """Once it is held nobody makes a session on it any more, and one that was being made is there."""
     values = {"workspace": workspace, "id": environment_id}
     yield from _check_unused(values)  # so that who makes many is not waited for, to hear the same
+    yield from hold_ending(workspace, Footing("environment", environment_id))
     if (yield from erase("delete_environment", values)) != 1:
-        raise no_environment(environment_id)
+        raise absent(Footing("environment", environment_id))
     yield from _check_unused(values)
     yield from erase_about(workspace, environment_id)
     yield from note(Change(workspace, "environment.deleted", environment_id, at))

@@ -7,10 +7,11 @@ from functools import partial
 from typing import Any
 
 from outrider.errors import Conflict, InvalidRequest, NotFound
-from outrider.ports.records import Page
+from outrider.ports.records import Footing, Page
 from outrider.ports.vaults import MOST_CREDENTIALS, Change, CredentialRecord, SecretRef, VaultRecord
 from outrider.store import shapes
 from outrider.store.answers import erase_about
+from outrider.store.footings import hold_ending
 from outrider.store.steps import Recorded, Steps, erase, first, rows, run
 
 
@@ -106,6 +107,7 @@ def _update_vault(record: VaultRecord, if_updated: str) -> Steps[None]:
 
 def _archive_vault(workspace: str, vault: str, at: str) -> Steps[None]:
     names = {"workspace": workspace, "id": vault, "at": at}
+    yield from hold_ending(workspace, Footing("vault", vault))
     if (yield from run("archive_vault", names)) != 1:
         if (yield from first("vault", names)) is None:
             raise NotFound(f"Vault {vault} was not found.")
@@ -117,6 +119,7 @@ def _archive_vault(workspace: str, vault: str, at: str) -> Steps[None]:
 
 def _delete_vault(workspace: str, vault: str, at: str) -> Steps[None]:
     names = {"workspace": workspace, "id": vault}
+    yield from hold_ending(workspace, Footing("vault", vault))
     if (yield from erase("delete_vault", names)) != 1:
         raise NotFound(f"Vault {vault} was not found.")
     yield from erase_about(workspace, vault)

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Awaitable
 from dataclasses import replace
 
-from outrider.errors import Conflict, EnvironmentArchived, InvalidRequest, NotFound, OutriderError
+from outrider.errors import AlreadyAnswered, Conflict, EnvironmentArchived, InvalidRequest, NotFound, OutriderError
 from outrider.ports.copies import NO_CHANGES, FileChanges
 from outrider.ports.log import KeptAnswer, SessionKey
 from outrider.ports.records import Footing, Page, StoredAnswer
@@ -160,6 +160,26 @@ async def a_session_is_made_on_an_agent_and_vaults_that_are_there_and_not_archiv
     found = await asyncio.gather(*(made(number, *names) for number, names in enumerate(asked)))
     assert found == [None, InvalidRequest, NotFound, InvalidRequest, NotFound, NotFound, None]
     assert await store.living([f"sesn_{number}" for number in range(len(asked))]) == {"sesn_0", "sesn_6"}
+
+
+@contract
+async def a_session_that_was_made_is_answered_though_its_agent_was_archived_since(trial: Trial) -> None:
+    store = trial.store
+    await store.put_environment(environment("env_1"))
+    await store.put_agent(agent("agent_1"), if_version=None)
+    on = standing("env_1", Footing("agent", "agent_1"))
+    keep = KeptAnswer("once", at(5), StoredAnswer(200, b"{}"), if_none_since=at(1))
+    await store.create_session(record("sesn_1"), [event("a")], wake=True, keep=keep, stands_on=on)
+    await store.archive_agent(A, "agent_1", at(6))
+
+    async def again(keep: KeptAnswer) -> type[OutriderError] | None:
+        making = store.create_session(record("sesn_2"), [event("b")], wake=True, keep=keep, stands_on=on)
+        return await outcome(making)
+
+    assert await again(keep) is AlreadyAnswered
+    assert await again(replace(keep, if_none_since=at(6))) is InvalidRequest
+    assert await again(replace(keep, name="other")) is InvalidRequest
+    assert await store.living(["sesn_1", "sesn_2"]) == {"sesn_1"}
 
 
 @contract

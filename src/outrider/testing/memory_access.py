@@ -7,7 +7,8 @@ from typing import Any, cast
 
 from outrider.errors import Conflict, NotFound
 from outrider.ports.access import ApiKey, Doomed, Workspace
-from outrider.ports.records import EnvironmentRecord, Page
+from outrider.ports.records import EnvironmentRecord, Footing, Page
+from outrider.resources.footings import absent
 from outrider.testing.paging import one_stretch
 
 
@@ -36,7 +37,7 @@ class MemoryAccess:
         if found.archived_at is not None:
             raise Conflict(f"Workspace {key.workspace} is archived.")
         if key.environment is not None and (key.workspace, key.environment) not in self._environments:
-            raise NotFound(f"Environment {key.environment} was not found.")
+            raise absent(Footing("environment", key.environment))
         self._insert(key)
 
     def _insert(self, key: ApiKey) -> None:

@@ -102,7 +102,7 @@ class MemoryRecords(MemoryDreams, MemoryWebhooks, MemorySkills, MemoryWork):
     async def put_environment(self, record: EnvironmentRecord, *, if_body: bytes | None = None) -> None:
         before = self._environments.get((record.workspace, record.id))
         if before is None and if_body is not None:
-            raise NotFound(f"Environment {record.id} was not found.")
+            raise absent(Footing("environment", record.id))
         if before is not None and (before.body != if_body or before.archived_at is not None):
             raise Conflict(f"Environment {record.id} is archived, or was changed at the same time.")
         self._environments[record.workspace, record.id] = record
@@ -119,7 +119,7 @@ class MemoryRecords(MemoryDreams, MemoryWebhooks, MemorySkills, MemoryWork):
         if any(k.workspace == workspace and s.record.environment_id == environment_id for k, s in self._kept.items()):
             raise Conflict(f"Environment {environment_id} is in use by a session.")
         if self._environments.pop((workspace, environment_id), None) is None:
-            raise NotFound(f"Environment {environment_id} was not found.")
+            raise absent(Footing("environment", environment_id))
         self._erase_about(workspace, environment_id)
         await self.add_change(Change(workspace, "environment.deleted", environment_id, at))
         self._forget_pollers(workspace, environment_id, HIGHEST)

@@ -78,6 +78,10 @@ class Outcome:
     claimed: bool
 
 
+class NotMade(Internal):
+    """A new session was left out of its batch; which of its footings is to blame has to be looked up."""
+
+
 def settled(job: Append, outcome: Outcome) -> Outcome:
     """The outcome of a job that is done, now or before. Raises what the port says for any other."""
     session, verdict = job.key.session, outcome.verdict
@@ -90,7 +94,7 @@ def settled(job: Append, outcome: Outcome) -> Outcome:
             raise Fenced(f"Session {session} has another owner.")
         if job.kind is not Kind.CREATE:
             raise NotFound(f"Session {session} was not found.")
-        raise NotFound("Something is not there.") if job.stands_on else Internal(f"Session {session} was not made.")
+        raise NotMade(f"Session {session} was not made: something that it stands on was not there, or archived.")
     raise _refusal(session, verdict)
 
 
@@ -123,7 +127,7 @@ def rows(job: Append, outcome: Outcome) -> list[Row]:
 
 
 def statement(values: Mapping[str, Any]) -> str:
-    """The query for these arrays: what new sessions stand on is held first."""
+    """The query for these arrays: what new sessions stand on is held first of all."""
     return "commit_jobs" if values["footings"] is None else "commit_jobs_on_footings"
 
 

@@ -6,7 +6,6 @@ from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Literal
 
-from outrider.errors import NotFound
 from outrider.ports.copies import NO_CHANGES, FileChanges
 from outrider.ports.log import KeptAnswer, Lease, NewEvent, SessionKey, SessionPatch
 from outrider.ports.records import (
@@ -17,12 +16,14 @@ from outrider.ports.records import (
     StoredAnswer,
 )
 from outrider.store import shapes
-from outrider.store.catalog import check_footings
+from outrider.store.answers import check_unanswered
+from outrider.store.footings import check_footings
 from outrider.store.postgres import sessions
-from outrider.store.postgres.jobs import Append, Kind
+from outrider.store.postgres.jobs import Append, Kind, NotMade
 from outrider.store.postgres.readers import Readers
 from outrider.store.postgres.writer import Writer
 from outrider.store.shapes import named
+from outrider.store.steps import Steps
 
 
 class PostgresRecords:
@@ -48,8 +49,8 @@ class PostgresRecords:
         job.stands_on = stands_on
         try:
             done = await self._writer.append(job)
-        except NotFound:
-            await self._writer.walk(partial(check_footings, record.workspace, stands_on))  # says which, and why
+        except NotMade:
+            await self._writer.walk(partial(_say_why, record.workspace, keep, stands_on))
             raise
         if owner is None or not done.claimed:
             return None
@@ -104,3 +105,9 @@ class PostgresRecords:
     async def answer(self, workspace: str, idempotency: str, *, not_before: str) -> StoredAnswer | None:
         values = {"workspace": workspace, "idempotency": idempotency, "not_before": not_before}
         return await self._readers.fetch("answer", values, lambda found: StoredAnswer(*found[0]) if found else None)
+
+
+def _say_why(workspace: str, keep: KeptAnswer | None, stands_on: Sequence[Footing]) -> Steps[None]:
+    """In the order of every store. Raises what `create_session` says, unless all is well meanwhile."""
+    yield from check_unanswered(workspace, keep)
+    yield from check_footings(workspace, stands_on)

@@ -1,3 +1,8 @@
+-- name: answered
+-- Whether another attempt of a request was taken: since then, or as a retry beyond these.
+SELECT 1 AS found FROM answers WHERE workspace = :workspace AND idempotency = :idempotency
+  AND (at >= CAST(:since AS text) OR retries > CAST(:retries AS bigint));
+
 -- name: put_answer_about
 -- What an answer is about, so that it goes with it.
 INSERT INTO answers_about (workspace, thing, idempotency, at) VALUES (:workspace, :thing, :idempotency, :at)

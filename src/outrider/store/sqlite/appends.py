@@ -7,8 +7,8 @@ from typing import Any
 
 from outrider.errors import Conflict, Fenced, HeadMoved, LogCold, NotFound
 from outrider.ports.log import KeptAnswer, Lease, NewEvent, Row, SessionKey, SessionPatch, Snapshot
+from outrider.store.answers import check_unanswered
 from outrider.store.shapes import named
-from outrider.store.sqlite.answers import check_unanswered
 from outrider.store.sqlite.transaction import Transaction
 
 NO_PATCH = SessionPatch()
@@ -56,7 +56,7 @@ def append_client(
     log, head = find_log(tx, key)
     if _stored(tx, log, events):
         return head
-    check_unanswered(tx, key.workspace, keep)
+    tx.walk(check_unanswered(key.workspace, keep))
     if if_head is not None and if_head != head:
         raise HeadMoved(f"The log's head is {head}, not {if_head}.")
     tx.run("advance_client", {"log": log, "count": len(events)})

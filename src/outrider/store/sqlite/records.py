@@ -17,9 +17,10 @@ from outrider.ports.records import (
     StoredAnswer,
 )
 from outrider.store import shapes
-from outrider.store.catalog import check_footings
+from outrider.store.answers import check_unanswered
+from outrider.store.footings import check_footings
 from outrider.store.shapes import named
-from outrider.store.sqlite import answers, leases, sessions
+from outrider.store.sqlite import leases, sessions
 from outrider.store.sqlite.readers import Readers
 from outrider.store.sqlite.transaction import Transaction, json_lists
 from outrider.store.sqlite.writer import Writer
@@ -44,7 +45,7 @@ class SqliteRecords:
         stands_on: Sequence[Footing] = (),
     ) -> Lease | None:
         def job(tx: Transaction) -> Lease | None:
-            answers.check_unanswered(tx, record.workspace, keep)
+            tx.walk(check_unanswered(record.workspace, keep))
             tx.walk(check_footings(record.workspace, stands_on))
             sessions.create_session(tx, record=record, events=events, wake=wake, files=files)
             return leases.settle(tx, SessionKey(record.workspace, record.id), worker if wake else None, keep)

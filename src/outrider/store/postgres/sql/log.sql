@@ -14,53 +14,11 @@ SELECT r_verdicts, r_heads, r_writer_heads, r_epochs, r_claimed FROM commit_jobs
 );
 
 -- name: commit_jobs_on_footings
--- The same where new sessions stand on environments, agents and vaults. These are held first of all locks, those of a
--- kind in one order, so that none is changed or deleted before the commit. Where one is not there, or archived, the
--- session is left out: as a job of no kind, on no session, which finds none.
-WITH jobs AS MATERIALIZED (
-    SELECT n, kind, workspace, session
-    FROM unnest(:kinds::smallint[], :workspaces::text[], :sessions::text[])
-         WITH ORDINALITY AS k (kind, workspace, session, n)
-), footings AS MATERIALIZED (
-    SELECT f.n, f.kind, j.workspace, f.id
-    FROM unnest(:footing_jobs::integer[], :footing_kinds::text[], :footings::text[]) AS f (n, kind, id)
-    JOIN jobs j ON j.n = f.n
-), held_environments AS MATERIALIZED (
-    SELECT workspace, id FROM environments
-    WHERE (workspace, id) IN (SELECT f.workspace, f.id FROM footings f WHERE f.kind = 'environment')
-      AND archived_at IS NULL
-    ORDER BY workspace, id
-    FOR SHARE
-), held_agents AS MATERIALIZED (
-    SELECT workspace, id FROM agents
-    WHERE (workspace, id) IN (SELECT f.workspace, f.id FROM footings f WHERE f.kind = 'agent')
-      AND archived_at IS NULL
-    ORDER BY workspace, id
-    FOR SHARE
-), held_vaults AS MATERIALIZED (
-    SELECT workspace, id FROM vaults
-    WHERE (workspace, id) IN (SELECT f.workspace, f.id FROM footings f WHERE f.kind = 'vault')
-      AND archived_at IS NULL
-    ORDER BY workspace, id
-    FOR SHARE
-), held AS MATERIALIZED (
-    SELECT 'environment' AS kind, workspace, id FROM held_environments
-    UNION ALL SELECT 'agent', workspace, id FROM held_agents
-    UNION ALL SELECT 'vault', workspace, id FROM held_vaults
-), fit AS MATERIALIZED (
-    SELECT array_agg(CASE WHEN j.stands THEN j.kind ELSE 0::smallint END ORDER BY j.n) AS kinds,
-           array_agg(CASE WHEN j.stands THEN j.session ELSE '' END ORDER BY j.n) AS sessions
-    FROM (
-        SELECT jobs.*, jobs.n NOT IN (
-            SELECT f.n FROM footings f
-            WHERE (f.kind, f.workspace, f.id) NOT IN (SELECT h.kind, h.workspace, h.id FROM held h)
-        ) AS stands
-        FROM jobs
-    ) j
-)
-SELECT r_verdicts, r_heads, r_writer_heads, r_epochs, r_claimed FROM fit, commit_jobs(
+-- The same where new sessions stand on environments, agents and vaults, which are held first; see both functions.
+SELECT r_verdicts, r_heads, r_writer_heads, r_epochs, r_claimed
+FROM hold_footings(:kinds, :workspaces, :sessions, :footing_jobs, :footing_kinds, :footings) AS fit, commit_jobs(
     :writer, :batch, :careful,
-    fit.kinds, :workspaces, fit.sessions, :counts, :doubled,
+    fit.r_kinds, :workspaces, fit.r_sessions, :counts, :doubled,
     :wakes, :releases, :epochs, :writer_heads, :if_heads, :workers,
     :event_jobs, :places, :ids, :types, :threads, :publics, :times, :processes, :bodies, :any_waits, :any_processes,
     :patch_jobs, :statuses, :usages, :stats, :updates,

@@ -18,6 +18,12 @@ WHERE workspace = :workspace AND (idempotency = :opened_by OR (idempotency >= :f
 -- Be alone with an answer's name until this transaction's end; who makes a session under one takes the same lock.
 SELECT pg_advisory_xact_lock(hashtextextended(CAST(:workspace AS text) || ' ' || CAST(:idempotency AS text), 0));
 
+-- name: hold_ending
+-- Be alone with what sessions stand on until this transaction's end; who makes one on it shares the same lock.
+SELECT pg_advisory_xact_lock(
+    1718579060, lock_of_footing(CAST(:workspace AS text), CAST(:kind AS text), CAST(:id AS text))
+);
+
 -- name: forget_answers
 -- Drop what is too old to be asked for.
 DELETE FROM answers WHERE at < :before;

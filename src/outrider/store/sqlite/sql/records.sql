@@ -10,11 +10,6 @@ VALUES (:workspace, :idempotency, :at, :status, :body, :retries)
 ON CONFLICT (workspace, idempotency) DO UPDATE
 SET at = excluded.at, status = excluded.status, body = excluded.body, retries = answers.retries + excluded.retries;
 
--- name: answered
--- Whether another attempt of a request was taken: since then, or as a retry beyond these.
-SELECT 1 FROM answers WHERE workspace = :workspace AND idempotency = :idempotency
-  AND (at >= :since OR retries > :retries);
-
 -- name: erase_answers
 -- What is kept for retries of a session's requests, and of the one that made it, goes with the session.
 DELETE FROM answers
@@ -22,6 +17,10 @@ WHERE workspace = :workspace AND (idempotency = :opened_by OR (idempotency >= :f
 
 -- name: hold_answer
 -- Be alone with an answer's name until this transaction's end, as every one is.
+SELECT 1;
+
+-- name: hold_ending
+-- Be alone with what sessions stand on until this transaction's end, as every one is.
 SELECT 1;
 
 -- name: forget_answers
