@@ -333,6 +333,22 @@ def test_tools_for_which_a_request_has_no_room_are_told_of_once(
     assert history[-1].stop_reason.type == "end_turn"
 
 
+def test_tools_that_lose_their_room_when_the_agent_changes_are_told_of_once_per_change(
+    play: Play, scene: Scene, stage: Stage, model_name: str
+) -> None:
+    many = [{**CUSTOM, "name": f"own{n}"} for n in range(255)]
+    off, on = toolset(default_config={"enabled": False}), toolset(default_config=ALLOW)
+    talk = play(*(Turn(f"{n}.") for n in range(6)), agent=agent(scene.url, *many[:254], off))
+    told: list[str] = []
+    tools: Any
+    for tools in ([], [*many[:254], on], [], [*many, on], [*many[:9], on], [*many, on]):
+        if tools:
+            talk.client.beta.sessions.update(talk.id, agent={"tools": tools})
+        told.append(" ".join(one.error.message[:7] for one in every(said(talk, "go"), "session.error")))
+    assert told == ["", "4 tools", "4 tools", *["4 tools 5 tools"] * 2, "4 tools 5 tools 5 tools"]
+    assert [len(one.get("tools", [])) for one in stage.requests(model_name)] == [254, 256, 256, 256, 15, 256]
+
+
 @requirement("mcp:connection-failed")
 def test_addresses_that_are_not_public_are_not_reached_unless_the_operator_allows_them(
     play_other: Play, scene: Scene

@@ -35,14 +35,14 @@ T = TypeVar("T")
 Found = dict[str, list[ServerTool] | ConnectorFailed]
 
 
-def _crowded(
-    context: Context, listed: Mapping[str, list[dict[str, Any]] | None], factory: EventFactory
-) -> list[NewEvent]:
-    """An error that tells of tools for which a request has no room. It comes with a listing that was not known yet."""
-    if all(tools is None for tools in listed.values()):
-        return []
+def _unoffered(context: Context, listed: Mapping[str, list[dict[str, Any]] | None]) -> list[str]:
+    """The tools for which a request has no room, as the agent is now."""
     listings = {name: context.mcp[name] if tools is None else tools for name, tools in listed.items()}
-    names = left_out(context.agent, listings)
+    return left_out(context.agent, listings)
+
+
+def _crowded(names: list[str], factory: EventFactory) -> list[NewEvent]:
+    """An error that tells of them, if there are any. It is written together with the note that it was."""
     if not names:
         return []
     more = ", ..." if len(names) > MOST_NAMED else ""
@@ -142,8 +142,11 @@ class Servers:
                 continue
             tools = [asdict(tool) for tool in answer]
             listed[name] = None if context.mcp.get(name) == tools else tools
-        crowded = _crowded(context, listed, factory)
-        return [*self.failure_rows(factory), *crowded, factory.internal(events.CONNECTED, {"servers": listed})]
+        rows, body = self.failure_rows(factory), dict[str, Any](servers=listed)
+        if (names := _unoffered(context, listed)) != context.unoffered:
+            rows += _crowded(names, factory)
+            body["unoffered"] = names
+        return [*rows, factory.internal(events.CONNECTED, body)]
 
     def stop(self) -> None:
         if self._asking is not None:

@@ -140,6 +140,8 @@ def _updated(state: State, row: Row) -> None:
     agent = body.get("agent")
     if agent is not None and state.context is not None:
         state.context.agent = agent
+        if not agent.get("mcp_servers"):  # no server will be asked, so nobody would note that there are no such tools
+            state.context.unoffered = []
 
 
 def _files_named(state: State, row: Row) -> None:
@@ -293,12 +295,14 @@ def _result_block(call: Call) -> dict[str, Any]:
 
 
 def _connected(state: State, row: Row) -> None:
-    """What the MCP servers offer; a listing that is null is the one that is known already."""
+    """What the MCP servers offer; a listing that is null is the one that is known already. `unoffered` is there when it
+    is not what it was."""
     state.connected = True
     if state.context is not None:
-        known = state.context.mcp
-        servers: dict[str, list[dict[str, Any]] | None] = events.decode(row.body)["servers"]
+        known, body = state.context.mcp, events.decode(row.body)
+        servers: dict[str, list[dict[str, Any]] | None] = body["servers"]
         state.context.mcp = {name: known[name] if tools is None else tools for name, tools in servers.items()}
+        state.context.unoffered = body.get("unoffered", state.context.unoffered)
 
 
 def _intent(state: State, row: Row) -> None:

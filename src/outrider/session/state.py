@@ -106,6 +106,7 @@ class Context(msgspec.Struct):
     memory: list[dict[str, Any]] = []  # memory stores, as they were attached
     skills: list[dict[str, Any]] = []  # of the agent: id, version, name, description, directory, size
     mcp: dict[str, list[dict[str, Any]]] = {}  # tools by server, of those that could be reached when the turn began
+    unoffered: list[str] = []  # the client was told that a request has no room for these tools
     tokens: int = 0  # of the latest request's prompt and reply, as the model counted them, and an estimate of the rest
     turn: int = 0  # where in `messages` the present turn begins
 
