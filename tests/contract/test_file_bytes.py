@@ -144,3 +144,5 @@ async def test_what_of_the_outputs_can_be_no_file_is_said_and_the_rest_is_kept(t
     assert await outputs.collect(lease) == [f"more than {MOST_FILES} files are there"]
     assert f"{MOST_FILES - 1}" in await store.outputs(lease.key)
     assert f"{MOST_FILES}" not in await store.outputs(lease.key)
+    sandboxes.left[lease.key.session], sandboxes.cut = {"000": b""}, True
+    assert await outputs.collect(lease) == ["there are more entries, or deeper folders, than are looked at"]

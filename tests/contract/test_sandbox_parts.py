@@ -260,3 +260,22 @@ def test_no_link_on_the_way_to_an_output_is_followed(tmp_path: Path) -> None:
     assert "data" in outputs.piece(str(root), "d/a", inside, 0)
     (root / "link").symlink_to(beyond / "d")
     assert outputs.piece(str(root), "link/a", outside, 0) == {"changed": True}
+
+
+def test_what_of_the_outputs_is_not_looked_at_is_known_to_be_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outputs, "DEEPEST", 2)
+    monkeypatch.setattr(outputs, "MOST_ENTRIES", 4)
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    for name in ("a/b/one", "two"):
+        (tmp_path / name).touch()
+    found, cut = outputs.listed(str(tmp_path))
+    assert ([path for path, *_ in found], cut) == (["a/b/one", "two"], False)
+    (tmp_path / "three").touch()
+    found, cut = outputs.listed(str(tmp_path))
+    assert ([path for path, *_ in found], cut) == (["a/b/one", "three"], True)
+    (tmp_path / "three").unlink()
+    (tmp_path / "two").unlink()
+    (tmp_path / "a" / "b" / "deep").mkdir()
+    assert outputs.listed(str(tmp_path))[1]

@@ -20,7 +20,7 @@ from outrider.ids import IdSource
 from outrider.ports.blobs import Blobs
 from outrider.ports.files import FILE, Announced, FileRecord, FileRecords, OutputRecord, all_of, content_of
 from outrider.ports.log import Lease
-from outrider.ports.sandbox import Output, OutputChanged, Sandboxes
+from outrider.ports.sandbox import Left, Output, OutputChanged, Sandboxes
 from outrider.resources.announced import withdraw
 from outrider.resources.files import FORBIDDEN, LONGEST_NAME, UNKNOWN_TYPE, mime_type_of
 
@@ -41,6 +41,13 @@ def said_of(refused: list[str]) -> str:
     """For the client."""
     more = f"; and {len(refused) - MOST_SAID} more" if len(refused) > MOST_SAID else ""
     return f"Not all that is in the outputs folder became files: {'; '.join(refused[:MOST_SAID])}{more}"
+
+
+def _beyond(left: Left) -> list[str]:
+    """What was not looked at, for there is too much: nobody knows its names."""
+    many = [f"more than {MOST_FILES} files are there"] if len(left.files) > MOST_FILES else []
+    deep = ["there are more entries, or deeper folders, than are looked at"] if left.cut else []
+    return many + deep
 
 
 class CollectsNothing:
@@ -87,10 +94,9 @@ class Outputs:
         try:
             async with asyncio.timeout(SECONDS):
                 known = await self._files.outputs(lease.key)
-                found = await self._sandboxes.outputs(session, epoch=lease.epoch)
-                if len(found) > MOST_FILES:
-                    refused.append(f"more than {MOST_FILES} files are there")
-                for output in found[:MOST_FILES]:
+                left = await self._sandboxes.outputs(session, epoch=lease.epoch)
+                refused += _beyond(left)
+                for output in left.files[:MOST_FILES]:
                     before = known.get(output.path)
                     if before is None or before.mark != output.mark:
                         refused += await self._take(lease, output, before)

@@ -22,6 +22,7 @@ from outrider.links.peers import dial
 from outrider.ports.packages import Equipment
 from outrider.ports.sandbox import (
     Capabilities,
+    Left,
     Living,
     NotMounted,
     Output,
@@ -140,9 +141,11 @@ class RemoteSandboxes:
         request = {"op": "interrupt", "session": session, "call_id": call_id, "epoch": epoch}
         await self._ask(request, INTERRUPT_SECONDS)
 
-    async def outputs(self, session: str, *, epoch: int) -> list[Output]:
-        found = await self._ask({"op": "outputs", "session": session, "epoch": epoch}, ANSWER_SECONDS)
-        return [Output(*one) for one in found]
+    async def outputs(self, session: str, *, epoch: int) -> Left:
+        request = {"op": "outputs", "session": session, "epoch": epoch, "cut": True}
+        found = await self._ask(request, ANSWER_SECONDS)
+        told: dict[str, Any] = {"files": found} if isinstance(found, list) else found  # a host of before sends a list
+        return Left([Output(*one) for one in told["files"]], told.get("cut", False))
 
     async def read_output(self, session: str, output: Output) -> AsyncIterator[bytes]:
         offset = 0

@@ -71,6 +71,14 @@ class Output:
     mark: str
 
 
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What the outputs folder was seen to hold. `cut`: it has more entries, or deeper folders, than are looked at."""
+
+    files: list[Output]
+    cut: bool = False
+
+
 UPLOAD_PIECE = 1024 * 1024
 
 
@@ -130,7 +138,7 @@ class Sandboxes(Protocol):
         """Kill the call if it runs; its `execute` then returns an error outcome. Unknown ids are ignored."""
         ...
 
-    async def outputs(self, session: str, *, epoch: int) -> list[Output]:
+    async def outputs(self, session: str, *, epoch: int) -> Left:
         """What the agent has left for its user, a bounded number of files. Starts no sandbox.
 
         Raises SandboxUnavailable, Fenced.

@@ -20,6 +20,7 @@ from outrider.ports.metrics import SANDBOX_STARTS
 from outrider.ports.mounted import is_erasure
 from outrider.ports.sandbox import (
     Capabilities,
+    Left,
     Living,
     NotMounted,
     Output,
@@ -146,11 +147,12 @@ class BubblewrapSandboxes:
         if "error" in answer:
             raise await self._error(answer)
 
-    async def outputs(self, session: str, *, epoch: int) -> list[Output]:
+    async def outputs(self, session: str, *, epoch: int) -> Left:
         answer = await self._ask(session, {"op": "outputs", "epoch": epoch}, warm=False)
         if "error" in answer:
             raise await self._error(answer)
-        return [Output(*found) for found in answer["outputs"]]
+        cut = answer.get("cut", False)  # of which an older shim says nothing
+        return Left([Output(*found) for found in answer["outputs"]], cut)
 
     async def read_output(self, session: str, output: Output) -> AsyncIterator[bytes]:
         offset = 0

@@ -15,7 +15,17 @@ from outrider.errors import CallLost, SandboxUnavailable
 from outrider.ports.mounted import is_erasure
 from outrider.ports.packages import Equipment
 from outrider.ports.placements import Placements, Whereabouts, given_up_host, moved_text
-from outrider.ports.sandbox import Capabilities, Living, NotMounted, Output, Sandboxes, ToolCall, ToolOutcome, Upload
+from outrider.ports.sandbox import (
+    Capabilities,
+    Left,
+    Living,
+    NotMounted,
+    Output,
+    Sandboxes,
+    ToolCall,
+    ToolOutcome,
+    Upload,
+)
 from outrider.sandbox.gone import GonePlacements, erased
 
 
@@ -87,7 +97,7 @@ class HomedSandboxes:
         if await self._is_here(session):
             await self._own.interrupt(session, call_id, epoch=epoch)
 
-    async def outputs(self, session: str, *, epoch: int) -> list[Output]:
+    async def outputs(self, session: str, *, epoch: int) -> Left:
         if not await self._is_here(session):
             raise SandboxUnavailable(f"The files of session {session} are elsewhere.")
         return await self._own.outputs(session, epoch=epoch)

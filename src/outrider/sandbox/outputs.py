@@ -10,7 +10,7 @@ import os
 import stat
 from typing import Any
 
-MOST_FILES = 501  # one more than become files, so that it is seen if there are more
+MOST_LISTED = 501  # one more than become files, so that it is seen if there are more
 MOST_ENTRIES = 20_000
 DEEPEST = 32
 PIECE = 1024 * 1024
@@ -23,35 +23,46 @@ def mark(found: os.stat_result) -> str:
     return f"{found.st_ino}.{found.st_size}.{found.st_mtime_ns}.{found.st_ctime_ns}"
 
 
-def listed(root: str) -> list[list[Any]]:
-    """(path, size, mark) of each regular file, sorted by path; of too many, the first ones that were met."""
-    found: list[list[Any]] = []
-    left = [MOST_ENTRIES]
-    _look(os.open(root, _DIRECTORY), "", found, left, DEEPEST)
-    return sorted(found)
+def listed(root: str) -> tuple[list[list[Any]], bool]:
+    """(path, size, mark) of each regular file, sorted by path; of too many, the first ones that were met. And whether
+    entries or folders were not looked at, because there are too many or they lie too deep."""
+    look = _Look()
+    look.into(os.open(root, _DIRECTORY), "", DEEPEST)
+    return sorted(look.found), look.cut
 
 
-def _look(at: int, where: str, found: list[list[Any]], left: list[int], deeper: int) -> None:
-    try:
-        for name in sorted(os.listdir(at)):
-            left[0] -= 1
-            if left[0] < 0 or len(found) >= MOST_FILES:
-                return
-            _consider(at, f"{where}{name}", name, found, left, deeper)
-    finally:
-        os.close(at)
+class _Look:
+    def __init__(self) -> None:
+        self.found: list[list[Any]] = []
+        self.cut = False
+        self._left = MOST_ENTRIES
 
+    def into(self, at: int, where: str, deeper: int) -> None:
+        try:
+            for name in sorted(os.listdir(at)):
+                if len(self.found) >= MOST_LISTED or self._is_over():
+                    return
+                self._consider(at, f"{where}{name}", name, deeper)
+        finally:
+            os.close(at)
 
-def _consider(at: int, path: str, name: str, found: list[list[Any]], left: list[int], deeper: int) -> None:
-    try:
-        path.encode()
-        entry = os.stat(name, dir_fd=at, follow_symlinks=False)
-        if stat.S_ISREG(entry.st_mode):
-            found.append([path, entry.st_size, mark(entry)])
-        elif stat.S_ISDIR(entry.st_mode) and deeper > 0:
-            _look(os.open(name, _DIRECTORY, dir_fd=at), f"{path}/", found, left, deeper - 1)
-    except (OSError, UnicodeEncodeError):
-        return  # gone by now, closed to us, or a name that is no text
+    def _is_over(self) -> bool:
+        self._left -= 1
+        self.cut = self.cut or self._left < 0
+        return self._left < 0
+
+    def _consider(self, at: int, path: str, name: str, deeper: int) -> None:
+        try:
+            path.encode()
+            entry = os.stat(name, dir_fd=at, follow_symlinks=False)
+            if stat.S_ISREG(entry.st_mode):
+                self.found.append([path, entry.st_size, mark(entry)])
+            elif stat.S_ISDIR(entry.st_mode) and deeper > 0:
+                self.into(os.open(name, _DIRECTORY, dir_fd=at), f"{path}/", deeper - 1)
+            elif stat.S_ISDIR(entry.st_mode):
+                self.cut = True
+        except (OSError, UnicodeEncodeError):
+            return  # gone by now, closed to us, or a name that is no text
 
 
 def piece(root: str, path: str, expected: str, offset: int) -> dict[str, Any]:

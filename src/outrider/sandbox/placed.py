@@ -20,6 +20,7 @@ from outrider.ports.packages import Equipment
 from outrider.ports.placements import Placements, given_up_host, moved_text
 from outrider.ports.sandbox import (
     Capabilities,
+    Left,
     Living,
     NotMounted,
     Output,
@@ -156,9 +157,9 @@ class PlacedSandboxes:
         if host is not None:
             await host.interrupt(session, call_id, epoch=epoch)
 
-    async def outputs(self, session: str, *, epoch: int) -> list[Output]:
+    async def outputs(self, session: str, *, epoch: int) -> Left:
         host = await self._host_of(session)
-        return [] if host is None else await host.outputs(session, epoch=epoch)
+        return Left([]) if host is None else await host.outputs(session, epoch=epoch)
 
     async def read_output(self, session: str, output: Output) -> AsyncIterator[bytes]:
         host = await self._host_of(session)

@@ -124,7 +124,8 @@ class Shim:
 
     def _list_outputs(self, request: dict[str, Any], reply: Reply) -> None:
         if not self._fenced(request["epoch"], reply):
-            reply({"outputs": outputs.listed(os.path.join(self._own, "outputs"))})
+            found, cut = outputs.listed(os.path.join(self._own, "outputs"))
+            reply({"outputs": found, "cut": cut})
 
     def _read_output(self, request: dict[str, Any], reply: Reply) -> None:
         root = os.path.join(self._own, "outputs")

@@ -12,6 +12,7 @@ from outrider.ports.mounted import is_erasure
 from outrider.ports.packages import Equipment
 from outrider.ports.sandbox import (
     Capabilities,
+    Left,
     Living,
     NotMounted,
     Output,
@@ -39,6 +40,7 @@ class MemorySandboxes:
     def __init__(self, hand: Hand = echo) -> None:
         self.runs: Counter[str] = Counter()
         self.left: dict[str, dict[str, bytes]] = {}  # outputs by session and path
+        self.cut = False  # whether there are said to be more outputs than were listed
         self.uploads: dict[str, dict[str, tuple[str, bytes]]] = {}  # (file, bytes) by session and path
         self.equipped: dict[str, Equipment] = {}
         self._hand = hand
@@ -72,10 +74,10 @@ class MemorySandboxes:
     def forget(self) -> None:
         self._calls.clear()
 
-    async def outputs(self, session: str, *, epoch: int) -> list[Output]:
+    async def outputs(self, session: str, *, epoch: int) -> Left:
         self._admit(session, epoch)
         left = self.left.get(session, {})
-        return [Output(path, len(data), str(hash(data))) for path, data in sorted(left.items())]
+        return Left([Output(path, len(data), str(hash(data))) for path, data in sorted(left.items())], self.cut)
 
     async def read_output(self, session: str, output: Output) -> AsyncIterator[bytes]:
         data = self.left.get(session, {}).get(output.path)

@@ -341,7 +341,7 @@ async def calls_run_side_by_side(sandboxes: Sandboxes, session: str) -> None:
 
 
 async def read_outputs(sandboxes: Sandboxes, session: str) -> dict[str, bytes]:
-    found = await sandboxes.outputs(session, epoch=1)
+    found = (await sandboxes.outputs(session, epoch=1)).files
     return {one.path: b"".join([piece async for piece in sandboxes.read_output(session, one)]) for one in found}
 
 
@@ -363,7 +363,7 @@ async def outputs_are_regular_files_as_they_were_listed(sandboxes: Sandboxes, se
     hands = Hands(sandboxes, session)
     await hands.bash("echo secret > secret; cd /mnt/session/outputs; mkdir d; echo one > d/a; echo two > b")
     await hands.bash("cd /mnt/session/outputs; mkfifo pipe; ln -s /workspace/secret link; ln -s /workspace dir")
-    inside, file = await sandboxes.outputs(session, epoch=1), Output("dir/secret", 7, "0")
+    inside, file = (await sandboxes.outputs(session, epoch=1)).files, Output("dir/secret", 7, "0")
     assert [one.path for one in inside] == ["b", "d/a"]
     await hands.bash("cd /mnt/session/outputs; echo owt > b; rm -r d; ln -s /workspace d; cp ~/secret ~/a")
     for one in (*inside, file, Output("../workspace/secret", 7, "0"), Output("/etc/passwd", 7, "0")):
