@@ -51,6 +51,11 @@ class Tree:
         else:
             self._server.children()
 
+    def until_settled(self) -> None:
+        """No number of deaths ends it from now on."""
+        assert self._server is not None
+        self._server.until_settled()
+
     def stop(self) -> None:
         self._running.close()
         end_sandboxes(self.data)

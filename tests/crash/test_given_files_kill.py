@@ -75,6 +75,7 @@ def scene(database: Database) -> Generator[Scene]:
         try:
             tree.start()
             tree.until_up()
+            tree.until_settled()
             made = Scene(tree, stops, database)
             yield made
             made.client.close()

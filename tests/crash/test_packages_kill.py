@@ -81,6 +81,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory, database: Database) -> Gener
         try:
             tree.start()
             tree.until_up()
+            tree.until_settled()
             made = Scene(tree, stops, database)
             yield made
             made.client.close()

@@ -78,6 +78,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory, database: Database) -> Gener
         try:
             tree.start()
             tree.until_up()
+            tree.until_settled()
             made = Scene(tree, stops, database, host.url("team/app", "localhost"))
             yield made
             made.client.close()

@@ -29,10 +29,12 @@ class Impatient(Exception):
 
 
 class Clients:
-    """Requests go to the API servers in turn; one that fails in passing goes to the next, as the same request."""
+    """Requests go to the API servers in turn; one that fails in passing goes to the next, as the same request. Each has
+    `seconds` for its answer."""
 
-    def __init__(self, urls: Sequence[str], key: str) -> None:
-        self._all = [AsyncAnthropic(base_url=url, api_key=key, max_retries=0, timeout=REQUEST_SECONDS) for url in urls]
+    def __init__(self, urls: Sequence[str], key: str, *, seconds: float = REQUEST_SECONDS) -> None:
+        self.seconds = seconds
+        self._all = [AsyncAnthropic(base_url=url, api_key=key, max_retries=0, timeout=seconds) for url in urls]
         self._turn = itertools.cycle(self._all)
         self.retries = 0
 
@@ -139,7 +141,7 @@ async def follow(clients: Clients, session: str, into: Followed, *, idle: asynci
     while True:
         one = clients.next()
         try:
-            async with asyncio.timeout(REQUEST_SECONDS):
+            async with asyncio.timeout(clients.seconds):
                 stream = await one.beta.sessions.events.stream(session)
             into.connections += 1
             async with stream:
